@@ -1,0 +1,92 @@
+# What people and CI run. `make` alone lists it.
+
+VENV = .venv
+PY = $(VENV)/bin/python
+NODE_FOLDER = build/node
+# Checks look at the code, not at whatever stores the environment names.
+EMBEDDED = env DATABASE_URL= REDIS_URL= ORCHESTRATOR_ENV=development DATA_DIR=build/data
+
+.DEFAULT_GOAL = help
+.PHONY: help up test check demo bench faults schema lock clean install install-dev node-modules
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+up: install ## Start the service on http://127.0.0.1:8000 (PORT, HOST, DATA_DIR; ARGS="--help" for more)
+	@exec $(PY) manage.py up $(ARGS)
+
+test: install-dev node-modules ## Run every test, on every store there is (ARGS="-k approve" for some)
+	@exec $(PY) -m tests.stores $(ARGS)
+
+check: install-dev ## All that CI runs: lint, format, types, imports, schema, migrations, tests
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(EMBEDDED) $(PY) manage.py makemigrations --check --dry-run
+	@mkdir -p build
+	$(EMBEDDED) $(PY) manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
+	diff -u tests/contract/openapi.yaml build/openapi.yaml || { echo "The schema changed: make schema" >&2; exit 1; }
+	@$(MAKE) --no-print-directory test
+
+demo: install ## A day in the life: three agents work against the running server (ARGS="--approve")
+	@exec $(PY) -m demo $(ARGS)
+
+bench: install-dev ## Measure throughput and latency
+	@exec $(PY) -m tests.bench $(ARGS)
+
+faults: install-dev ## Kill servers under load and count what is lost
+	@exec $(PY) -m tests.faults $(ARGS)
+
+schema: install-dev ## Renew tests/contract/openapi.yaml
+	$(EMBEDDED) $(PY) manage.py spectacular --validate --fail-on-warn --file tests/contract/openapi.yaml
+
+lock: install-dev ## Renew both lock files from pyproject.toml (ARGS="--upgrade" for newer versions)
+	@$(PY) -m venv build/uv && build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/uv/bin/uv $(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
+	build/uv/bin/uv $(COMPILE) $(ARGS) -c requirements.lock --extra dev pyproject.toml -o requirements-dev.lock
+COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+clean: ## Remove what can be made again; data/ stays
+	rm -rf $(VENV) build node_modules *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# --- The virtual environment ---------------------------------------------------------------------
+
+install:
+	@$(call installed,requirements.lock)
+
+install-dev:
+	@$(call installed,requirements-dev.lock)
+
+# PYTHON names another interpreter: make up PYTHON=/opt/python3.12/bin/python3
+PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+
+# Shell: put a lock's packages into .venv, unless the copy kept there says that they are in.
+define installed
+if [ -x $(PY) ] && cmp -s $(1) $(VENV)/$(1); then exit 0; fi; \
+$(PY) -m pip --version >/dev/null 2>&1 || { $(new_environment); }; \
+echo "Installing the packages of $(1) (once, about 20 seconds) ..."; \
+$(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(1) && cp $(1) $(VENV)/$(1)
+endef
+
+# Shell: make .venv with the first Python that is new enough.
+define new_environment
+for python in $(PYTHONS); do \
+  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "Python 3.11 or newer is needed, and none of these is: $(PYTHONS). Name one: make up PYTHON=/path/to/python3" >&2; exit 1; \
+fi; \
+if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+  echo "Python cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
+fi; \
+echo "Making $(VENV) with $$("$$found" --version) ..."; \
+"$$found" -m venv --clear $(VENV) || exit 1
+endef
+
+# --- What the Node examples of the guide import; without it their tests are skipped --------------
+
+node-modules:
+	@[ -d $(NODE_FOLDER)/node_modules/axios ] || ! command -v npm >/dev/null || { \
+	  mkdir -p $(NODE_FOLDER) && npm install --silent --no-audit --no-fund --prefix $(NODE_FOLDER) axios@1 jsonwebtoken@9 \
+	  || echo "npm could not install axios and jsonwebtoken: the tests of the Node examples are skipped."; }

@@ -1,0 +1,131 @@
+"""Requests for sign-off, and the policies that ask for them."""
+
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+
+from orchestrator_site.actors import Role
+from orchestrator_site.ids import new_id
+
+PRIORITIES = ("P0", "P1", "P2", "P3")
+
+
+def new_approval_id() -> str:
+    """Return a new public id, `approval_…`."""
+    return new_id("approval")
+
+
+class Status(models.TextChoices):
+    """The life of a request: pending, then one of the others for good."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    """Which requests."""
+
+    def pending(self) -> "ApprovalQuerySet":
+        """Return those that wait for a decision."""
+        return self.filter(status=Status.PENDING)
+
+    def decided(self) -> "ApprovalQuerySet":
+        """Return those that are over, however they ended."""
+        return self.exclude(status=Status.PENDING)
+
+    def live(self, now: datetime) -> "ApprovalQuerySet":
+        """Return those whose time has not run out."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
+
+    def run_out(self, now: datetime) -> "ApprovalQuerySet":
+        """Return pending ones whose time has run out."""
+        return self.pending().filter(expires_at__lte=now)
+
+
+class Approval(models.Model):
+    """A request for sign-off: what was asked, on exactly which content, and the one decision."""
+
+    approval_id = models.CharField(max_length=40, unique=True, default=new_approval_id, editable=False)
+    task_id = models.CharField(max_length=64, db_index=True)
+    trace_id = models.CharField(max_length=128, blank=True, default="")
+    priority = models.CharField(max_length=2)
+    policy = models.CharField(max_length=100, help_text="The policy that asked.")
+    decider_role = models.CharField(max_length=8, choices=[(role.value, role.value) for role in Role])
+    reason = models.CharField(max_length=500, help_text="Why sign-off is needed.")
+    snapshot = models.JSONField(help_text="What the decision is about, as it was shown.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the snapshot; a decision holds for it only.")
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
+    requested_by = models.CharField(max_length=128)
+    requester_credential = models.CharField(max_length=160, blank=True, default="")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=128, blank=True, default="")
+    decider_credential = models.CharField(max_length=160, blank=True, default="")
+    door = models.CharField(max_length=16, blank=True, default="")
+    decision_reason = models.CharField(max_length=2000, blank=True, default="")
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        permissions = [("decide_approval", "Can approve and reject requests")]
+        constraints = [
+            models.UniqueConstraint(fields=["task_id"], condition=Q(status="pending"), name="approval_one_pending"),
+        ]
+        indexes = [
+            models.Index(fields=["priority", "created_at"], condition=Q(status="pending"), name="approval_inbox"),
+            models.Index(fields=["-decided_at"], condition=~Q(status="pending"), name="approval_history"),
+            models.Index(
+                fields=["expires_at"], condition=Q(status="pending", expires_at__isnull=False), name="approval_expiry"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.approval_id} ({self.status})"
+
+
+def check_priorities(value: object) -> None:
+    """Raise unless the value is a list of priorities."""
+    if not isinstance(value, list) or not set(map(str, value)) <= set(PRIORITIES):
+        raise ValidationError(f"A list of priorities, of {', '.join(PRIORITIES)}.")
+
+
+def check_types(value: object) -> None:
+    """Raise unless the value is a list of task types."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError('A list of task types, such as ["deployment"].')
+
+
+class ApprovalPolicy(models.Model):
+    """Which tasks need sign-off, and whose. The first active policy that fits counts, by name."""
+
+    name = models.CharField(max_length=100, unique=True)
+    active = models.BooleanField(default=True)
+    priorities = models.JSONField(
+        default=list, blank=True, validators=[check_priorities], help_text='Such as ["P0", "P1"]; empty fits all.'
+    )
+    types = models.JSONField(
+        default=list, blank=True, validators=[check_types], help_text='Such as ["deployment"]; empty fits all.'
+    )
+    decider_role = models.CharField(
+        max_length=8,
+        choices=[(role.value, role.value) for role in (Role.AGENT, Role.ADMIN)],
+        default=Role.AGENT.value,
+        help_text="The least role that may decide.",
+    )
+    expires_after = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds until a request nobody answered expires; empty for never."
+    )
+    reason = models.CharField(max_length=300, help_text="Shown to the person who decides.")
+
+    class Meta:
+        verbose_name_plural = "approval policies"
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,98 @@
+"""What approval requests and answers look like."""
+
+from rest_framework import serializers
+
+from approvals_app.models import Approval, Status
+from orchestrator_site.api.serializers import SuccessSerializer
+
+
+class ApprovalListQuery(serializers.Serializer):
+    """`limit` of both lists."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
+
+
+class DecisionInput(serializers.Serializer):
+    """Why, from the query string or the body."""
+
+    reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+
+
+class ApprovalSerializer(serializers.ModelSerializer):
+    """A request for sign-off and how it ended."""
+
+    approved_by = serializers.SerializerMethodField(help_text="Who approved; null unless approved.")
+    approved_at = serializers.SerializerMethodField(help_text="When it was approved; null unless approved.")
+    rejected_by = serializers.SerializerMethodField(help_text="Who rejected; null unless rejected.")
+    rejected_at = serializers.SerializerMethodField(help_text="When it was rejected; null unless rejected.")
+
+    class Meta:
+        model = Approval
+        fields = [
+            "approval_id",
+            "task_id",
+            "priority",
+            "reason",
+            "status",
+            "policy",
+            "decider_role",
+            "digest",
+            "requested_by",
+            "trace_id",
+            "created_at",
+            "expires_at",
+            "decided_by",
+            "decided_at",
+            "door",
+            "decision_reason",
+            "approved_by",
+            "approved_at",
+            "rejected_by",
+            "rejected_at",
+        ]
+
+    def get_approved_by(self, approval: Approval) -> str | None:
+        """Return who approved."""
+        return approval.decided_by if approval.status == Status.APPROVED else None
+
+    def get_approved_at(self, approval: Approval) -> str | None:
+        """Return when it was approved."""
+        return self._decided_at(approval) if approval.status == Status.APPROVED else None
+
+    def get_rejected_by(self, approval: Approval) -> str | None:
+        """Return who rejected."""
+        return approval.decided_by if approval.status == Status.REJECTED else None
+
+    def get_rejected_at(self, approval: Approval) -> str | None:
+        """Return when it was rejected."""
+        return self._decided_at(approval) if approval.status == Status.REJECTED else None
+
+    def _decided_at(self, approval: Approval) -> str | None:
+        return serializers.DateTimeField().to_representation(approval.decided_at)
+
+
+class ApprovalAnswer(SuccessSerializer):
+    """One approval."""
+
+    approval = ApprovalSerializer()
+
+
+class PendingAnswer(SuccessSerializer):
+    """What waits for a decision, most urgent first; `count` is the number in the list (D29)."""
+
+    count = serializers.IntegerField()
+    approvals = ApprovalSerializer(many=True)
+
+
+class HistoryAnswer(SuccessSerializer):
+    """What was decided, newest first."""
+
+    count = serializers.IntegerField()
+    history = ApprovalSerializer(many=True)
+
+
+class DecisionAnswer(SuccessSerializer):
+    """The decision was taken."""
+
+    approval_id = serializers.CharField()
+    message = serializers.CharField()

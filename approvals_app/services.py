@@ -1,0 +1,211 @@
+"""Ask for sign-off, give it, refuse it, and tell whether it was given."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from approvals_app import rules
+from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
+from events_app.services import record
+from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.caching import CachedRows
+from orchestrator_site.errors import Conflict, DomainError, NotFound
+
+REQUESTED = "approval.requested"
+APPROVED = "approval.approved"
+REJECTED = "approval.rejected"
+EXPIRED = "approval.expired"
+WITHDRAWN = "approval.withdrawn"
+SUPERSEDED = "approval.superseded"
+DECISION_REFUSED = "approval.decision_refused"
+EVENT_OF = {
+    Status.APPROVED: APPROVED,
+    Status.REJECTED: REJECTED,
+    Status.EXPIRED: EXPIRED,
+    Status.WITHDRAWN: WITHDRAWN,
+    Status.SUPERSEDED: SUPERSEDED,
+}
+policies = CachedRows(
+    ["approvals_app.ApprovalPolicy"], lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name"))
+)
+# The floor above tells who else has a hand in a task: holder and last editor, by principal.
+involved_in: list[Callable[[str], frozenset[str]]] = []
+
+
+class UnknownApproval(NotFound):
+    """There is no approval with this id."""
+
+
+class AlreadyDecided(Conflict):
+    """This request has been decided."""
+
+
+class NotGranted(Conflict):
+    """The task waits for sign-off."""
+
+
+def request_approval(
+    *,
+    task_id: str,
+    priority: str,
+    trace_id: str,
+    content: dict[str, Any],
+    policy: ApprovalPolicy,
+    by: Actor,
+    now: datetime,
+) -> Approval:
+    """Ask for sign-off on exactly this content. Runs in the caller's transaction."""
+    approval = Approval(
+        task_id=task_id,
+        priority=priority,
+        trace_id=trace_id,
+        policy=policy.name,
+        decider_role=policy.decider_role,
+        reason=policy.reason,
+        requested_by=by.name,
+        requester_credential=by.credential,
+        expires_at=now + timedelta(seconds=policy.expires_after) if policy.expires_after else None,
+    )
+    return ask(approval, content=content, by=by, now=now)
+
+
+def request_again(*, approval_id: str, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
+    """Ask anew for a task whose content has changed: same policy, same requester, same patience."""
+    approval = get_approval(approval_id)
+    if approval.expires_at:
+        approval.expires_at += now - approval.created_at
+    approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
+    approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = ""
+    approval.decided_at = None
+    return ask(approval, content=content, by=by, now=now)
+
+
+def ask(approval: Approval, *, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
+    """Store a new request, bound to the content it shows."""
+    approval.snapshot, approval.digest = content, rules.digest_of(content)
+    approval.created_at = now
+    approval.save(force_insert=True)
+    tell(approval, REQUESTED, by=by, now=now, reason=approval.reason)
+    return approval
+
+
+def get_approval(approval_id: str) -> Approval:
+    """Return the approval; raise UnknownApproval."""
+    try:
+        return Approval.objects.get(approval_id=approval_id)
+    except Approval.DoesNotExist:
+        raise UnknownApproval(f"There is no approval {approval_id}.") from None
+
+
+def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
+    """Raise NotGranted unless this approval was given, and for exactly this content."""
+    approval = get_approval(approval_id)
+    facts = {"approval_id": approval_id, "approval_status": approval.status}
+    if approval.status != Status.APPROVED:
+        raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
+    if approval.digest != rules.digest_of(content):
+        raise NotGranted(f"The task has changed since {approval_id} was approved; it needs a new decision.", **facts)
+
+
+def approve(*, approval_id: str, by: Actor, now: datetime, reason: str = "") -> Approval:
+    """Sign a pending request; raise UnknownApproval, MayNotDecide or AlreadyDecided."""
+    return decide(approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason)
+
+
+def reject(*, approval_id: str, by: Actor, now: datetime, reason: str = "") -> Approval:
+    """Refuse a pending request; raise UnknownApproval, MayNotDecide or AlreadyDecided."""
+    return decide(approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason)
+
+
+def decide(*, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str = "") -> Approval:
+    """Decide once and for all. A refused try changes nothing but is written down too."""
+    approval = get_approval(approval_id)
+    try:
+        ensure_may_decide(approval, by)
+        with transaction.atomic():
+            return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
+    except DomainError as refusal:
+        with transaction.atomic():
+            tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=str(refusal))
+        raise
+
+
+def ensure_may_decide(approval: Approval, by: Actor) -> None:
+    """Raise MayNotDecide unless this actor may decide this request, as the installation is set up."""
+    involved = frozenset[str]().union(*(ask(approval.task_id) for ask in involved_in))
+    rules.ensure_may_decide(approval, by, mode=settings.ORCHESTRATOR_APPROVAL_MODE, involved=involved)
+
+
+def close(*, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = "") -> Approval:
+    """Move a pending request to its end: of many at once, the database lets one through."""
+    rows = Approval.objects.pending().filter(approval_id=approval_id)
+    if status in (Status.APPROVED, Status.REJECTED):
+        rows = rows.live(now)
+    won = rows.update(
+        status=status,
+        decided_by=by.name,
+        decider_credential=by.credential,
+        door=by.door,
+        decision_reason=reason,
+        decided_at=now,
+    )
+    approval = get_approval(approval_id)
+    if not won:
+        raise AlreadyDecided(outcome_of(approval), **facts_of(approval))
+    tell(approval, EVENT_OF[status], by=by, now=now, reason=reason)
+    return approval
+
+
+def outcome_of(approval: Approval) -> str:
+    """Return one sentence on how a request ended."""
+    if approval.status == Status.PENDING:
+        return f"{approval.approval_id} has expired."
+    return f"{approval.approval_id} is already {approval.status} by {approval.decided_by}."
+
+
+def facts_of(approval: Approval) -> dict[str, str]:
+    """Return what a refusal tells about the request."""
+    return {
+        "approval_id": approval.approval_id,
+        "status": approval.status,
+        "decided_by": approval.decided_by,
+    }
+
+
+def end_open_requests(*, task_id: str, status: Status, by: Actor, now: datetime, reason: str) -> None:
+    """Withdraw or supersede what a task still waits for. Runs in the caller's transaction.
+
+    Call it before the task's own row is locked: a decision takes the two rows in that order.
+    """
+    for approval_id in Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True):
+        close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
+
+
+def expire_approvals(*, now: datetime, limit: int = 500) -> int:
+    """End pending requests whose time has run out, each once; return how many."""
+    expired = 0
+    due = Approval.objects.run_out(now).order_by("expires_at").values_list("approval_id", flat=True)
+    for approval_id in list(due[:limit]):
+        try:
+            with transaction.atomic():
+                close(approval_id=approval_id, status=Status.EXPIRED, by=SYSTEM, now=now, reason="Nobody decided in time.")
+        except AlreadyDecided:
+            continue  # somebody decided, or another sweep was first
+        expired += 1
+    return expired
+
+
+def tell(approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str) -> None:
+    """Record what happened to a request."""
+    record(
+        event_type=event_type,
+        by=by,
+        now=now,
+        payload={"approval_id": approval.approval_id, "digest": approval.digest, **more},
+        task_id=approval.task_id,
+        trace_id=approval.trace_id,
+        priority=approval.priority,
+    )

@@ -1,0 +1,86 @@
+"""The ledger: one row for every change and every published event."""
+
+from django.db import models
+from django.db.models import Q
+
+from orchestrator_site.ids import new_id
+
+
+def new_event_id() -> str:
+    """Return a new public id, `evt_…`."""
+    return new_id("evt")
+
+
+class Origin(models.TextChoices):
+    """Whose word an event is. Only `system` and `human` events come with a change of state."""
+
+    SYSTEM = "system"
+    HUMAN = "human"
+    AGENT = "agent"
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    """Which events."""
+
+    def unnumbered(self) -> "EventQuerySet":
+        """Return those that have no place in the order yet."""
+        return self.filter(position__isnull=True)
+
+    def after(self, position: int) -> "EventQuerySet":
+        """Return those a reader who has read up to `position` has not seen, in order."""
+        return self.filter(position__gt=position).order_by("position")
+
+    def of_types(self, patterns: list[str]) -> "EventQuerySet":
+        """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""
+        wanted = Q()
+        for pattern in patterns:
+            if pattern == "*":
+                return self
+            exact = not pattern.endswith(".*")
+            wanted |= Q(event_type=pattern) if exact else Q(event_type__startswith=pattern[:-1])
+        return self.filter(wanted)
+
+
+class Event(models.Model):
+    """A fact: what happened, who said so, and by which door. Never changed, only numbered once."""
+
+    event_id = models.CharField(max_length=40, unique=True, default=new_event_id, editable=False)
+    position = models.BigIntegerField(null=True, editable=False, help_text="Place in the order readers see.")
+    event_type = models.CharField(max_length=128)
+    origin = models.CharField(max_length=8, choices=Origin.choices)
+    source_agent = models.CharField(max_length=100, help_text="The sender as the publisher names it.")
+    source_verified = models.BooleanField(default=False, help_text="The credential speaks for that sender.")
+    publisher = models.CharField(max_length=128, help_text="Who the credential speaks for.")
+    door = models.CharField(max_length=16)
+    payload = models.JSONField(default=dict)
+    task_id = models.CharField(max_length=64, blank=True, default="")
+    trace_id = models.CharField(max_length=128, blank=True, default="")
+    priority = models.CharField(max_length=2, blank=True, default="")
+    moved_from = models.CharField(max_length=16, blank=True, default="", help_text="The status that was left.")
+    moved_to = models.CharField(max_length=16, blank=True, default="", help_text="The status that was taken.")
+    created_at = models.DateTimeField()
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["position"], condition=Q(position__isnull=False), name="event_position"),
+        ]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(position__isnull=True), name="event_unnumbered"),
+            models.Index(fields=["task_id", "id"], condition=~Q(task_id=""), name="event_of_task"),
+            models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="event_of_trace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.event_id}"
+
+
+class Ledger(models.Model):
+    """One row: how far the order goes. Whoever holds its lock numbers the next events."""
+
+    head = models.BigIntegerField(default=0, help_text="Position of the newest numbered event.")
+    pruned_to = models.BigIntegerField(default=0, help_text="Events up to this position are no longer kept.")
+
+    def __str__(self) -> str:
+        return f"head {self.head}, kept from {self.pruned_to + 1}"

@@ -1,0 +1,73 @@
+"""What callers may say, and how a place in the log is written. Pure."""
+
+import base64
+import binascii
+import re
+
+from orchestrator_site.actors import Actor
+from orchestrator_site.errors import Forbidden, Invalid
+
+EVENT_TYPE = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
+PATTERN = re.compile(r"(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
+LAST_POSITION = 2**62
+
+# The families only the server may speak; of the task family, what an agent may say of its own work is open.
+SERVER_FAMILIES = ("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks")
+AGENT_WORDS = frozenset({"task.started", "task.progress", "task.completed", "task.failed", "task.note"})
+RESERVED_SOURCES = frozenset({"system", "orchestrator", "console", "human", "human_admin"})
+
+
+class ReservedEventType(Forbidden):
+    """Only the server may publish events of this type."""
+
+
+class ReservedSource(Forbidden):
+    """Only the server may speak under this name."""
+
+
+class BadCursor(Invalid):
+    """The cursor is not one this service gave out."""
+
+
+def ensure_may_say(event_type: str, source_agent: str) -> None:
+    """Raise when an event type or a sender's name is the server's own."""
+    family = event_type.split(".")[0]
+    if family in SERVER_FAMILIES or (family == "task" and event_type not in AGENT_WORDS):
+        raise ReservedEventType(f"Only the server may publish {event_type} events.")
+    if source_agent.lower() in RESERVED_SOURCES:
+        raise ReservedSource(f"Only the server may speak as {source_agent}.")
+
+
+def speaks_for(by: Actor, source_agent: str) -> bool:
+    """Return whether a credential speaks for the sender it names: its own name, or its pool's.
+
+    `dev-agent-1` speaks for `dev-agent-1`, and for its pool `dev_agent`.
+    """
+    pool = re.sub(r"[-_]\d+\Z", "", by.name).replace("-", "_")
+    return source_agent in (by.name, pool)
+
+
+def cursor(position: int) -> str:
+    """Return the opaque cursor of a position."""
+    return base64.urlsafe_b64encode(f"1:{position}".encode()).decode().rstrip("=")
+
+
+def position_of(text: str) -> int:
+    """Return the position a cursor stands for; raise BadCursor."""
+    try:
+        version, _, digits = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).partition(
+            b":"
+        )
+    except (binascii.Error, ValueError):
+        raise BadCursor(field="after") from None
+    if version != b"1" or not digits.isdigit() or len(digits) > 19 or int(digits) > LAST_POSITION:
+        raise BadCursor(field="after")
+    return int(digits)
+
+
+def matches(event_type: str, patterns: list[str]) -> bool:
+    """Return whether a type is one of the patterns (`pr.merged`, `task.*`, `*`); no patterns match all."""
+    return not patterns or any(
+        pattern in ("*", event_type) or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )

@@ -1,0 +1,107 @@
+"""The letterbox: `record` for the house, `publish` for agents. Every event passes through here."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from events_app import rules, wakeups
+from events_app.models import Event, Origin
+from events_app.registry import handlers_for
+from orchestrator_site.actors import Actor
+
+SERVER = "orchestrator"
+
+
+def new_event(
+    *,
+    event_type: str,
+    by: Actor,
+    now: datetime,
+    payload: dict[str, Any] | None = None,
+    task_id: str = "",
+    trace_id: str = "",
+    priority: str = "",
+    moved: tuple[str, str] = ("", ""),
+) -> Event:
+    """Return an event of the house, not yet stored. moved: the status that was left and the one taken."""
+    return Event(
+        event_type=event_type,
+        origin=Origin.HUMAN if by.origin == "human" else Origin.SYSTEM,
+        source_agent=SERVER,
+        source_verified=True,
+        publisher=by.name,
+        door=by.door,
+        payload=payload or {},
+        task_id=task_id,
+        trace_id=trace_id,
+        priority=priority,
+        moved_from=moved[0],
+        moved_to=moved[1],
+        created_at=now,
+    )
+
+
+def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
+    """Write down what the house just did, in the same transaction. Arguments: those of `new_event`.
+
+    wakes: topics to wake after the commit, besides the readers of events.
+    """
+    event = new_event(**fact)
+    record_all([event], wakes=wakes)
+    return event
+
+
+def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
+    """Write down several facts at once, and let the floors above react before the commit."""
+    if not connection.in_atomic_block:
+        raise RuntimeError("An event belongs in the transaction of the change it tells of.")
+    if len(events) == 1:
+        events[0].save(force_insert=True)
+    else:
+        Event.objects.bulk_create(events)
+    wake_after_commit(*wakes)
+    for event in events:
+        for react in handlers_for(event.event_type):
+            react(event)
+
+
+@transaction.atomic
+def publish(
+    *,
+    event_type: str,
+    source_agent: str,
+    by: Actor,
+    now: datetime,
+    payload: dict[str, Any] | None = None,
+    task_id: str = "",
+    trace_id: str = "",
+    priority: str = "",
+) -> Event:
+    """Store what an agent says. It is the agent's word only: it changes no state.
+
+    Raise ReservedEventType or ReservedSource for what only the server may say.
+    """
+    rules.ensure_may_say(event_type, source_agent)
+    event = Event(
+        event_type=event_type,
+        origin=by.origin,
+        source_agent=source_agent,
+        source_verified=rules.speaks_for(by, source_agent),
+        publisher=by.name,
+        door=by.door,
+        payload=payload or {},
+        task_id=task_id,
+        trace_id=trace_id,
+        priority=priority,
+        created_at=now,
+    )
+    event.save(force_insert=True)
+    wake_after_commit()
+    return event
+
+
+def wake_after_commit(*topics: str) -> None:
+    """Wake the readers once the rows can be read; a failure here cannot fail what is committed."""
+    transaction.on_commit(lambda: wakeups.wake(wakeups.EVENTS, *topics), robust=True)

@@ -1,0 +1,80 @@
+"""Wake-ups: hints that something is there to read. A lost one costs a second, never an event.
+
+Inside a process they are function calls; between processes Redis carries them, sent by one thread that
+gathers what piles up, so that no request waits for Redis.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from django.conf import settings
+
+EVENTS = "events"
+CHANNEL = "orchestrator:wakeups"
+logger = logging.getLogger(__name__)
+_listeners: set[Callable[[set[str]], None]] = set()
+
+
+def tasks_of(agent: str) -> str:
+    """Return the topic that says: there is work for this agent."""
+    return f"tasks:{agent}"
+
+
+def listen(listener: Callable[[set[str]], None]) -> Callable[[], None]:
+    """Call `listener(topics)` at every wake-up in this process; return a function that ends it.
+
+    The listener runs in the waking thread and must not block.
+    """
+    _listeners.add(listener)
+    return lambda: _listeners.discard(listener)
+
+
+def wake(*topics: str) -> None:
+    """Tell whoever waits, here and in the other processes. Call it after the commit."""
+    tell_listeners(set(topics))
+    if settings.REDIS_URL:
+        relay.send(topics)
+
+
+def tell_listeners(topics: set[str]) -> None:
+    """Call the listeners of this process."""
+    for listener in tuple(_listeners):
+        listener(topics)
+
+
+class Relay:
+    """One thread that sends the topics of this process to Redis, as many at once as have gathered."""
+
+    def __init__(self) -> None:
+        self._topics: set[str] = set()
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._pid = 0
+
+    def send(self, topics: tuple[str, ...]) -> None:
+        """Queue topics; never blocks, never fails."""
+        with self._lock:
+            self._topics.update(topics)
+            if self._pid != os.getpid():  # first use, or first use after a fork
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="wakeups", daemon=True).start()
+        self._ready.set()
+
+    def _run(self) -> None:
+        import redis
+
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)
+        while True:
+            self._ready.wait()
+            self._ready.clear()
+            with self._lock:
+                topics, self._topics = self._topics, set()
+            with contextlib.suppress(redis.RedisError):
+                client.publish(CHANNEL, json.dumps({"from": os.getpid(), "topics": sorted(topics)}))
+
+
+relay = Relay()

@@ -1,0 +1,64 @@
+"""Who acts: roles, doors, and the actor every service is told of. Imports nothing."""
+
+import dataclasses
+import enum
+
+
+class Role(enum.StrEnum):
+    """What a principal may do; each role may do all that the lower ones may."""
+
+    USER = "user"
+    AGENT = "agent"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """Return the place on the ladder, 0 the lowest."""
+        return list(Role).index(self)
+
+    def covers(self, needed: "Role") -> bool:
+        """Return whether this role may do what `needed` may."""
+        return self.rank >= needed.rank
+
+
+class Door(enum.StrEnum):
+    """Where a change came in."""
+
+    API = "api"
+    CONSOLE = "console"
+    COMMAND = "command"
+    SYSTEM = "system"
+
+
+class Assurance(enum.StrEnum):
+    """How well a credential ties its bearer to one principal (D27)."""
+
+    SHARED = "shared"  # signed with the shared secret: anyone who holds it can sign any name
+    PERSONAL = "personal"  # a key of one principal
+    HUMAN = "human"  # a console account
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Actor:
+    """A principal at a door, known by a credential; `name` is what records show."""
+
+    name: str
+    role: Role
+    door: Door
+    assurance: Assurance
+    credential: str = ""  # which one, for the record: "jwt", "key:<prefix>", "account:<username>"
+    expires_at: int | None = None  # Unix time at which the credential ends, if it does
+    rate_limits: tuple[tuple[str, int], ...] = ()  # this key's own rates, by scope
+
+    is_authenticated = True  # what DRF asks of request.user
+    is_active = True
+
+    @property
+    def origin(self) -> str:
+        """Return who speaks: `system`, `human` or `agent`."""
+        if self.door == Door.SYSTEM:
+            return "system"
+        return "human" if self.assurance == Assurance.HUMAN else "agent"
+
+
+SYSTEM = Actor("system", Role.ADMIN, Door.SYSTEM, Assurance.PERSONAL)

@@ -1,0 +1,1 @@
+"""What every API door needs; knows no app."""

@@ -1,0 +1,101 @@
+"""How a refusal looks (D3, D4): `{"detail": "<one sentence>"}`, and by field where it was the input."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.response import Response
+
+from orchestrator_site.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+
+CODES: dict[type[DomainError], int] = {Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, DomainError: 409}
+DATABASE_GONE = (OperationalError, InterfaceError)
+RETRY_AFTER = 5  # seconds, when the database is away
+UNAVAILABLE = "The service is temporarily unavailable. Try again in a few seconds."
+
+log = logging.getLogger(__name__)
+
+
+class ErrorSerializer(serializers.Serializer):
+    """Every answer that is not a success. A conflict also carries the present state."""
+
+    detail = serializers.CharField(help_text="One readable sentence.")
+    errors = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text="What is wrong with each field, where the input was at fault; inner fields are joined by dots.",
+    )
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the answer to a refusal, or None for a fault, which Django logs and answers with a 500."""
+    if isinstance(error, DomainError):
+        return domain_answer(error)
+    if isinstance(error, DATABASE_GONE):
+        return logged(Response({"detail": note_outage(error)}, 503, headers={"Retry-After": str(RETRY_AFTER)}))
+    if isinstance(error, Http404 | ObjectDoesNotExist):
+        return Response({"detail": "Not found."}, 404)
+    if isinstance(error, PermissionDenied):
+        return Response({"detail": "You may not do this."}, 403)
+    if isinstance(error, ValidationError):
+        return Response(validation_answer(error), 400)
+    if isinstance(error, APIException):
+        return Response({"detail": sentence(error.detail)}, error.status_code, headers=headers_of(error))
+    return None
+
+
+def domain_answer(error: DomainError) -> Response:
+    """Return what the domain said, and the state it told of."""
+    code = next(code for kind, code in CODES.items() if isinstance(error, kind))
+    errors = {"errors": {error.field: [str(error)]}} if isinstance(error, Invalid) and error.field else {}
+    return Response({"detail": str(error), **errors, **{k: v for k, v in error.state.items() if k != "detail"}}, code)
+
+
+def validation_answer(error: ValidationError) -> dict[str, Any]:
+    """Return the first thing that is wrong as a sentence, and all of them by field."""
+    errors: dict[str, list[str]] = {}
+    for field, text in flattened(error.detail):
+        errors.setdefault(field or "non_field_errors", []).append(text)
+    field, texts = next(iter(errors.items()), ("non_field_errors", ["The request is not valid."]))
+    return {"detail": texts[0] if field == "non_field_errors" else f"{field}: {texts[0]}", "errors": errors}
+
+
+def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (field, sentence) of nested errors; names are joined by dots, places in lists are numbers."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from flattened(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+    elif isinstance(detail, list):
+        for place, inner in enumerate(detail):
+            yield from flattened(inner, f"{path}.{place}".lstrip(".") if isinstance(inner, dict | list) else path)
+    else:
+        yield path, str(detail)
+
+
+def sentence(detail: Any) -> str:
+    """Return the first sentence of whatever REST framework calls a detail."""
+    return next((text for _, text in flattened(detail)), "The request cannot be carried out.")
+
+
+def headers_of(error: APIException) -> dict[str, str]:
+    """Return the challenge of a 401 and the seconds of a 429."""
+    wait, challenge = getattr(error, "wait", None), getattr(error, "auth_header", None)
+    found = {"Retry-After": str(int(wait))} if wait else {}
+    return found | ({"WWW-Authenticate": challenge} if challenge else {})
+
+
+def note_outage(error: Exception) -> str:
+    """Log that the database is away, in one line, and return the sentence for the caller."""
+    log.error("The database is unavailable: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+    return UNAVAILABLE
+
+
+def logged(response: Any) -> Any:
+    """Return the answer, marked so that Django does not log it a second time."""
+    response._has_been_logged = True
+    return response

@@ -1,0 +1,84 @@
+"""One answer per Idempotency-Key (D23): the first is kept and given again.
+
+The key's row is inserted first, in the transaction that does the work. Of several at once the database
+lets one insert; the others wait for its end (PostgreSQL at the unique index, SQLite at the write lock)
+and then read its answer. If the work fails, the row is rolled back with it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from rest_framework.exceptions import APIException
+from rest_framework.utils.encoders import JSONEncoder
+
+from orchestrator_site.errors import Invalid
+from orchestrator_site.models import IdempotencyKey
+from orchestrator_site.services import ANSWERS_KEPT
+
+MAX_KEY = 255
+
+
+class KeyReused(APIException):
+    """The key was used for another request."""
+
+    status_code = 422
+    default_detail = "This Idempotency-Key was used for another request. Use a new key for a new request."
+
+
+def checked_key(key: str) -> str:
+    """Return the key; raise Invalid unless it is 1 to 255 printable ASCII characters."""
+    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Invalid("Idempotency-Key must be 1 to 255 printable ASCII characters.", field="Idempotency-Key")
+    return key
+
+
+def answer_once(
+    *,
+    principal: str,
+    key: str,
+    operation: str,
+    body: Mapping[str, Any],
+    perform: Callable[[], Mapping[str, Any]],
+    now: datetime,
+) -> tuple[Mapping[str, Any], bool]:
+    """Return the answer and whether it is a repetition; raise KeyReused for another operation or body.
+
+    operation: method and path. perform: the work; what it raises leaves nothing kept.
+    """
+    mine = IdempotencyKey(
+        principal=principal,
+        key=checked_key(key),
+        operation=operation[:300],
+        body_hash=digest(operation, body),
+        created_at=now,
+    )
+    with transaction.atomic():
+        kept = claim(mine, now=now)
+        if kept.pk == mine.pk:
+            answer = perform()
+            IdempotencyKey.objects.filter(pk=mine.pk).update(response=json.dumps(answer, cls=JSONEncoder))
+            return answer, False
+    if kept.body_hash != mine.body_hash:
+        raise KeyReused
+    return json.loads(kept.response), True
+
+
+def claim(mine: IdempotencyKey, *, now: datetime) -> IdempotencyKey:
+    """Return the row that holds the key: mine, or that of whoever came first."""
+    while True:
+        IdempotencyKey.objects.bulk_create([mine], ignore_conflicts=True)
+        kept = IdempotencyKey.objects.filter(principal=mine.principal, key=mine.key).first()
+        if kept is not None and (kept.pk == mine.pk or kept.created_at > now - ANSWERS_KEPT):
+            return kept
+        if kept is not None:  # too old to count
+            IdempotencyKey.objects.filter(pk=kept.pk).delete()
+
+
+def digest(operation: str, body: Mapping[str, Any]) -> str:
+    """Return the hash of a request, the same for every way to write the same JSON."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{operation}\n{canonical}".encode()).hexdigest()

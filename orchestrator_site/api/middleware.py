@@ -1,0 +1,84 @@
+"""The outermost layer: rate headers on every answer (D16), JSON for every refusal (D3), what pages may load."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from orchestrator_site.api import ratelimit
+from orchestrator_site.api.error_format import DATABASE_GONE, RETRY_AFTER, logged, note_outage
+
+SENTENCES = {
+    400: "The request is not valid.",
+    403: "You may not do this.",
+    404: "Not found.",
+    405: "This method is not allowed here.",
+    414: "The address is too long.",
+    500: "The service failed. The fault has been logged.",
+}
+OWN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+NO_FRAME = "frame-ancestors 'none'"
+STYLES = "style-src 'self' 'unsafe-inline'; "  # both set style attributes
+POLICIES = {
+    "/admin": OWN + STYLES + "script-src 'self' 'unsafe-inline' 'unsafe-eval'; " + NO_FRAME,  # Alpine evaluates
+    "/docs": OWN + STYLES + NO_FRAME,
+    "/redoc": OWN + STYLES + "worker-src 'self' blob:; " + NO_FRAME,
+}
+
+
+class ApiMiddleware:
+    """Makes every answer outside the console and the static files one of the API."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """get_response: the rest of the service."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer."""
+        response = self.get_response(request)
+        area = area_of(request)
+        if area in POLICIES:
+            response.headers.setdefault("Content-Security-Policy", POLICIES[area])
+        return response if area in ("/admin", "/static") else as_api(request, response)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Return a 503 when the database is away; other faults are Django's to log."""
+        if not isinstance(error, DATABASE_GONE):
+            return None
+        return logged(unavailable(request, note_outage(error)))
+
+
+def area_of(request: HttpRequest) -> str:
+    """Return the first part of the path, such as `/admin`."""
+    return "/" + request.path_info.split("/", 2)[1]
+
+
+def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return the answer in JSON if it is a refusal, with the rate headers."""
+    usage = getattr(request, "rate_usage", None)
+    if usage is None:  # answered outside the viewsets, such as an unknown address
+        usage = ratelimit.count("other", actor=None, address=ratelimit.client_address(request.META))
+        if usage.refused:
+            response = JsonResponse({"detail": usage.sentence}, status=429)
+    if response.status_code >= 400 and response.headers.get("Content-Type") != "application/json":
+        response = as_json(response)
+    for name, value in usage.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def as_json(response: HttpResponse) -> HttpResponse:
+    """Return Django's own refusal as JSON, its other headers kept."""
+    detail = SENTENCES.get(response.status_code, "The request cannot be carried out.")
+    made = JsonResponse({"detail": detail}, status=response.status_code)
+    for name in ("Allow", "Retry-After", "WWW-Authenticate"):
+        if name in response.headers:
+            made.headers[name] = response.headers[name]
+    return made
+
+
+def unavailable(request: HttpRequest, sentence: str) -> HttpResponse:
+    """Return a 503 that says when to come again, as JSON or, in the console, as text."""
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    if area_of(request) == "/admin":
+        return HttpResponse(sentence, status=503, content_type="text/plain", headers=headers)
+    return JsonResponse({"detail": sentence}, status=503, headers=headers)

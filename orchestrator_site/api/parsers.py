@@ -1,0 +1,141 @@
+"""Bodies (D4): JSON objects only, and nothing in them that a database or another program would choke on."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.utils.http import parse_header_parameters
+from rest_framework.exceptions import APIException, NotAcceptable, ParseError, UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+
+MAX_DEPTH = 64
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")  # NUL, or one half of a surrogate pair
+SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
+
+
+class BodyTooLarge(APIException):
+    """The body is over the limit."""
+
+    status_code = 413
+
+
+class StrictJSONParser(BaseParser):
+    """Reads a JSON object; an empty body and `null` are an empty one (D7)."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the object; raise ParseError, UnsupportedMediaType or BodyTooLarge."""
+        check_coding(media_type or self.media_type, (parser_context or {}).get("request"))
+        limit = settings.MAX_BODY_BYTES
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+        return read_object(body)
+
+
+def check_coding(media_type: str, request: Any) -> None:
+    """Refuse other charsets, and compressed bodies, which grow when opened."""
+    charset = parse_header_parameters(media_type)[1].get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(media_type, "The body must be JSON in UTF-8.")
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "") if request is not None else ""
+    if coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(media_type, "The body must not be compressed.")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the object in a JSON text; raise ParseError with one sentence."""
+    if not body.strip():
+        return {}
+    try:
+        found = json.loads(
+            body.decode("utf-8-sig"),
+            parse_constant=refuse_constant,
+            parse_float=finite,
+            parse_int=within_64_bits,
+            object_pairs_hook=distinct,
+        )
+    except json.JSONDecodeError as error:
+        raise ParseError(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
+    except UnicodeDecodeError:
+        raise ParseError("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ParseError("The body must be a JSON object.")
+    if SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        walk(found)
+    return found
+
+
+def walk(found: object) -> None:
+    """Refuse what lies too deep, NUL characters and lone surrogates. Without recursion."""
+    waiting = [(found, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, str):
+            check_text(value)
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+            inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+            waiting += [(each, depth + 1) for each in inner if isinstance(each, str | dict | list)]
+
+
+def check_text(text: str) -> None:
+    """Refuse characters that no database keeps."""
+    if SURROGATE_OR_NUL.search(text):
+        raise ParseError("Text must not hold NUL characters or lone surrogates.")
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a dict; of two equal names nobody knows which is meant."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ParseError("The body names a field twice in one object.")
+    return found
+
+
+def refuse_constant(word: str) -> None:
+    """Refuse NaN and Infinity."""
+    raise ParseError(f"The body is not valid JSON: {word} is not a number.")
+
+
+def finite(digits: str) -> float:
+    """Return a float that is one."""
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ParseError("A number in the body is out of range.")
+    return value
+
+
+def within_64_bits(digits: str) -> int:
+    """Return an integer that every program can hold."""
+    if len(digits) > 20 or not SMALLEST <= int(digits) <= LARGEST:
+        raise ParseError("A number in the body is out of range.")
+    return int(digits)
+
+
+class JSONOnly(BaseContentNegotiation):
+    """Answers are JSON, whatever `?format=` says; only who takes nothing but XML is told so."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        """Return the parser for the body's type, or None, which becomes a 415."""
+        kind = parse_header_parameters(request.content_type or "")[0].lower()
+        return next((parser for parser in parsers if parser.media_type == kind), None)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+        """Return the view's first renderer."""
+        accepted = {part.partition(";")[0].strip().lower() for part in request.META.get("HTTP_ACCEPT", "").split(",")}
+        if accepted <= {"application/xml", "text/xml"} and accepted:
+            raise NotAcceptable("Answers are JSON.")
+        return renderers[0], renderers[0].media_type

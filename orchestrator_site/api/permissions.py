@@ -1,0 +1,25 @@
+"""One rule for every endpoint: the role an action names, or a higher one."""
+
+from typing import Any
+
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from orchestrator_site.actors import Role
+
+
+class HasRole(BasePermission):
+    """Lets in who has the role that `view.roles` names for the action; an action it does not name is admin-only."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Return whether the caller may; raise NotAuthenticated when nobody is known."""
+        if request.method.lower() not in getattr(view, "action_map", {request.method.lower()}):
+            return True  # the route has no such method: the answer will be 405
+        needed = getattr(view, "roles", {}).get(getattr(view, "action", ""), Role.ADMIN)
+        if needed is None:
+            return True
+        if request.user is None:
+            raise NotAuthenticated("Send a bearer token or an API key.")
+        self.message = f"This needs the role {needed}."
+        return request.user.role.covers(needed)

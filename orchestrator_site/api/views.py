@@ -1,0 +1,106 @@
+"""The base of every API door: who, how often, checked input, one answer per key."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from rest_framework import viewsets
+from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from orchestrator_site.actors import Actor, Role
+from orchestrator_site.api import idempotency, ratelimit
+
+
+class LengthRequired(APIException):
+    """A body came without its length."""
+
+    status_code = 411
+    default_detail = "Send the body with a Content-Length."
+
+
+class ApiViewSet(viewsets.ViewSet):
+    """A viewset that only declares; identity, role, rate and refusals are settled here."""
+
+    roles: ClassVar[dict[str, Role | None]] = {}  # action -> least role; None = public; not named = admin only
+    rate_scopes: ClassVar[dict[str, str]] = {}  # action -> key of settings.RATE_LIMITS; not named = "other"
+    once_actions: ClassVar[tuple[str, ...]] = ("create",)  # those that take an Idempotency-Key, for the schema
+    counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
+    refuses_bad_credentials: ClassVar[bool] = False  # public actions too: else they serve who sends one as nobody
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")  # OPTIONS and TRACE are a 405
+
+    @property
+    def actor(self) -> Actor:
+        """Return the caller."""
+        return self.request.user
+
+    @property
+    def now(self) -> datetime:
+        """Return the time, aware, UTC."""
+        return timezone.now()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Settle who calls, count the request, then whether they may: in this order (D15, D16)."""
+        self.format_kwarg = None
+        try:
+            actor, failure = request.user, None
+        except AuthenticationFailed as refusal:
+            actor, failure = None, refusal
+        self.count(request, actor)
+        public = self.roles.get(self.action or "", Role.ADMIN) is None and not self.refuses_bad_credentials
+        if failure is not None and not public:
+            raise failure
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+        self.check_permissions(request)
+
+    def count(self, request: Request, actor: Actor | None) -> None:
+        """Count the request; raise RateLimited when it is one too many."""
+        scope = self.rate_scopes.get(self.action or "", "other")
+        address = ratelimit.client_address(request.META)
+        usage = ratelimit.count(scope, actor=None if self.counts_addresses else actor, address=address)
+        request._request.rate_usage = usage  # type: ignore[attr-defined]  # the middleware writes the headers
+        if usage.refused:
+            raise ratelimit.RateLimited(usage)
+
+    def checked(self, serializer_class: type[BaseSerializer], data: Any = None) -> dict[str, Any]:
+        """Return the checked body, or the checked data if given; raise ValidationError."""
+        serializer = serializer_class(data=self.body() if data is None else data)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def asked(self, serializer_class: type[BaseSerializer]) -> dict[str, Any]:
+        """Return the checked query parameters, laid over the body where the method has one (D7)."""
+        body = {} if self.request.method in ("GET", "HEAD") else self.body()
+        return self.checked(serializer_class, {**body, **single(self.request.query_params)})
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object of the body, empty when none was sent."""
+        return dict(self.request.data) if self.request.data else {}
+
+    def once(self, perform: Callable[[], Mapping[str, Any]]) -> Response:
+        """Do the work and answer with what it returns; with an Idempotency-Key only the first time (D23)."""
+        key = self.request.META.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None:
+            return Response(perform())
+        answer, again = idempotency.answer_once(
+            principal=self.actor.name,
+            key=key,
+            operation=f"{self.request.method} {self.request.path}",
+            body=self.body(),
+            perform=perform,
+            now=self.now,
+        )
+        return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
+
+
+def single(query: Mapping[str, Any]) -> dict[str, str]:
+    """Return query parameters as plain values; raise ValidationError for one given twice."""
+    twice = [name for name, values in query.lists() if len(values) > 1]  # type: ignore[attr-defined]
+    if twice:
+        raise ValidationError({twice[0]: ["Give it only once."]})
+    return {name: values[0] for name, values in query.lists()}  # type: ignore[attr-defined]

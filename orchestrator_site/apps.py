@@ -1,0 +1,14 @@
+"""The site app: identity, system checks, and what all apps share."""
+
+from django.apps import AppConfig
+
+
+class SiteConfig(AppConfig):
+    """Names the app and loads the system checks."""
+
+    name = "orchestrator_site"
+    verbose_name = "Access"
+
+    def ready(self) -> None:
+        """Load the checks."""
+        from orchestrator_site import checks  # noqa: F401

@@ -1,0 +1,60 @@
+"""Small tables kept in memory: read often, changed seldom."""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from django.db import transaction
+from django.db.models import signals
+
+T = TypeVar("T")
+_all: "weakref.WeakSet[CachedRows[Any]]" = weakref.WeakSet()
+
+
+class CachedRows(Generic[T]):
+    """What `load` returns, kept for `ttl` seconds or until this process changes one of the models.
+
+    Another process hears of a change after at most `ttl` seconds.
+    """
+
+    def __init__(self, model_labels: Iterable[str], load: Callable[[], T], ttl: float = 1.0) -> None:
+        """model_labels: such as `tasks_app.RoutingRule`. load: one short query. ttl: seconds."""
+        self._load, self._ttl = load, ttl
+        self._labels = frozenset(label.lower() for label in model_labels)
+        self._lock = threading.Lock()
+        self._kept: tuple[float, T] | None = None  # good until (monotonic), value
+        self._generation = 0
+        for signal in (signals.post_save, signals.post_delete, signals.m2m_changed):
+            signal.connect(self._changed, weak=False)
+        _all.add(self)
+
+    def __call__(self) -> T:
+        """Return the value, loading it when it is missing or too old."""
+        kept = self._kept
+        if kept is not None and time.monotonic() < kept[0]:
+            return kept[1]
+        generation, until = self._generation, time.monotonic() + self._ttl
+        value = self._load()
+        with self._lock:
+            if generation == self._generation:  # else a change came in while loading: use it once, keep it not
+                self._kept = (until, value)
+        return value
+
+    def forget(self) -> None:
+        """Load again at the next call."""
+        with self._lock:
+            self._generation += 1
+            self._kept = None
+
+    def _changed(self, sender: Any, instance: Any = None, using: str | None = None, **_: Any) -> None:
+        if instance is not None and instance._meta.label_lower in self._labels:
+            self.forget()
+            transaction.on_commit(lambda: self.forget(), using=using, robust=True)
+
+
+def forget_all() -> None:
+    """Forget everything kept (for tests, whose rollbacks send no signal)."""
+    for rows in list(_all):
+        rows.forget()

@@ -1,0 +1,113 @@
+"""Readers of the environment. Each fails naming the variable, never showing a secret."""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def text(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
+    """Return the variable, or the default when it is unset or empty."""
+    value = os.environ.get(name, "").strip() or default
+    if choices and value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}.")
+    return value
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """Return the variable as yes or no."""
+    value = text(name, str(default)).lower()
+    if value not in FLAGS:
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return FLAGS[value]
+
+
+def integer(name: str, default: int, *, least: int = 0) -> int:
+    """Return the variable as a whole number of at least `least`."""
+    value = text(name, str(default))
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}.")
+    return int(value)
+
+
+def number(name: str, default: float) -> float:
+    """Return the variable as a number above zero."""
+    try:
+        value = float(text(name, str(default)))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ImproperlyConfigured(f"{name} must be a number above 0.")
+    return value
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return the variable as a list; items are separated by commas."""
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def secret(name: str, kept_in: Path | None = None) -> str:
+    """Return a secret from `NAME`, or from the file that `NAME_FILE` names.
+
+    kept_in: a folder in which one is made and kept when neither is set (development only).
+    """
+    path = text(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}.") from None
+    return text(name) or (kept_secret(kept_in / name.lower()) if kept_in else "")
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret kept in a file only its owner can read, made on first use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="utf-8").strip()
+
+
+def database(url: str, *, data_dir: Path) -> dict[str, object]:
+    """Return Django's DATABASES entry for `postgres://…`, or the embedded SQLite when empty."""
+    if not url:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return embedded_database(data_dir / "orchestrator.sqlite3")
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path[1:]),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 2, "application_name": "orchestrator"},
+    }
+
+
+def embedded_database(path: Path) -> dict[str, object]:
+    """Return the entry for SQLite in WAL mode, safe for many threads and power loss."""
+    pragmas = "journal_mode=WAL synchronous=FULL mmap_size=134217728 journal_size_limit=27103364 cache_size=-8000"
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "".join(f"PRAGMA {pragma};" for pragma in pragmas.split()),
+        },
+        # A file, not memory: threads and processes of the tests share it.
+        "TEST": {"NAME": path.with_name(f"test-{os.getpid()}.sqlite3")},
+    }

@@ -1,0 +1,39 @@
+"""Sign a token by hand."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from orchestrator_site.actors import Role
+from orchestrator_site.api.tokens import mint
+from orchestrator_site.names import is_name
+
+MOST_HOURS = 24 * 366
+
+
+class Command(BaseCommand):
+    """See `help`."""
+
+    help = "Sign a bearer token with ORCHESTRATOR_JWT_SECRET and show it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")
+        parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help="What it may do (default: agent).")
+        parser.add_argument("--hours", type=int, default=24, help="Hours until it expires (default: 24).")
+        parser.add_argument("--json", action="store_true", help="Answer as JSON.")
+
+    def handle(self, **options: Any) -> None:
+        """Sign the token."""
+        user_id, hours = options["user_id"], options["hours"]
+        if not is_name(user_id):
+            raise CommandError("--user-id must be 1 to 128 printable characters and not a reserved word.")
+        if not 1 <= hours <= MOST_HOURS:
+            raise CommandError(f"--hours must be 1 to {MOST_HOURS}.")
+        text = mint(sub=user_id, role=options["role"], now=timezone.now(), lifetime=timedelta(hours=hours))
+        shown = {"access_token": text, "token_type": "bearer", "expires_in": hours * 3600}
+        shown |= {"user_id": user_id, "role": str(options["role"])}
+        self.stdout.write(json.dumps(shown) if options["json"] else text)

@@ -1,0 +1,131 @@
+"""`manage.py up`: the whole service, ready to use."""
+
+import functools
+import secrets
+import signal
+import socket
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Q
+
+from orchestrator_site import banner, env
+from orchestrator_site.embedded import Jobs
+from orchestrator_site.server import Server, listen
+
+
+class Command(BaseCommand):
+    """Prepares the stores, then serves until a signal ends it."""
+
+    help = (
+        "Start the service. Without DATABASE_URL and REDIS_URL everything runs in this one process on SQLite: the web "
+        "server, the worker and beat. With them only the web server starts, unless told otherwise."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Name the options."""
+        parser.add_argument("--host", help="address to listen on (default: HOST, or 127.0.0.1)")
+        parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: PORT, or 8000)")
+        for option, meaning in (
+            ("--migrate", "bring the tables up to date first, also with DATABASE_URL"),
+            ("--with-worker", "run the Celery worker in this process, also with REDIS_URL"),
+            ("--with-beat", "run Celery beat in this process, also with REDIS_URL"),
+        ):
+            parser.add_argument(option, action="store_true", help=meaning)
+
+    def handle(self, **options: Any) -> None:
+        """Start, serve, end."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            self.start(options)
+        except KeyboardInterrupt:  # before the server took the signals over
+            self.say("Stopped before it began.")
+
+    def start(self, options: dict[str, Any]) -> None:
+        """Take the port, prepare the stores, and serve."""
+        listener = self.take_port(options)
+        password = self.prepare(migrate=options["migrate"])
+        self.serve(listener, password, options)
+
+    def take_port(self, options: dict[str, Any]) -> socket.socket:
+        """Return the listening socket: first of all, so that nothing is begun that cannot be reached."""
+        try:
+            host = options["host"] or env.text("HOST", "127.0.0.1")
+            port = env.integer("PORT", 8000) if options["port"] is None else options["port"]
+            return listen(host, port)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CommandError(f"Cannot listen on {host}:{port}: {reason}. Set PORT to use another.") from None
+
+    def prepare(self, *, migrate: bool) -> str:
+        """Bring the tables up to date where that is ours to do; return the first login's password, or nothing."""
+        if migrate or not settings.DATABASE_URL:
+            self.migrate()
+        else:
+            self.warn_of_missing_tables()
+        return "" if settings.DATABASE_URL else first_login()
+
+    def migrate(self) -> None:
+        """Apply the migrations that are due, if there are any."""
+        if due := migrations_due():
+            self.say(f"Preparing the database ({due} migrations) …")
+            call_command("migrate", verbosity=0, interactive=False)
+
+    def warn_of_missing_tables(self) -> None:
+        """Say what is missing, and serve all the same: an unreachable database may come back."""
+        try:
+            due = migrations_due()
+        except DatabaseError as error:
+            self.stderr.write(f"The database does not answer yet: {str(error).splitlines()[0]}")
+        else:
+            if due:
+                self.stderr.write(f"{due} migrations are due. Run `manage.py migrate`, or start with --migrate.")
+
+    def serve(self, listener: socket.socket, password: str, options: dict[str, Any]) -> None:
+        """Serve until a signal; end the jobs with the server."""
+        from orchestrator_site.asgi import application  # here, because it builds the whole application
+
+        here = not settings.REDIS_URL  # messages in memory reach only this process
+        jobs = Jobs(worker=here or options["with_worker"], beat=here or options["with_beat"])
+        ready = functools.partial(self.say_ready, listener, password, jobs)
+        server = Server(application, on_ready=ready, on_end=jobs.stop)
+        jobs.start(on_death=server.end)
+        server.run(sockets=[listener])
+        jobs.join()
+        self.say("Stopped.")
+        if jobs.dead:
+            raise CommandError(f"The {jobs.dead} ended by itself: see the log above.")
+
+    def say_ready(self, listener: socket.socket, password: str, jobs: Jobs) -> None:
+        """Print the banner."""
+        self.say(banner.text(listener, password, jobs.names))
+
+    def say(self, text: str) -> None:
+        """Print at once, also into a pipe."""
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def migrations_due() -> int:
+    """Return how many migrations are not applied."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def first_login() -> str:
+    """Make the console account `admin` where nobody could log in; return its password, or nothing."""
+    accounts = get_user_model().objects
+    if accounts.filter(Q(is_superuser=True) | Q(username="admin")).exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    accounts.create_superuser("admin", password=password)
+    return password

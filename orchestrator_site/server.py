@@ -1,0 +1,81 @@
+"""The web server of `manage.py up`: uvicorn in the main thread, ended by a signal without dying of it."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+GRACE_SECONDS = 3  # open requests and streams get this long to end
+LIMIT_SECONDS = 5  # whatever still runs then is cut off
+REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn that returns from `run` after a signal, so that its caller can end the rest."""
+
+    def __init__(self, app: Any, *, on_ready: Callable[[], None], on_end: Callable[[], None]) -> None:
+        """app: the ASGI application. on_ready: called once it serves. on_end: called at the first signal, quickly."""
+        super().__init__(configuration(app))
+        self.on_ready = on_ready
+        self.on_end = on_end
+        self.ends_since: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, then say so."""
+        await super().startup(sockets)
+        self.on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals from now to the end of the process; uvicorn itself would raise them again."""
+        for number in SIGNALS:
+            signal.signal(number, self.handle_exit)
+        signal.signal(signal.SIGALRM, self.cut_off)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take the first signal as a wish to end, and a later one as an order."""
+        if self.ends_since is None:
+            self.end()
+        elif time.monotonic() - self.ends_since > REPEAT_SECONDS:
+            os._exit(1)
+
+    def end(self) -> None:
+        """Stop serving; the process ends within LIMIT_SECONDS, whatever its threads do."""
+        self.ends_since = time.monotonic()
+        self.should_exit = True
+        self.on_end()
+        signal.alarm(LIMIT_SECONDS)  # not a timer thread: starting one inside a signal handler can deadlock
+
+    def cut_off(self, sig: int, frame: FrameType | None) -> None:
+        """End the process now. What was open is rolled back, and found again by the sweeps."""
+        os._exit(0)
+
+
+def configuration(app: Any) -> uvicorn.Config:
+    """Return how uvicorn serves the app. Forwarded headers are read by us (D17), never by the server."""
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than clients and proxies keep an idle connection
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one. Raises OSError when it cannot."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family, backlog=2048)

@@ -1,0 +1,218 @@
+"""All settings, read from the environment. `.env.example` says what each variable means."""
+
+from pathlib import Path
+
+from orchestrator_site import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data")))
+
+# --- Where we run -----------------------------------------------------------------------------
+DATABASE_URL = env.secret("DATABASE_URL")
+REDIS_URL = env.secret("REDIS_URL")
+ORCHESTRATOR_ENV = env.text(
+    "ORCHESTRATOR_ENV", "production" if DATABASE_URL else "development", choices=("development", "production")
+)
+DEVELOPMENT = ORCHESTRATOR_ENV == "development"
+DEBUG = env.flag("DEBUG")
+KEPT_SECRETS = DATA_DIR if DEVELOPMENT else None
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY", kept_in=KEPT_SECRETS) or "missing"  # refused by checks.py
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEVELOPMENT else "")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+
+# --- Who is calling ---------------------------------------------------------------------------
+ORCHESTRATOR_JWT_SECRET = env.secret("ORCHESTRATOR_JWT_SECRET", kept_in=KEPT_SECRETS)
+ORCHESTRATOR_JWT_SECRET_PREVIOUS = env.secret("ORCHESTRATOR_JWT_SECRET_PREVIOUS")
+ORCHESTRATOR_TRUSTED_PROXIES = env.words("ORCHESTRATOR_TRUSTED_PROXIES")
+ORCHESTRATOR_APPROVAL_MODE = env.text(
+    "ORCHESTRATOR_APPROVAL_MODE",
+    "guide" if DEVELOPMENT else "four-eyes",
+    choices=("guide", "four-eyes", "strict", "human"),
+)
+
+# --- Limits -----------------------------------------------------------------------------------
+RATE_LIMIT_SCALE = env.number("ORCHESTRATOR_RATE_LIMIT_SCALE", 1)
+RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
+    scope: env.integer(f"ORCHESTRATOR_RATE_LIMIT_{scope.upper()}", rate, least=1)
+    for scope, rate in {
+        "tasks": 10,
+        "task_read": 30,
+        "task_status": 10,
+        "events_publish": 20,
+        "approvals_pending": 5,
+        "approval_read": 5,
+        "approvals_history": 5,
+        "approval_approve": 5,
+        "approval_reject": 5,
+        "stats": 30,
+        "claim": 600,
+        "heartbeat": 600,
+        "events_read": 600,
+        "health": 300,
+        "auth_token": 10,
+        "other": 60,
+    }.items()
+}
+MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)  # the parser enforces MAX_BODY_BYTES itself
+
+# --- The parts --------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "orchestrator_site",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "events_app",
+    "approvals_app",
+    "tasks_app",
+]
+MIDDLEWARE = [
+    "orchestrator_site.api.middleware.ApiMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "orchestrator_site.urls"
+WSGI_APPLICATION = "orchestrator_site.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Stores -----------------------------------------------------------------------------------
+DATABASES = {"default": env.database(DATABASE_URL, data_dir=DATA_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOCAL_CACHE = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "OPTIONS": {"MAX_ENTRIES": 100_000},  # the default of 300 would throw counters away
+}
+REDIS_CACHE = {
+    "BACKEND": "orchestrator_site.api.counters.ResilientRedisCache",
+    "LOCATION": REDIS_URL,
+    "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
+}
+CACHES = {"default": REDIS_CACHE if REDIS_URL else LOCAL_CACHE}
+
+# --- Jobs -------------------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost"  # without a host kombu warns
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "visibility_timeout": 300,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_connect_timeout": 1,
+        "socket_timeout": 5,
+    }
+    if REDIS_URL
+    else {"polling_interval": 0.05}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_PUBLISH_RETRY = False  # a message is only a wake-up: a sweep finds what was not sent
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "route-pending": {"task": "tasks_app.jobs.route_pending", "schedule": 30.0, "options": {"expires": 30}},
+    "check-slas": {"task": "tasks_app.jobs.check_slas", "schedule": 15.0, "options": {"expires": 15}},
+    "expire-approvals": {"task": "approvals_app.jobs.expire_approvals", "schedule": 30.0, "options": {"expires": 30}},
+    "number-events": {"task": "events_app.jobs.number_events", "schedule": 5.0, "options": {"expires": 5}},
+}
+
+# --- The API ----------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator_site.api.authentication.CredentialAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.api.permissions.HasRole"],
+    "DEFAULT_PARSER_CLASSES": ["orchestrator_site.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator_site.api.parsers.JSONOnly",
+    "DEFAULT_SCHEMA_CLASS": "orchestrator_site.api.schema.ApiSchema",
+    "EXCEPTION_HANDLER": "orchestrator_site.api.error_format.handle",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": "iso-8601",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Orchestrator API",
+    "DESCRIPTION": "Hand in work, get it to the right agent, have people sign, and hear what happened.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "persistAuthorization": False},
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+# --- Pages ------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "build" / "static"
+WHITENOISE_USE_FINDERS = DEVELOPMENT
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEVELOPMENT
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_URL = "/admin/login/"
+
+# --- Safety -----------------------------------------------------------------------------------
+INSECURE_HTTP = env.flag("ORCHESTRATOR_ALLOW_HTTP", DEVELOPMENT)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not INSECURE_HTTP
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+# django-ratelimit is used by its core only; its app would refuse the embedded cache (counted per process).
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]  # TLS and HSTS belong to the proxy: DEPLOYMENT.md
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "orchestrator_site.logs.LineFormatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.request": {"level": "ERROR"},  # 4xx are answers, not faults
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+    },
+}

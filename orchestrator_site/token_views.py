@@ -1,0 +1,141 @@
+"""The door that gives out tokens (D13)."""
+
+import base64
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.api.authentication import CHALLENGE, CredentialAuthentication
+from orchestrator_site.api.tokens import LIFETIME, mint
+from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.errors import Forbidden
+from orchestrator_site.serializers import NewTokenSerializer, TokenSerializer
+
+FORWARDED = {  # what a proxy adds to say for whom it speaks
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_FORWARDED_SERVER",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP",
+    "HTTP_TRUE_CLIENT_IP",
+    "HTTP_CF_CONNECTING_IP",
+}
+
+
+class StaffAuthentication(BaseAuthentication):
+    """HTTP Basic with the password of a staff account."""
+
+    def authenticate(self, request: Request) -> tuple[Actor, None] | None:
+        """Return the account, or None when the request names a credential of another kind."""
+        scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "basic" or "HTTP_X_API_KEY" in request.META:
+            return None
+        return staff_member(request, text.strip()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge that makes a refusal a 401."""
+        return CHALLENGE
+
+
+class StaffScheme(OpenApiAuthenticationExtension):
+    """Says so in the schema."""
+
+    target_class = StaffAuthentication
+    name = "staff"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Return the definition."""
+        return {"type": "http", "scheme": "basic", "description": "A staff account of the console."}
+
+
+class TokenViewSet(ApiViewSet):
+    """Tokens."""
+
+    authentication_classes = [StaffAuthentication, CredentialAuthentication]
+    roles = {"create": None}  # who may is settled below, by what is asked for
+    rate_scopes = {"create": "auth_token"}
+    once_actions = ()
+    counts_addresses = True
+    refuses_bad_credentials = True
+
+    @extend_schema(request=NewTokenSerializer, responses=TokenSerializer, summary="Get a token")
+    def create(self, request: Request) -> Response:
+        """Sign a token for 24 hours.
+
+        Needs a token, an API key, or HTTP Basic of a staff account: an admin may ask for anyone, others
+        for themselves and never above their own role. A development server also answers its own machine
+        without a credential, for the roles `agent` and `user`.
+        """
+        if self.actor is None:
+            check_open_door(request.META)
+        wanted = self.checked(NewTokenSerializer)
+        user_id, role = wanted["user_id"], Role(wanted["role"])
+        check_may_mint(self.actor, user_id=user_id, role=role)
+        text = mint(sub=user_id, role=role, now=self.now)
+        answer = {"access_token": text, "token": text, "token_type": "bearer", **wanted}
+        return Response(TokenSerializer({**answer, "expires_in": int(LIFETIME.total_seconds())}).data)
+
+
+def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
+    """Refuse who asks for another's name or a higher role; nobody known may ask for anything but admin."""
+    if actor is None:
+        if role == Role.ADMIN:
+            raise NotAuthenticated("A token with the role admin needs a credential, on a development server too.")
+    elif actor.role != Role.ADMIN and (actor.name != user_id or not actor.role.covers(role)):
+        raise Forbidden("Only an admin may ask for another name or a higher role than its own.")
+
+
+def check_open_door(meta: Mapping[str, str]) -> None:
+    """Refuse who came without a credential, but for a program on this very machine in development."""
+    if not settings.DEVELOPMENT or not is_loopback(meta.get("REMOTE_ADDR", "")):
+        raise NotAuthenticated("Send a bearer token, an API key, or HTTP Basic of a staff account.")
+    if not FORWARDED.isdisjoint(meta):
+        raise NotAuthenticated("A forwarded request needs a credential.")
+    origin = meta.get("HTTP_ORIGIN")
+    if origin is not None and not is_own_origin(origin, meta.get("HTTP_HOST", "")):
+        raise Forbidden("A page of another origin may not ask for a token.")
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether this is an address, or the name, of this very machine."""
+    try:
+        return text == "localhost" or ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """Return whether a page was served by this server under a name of this machine."""
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc == host and is_loopback(parts.hostname or "")
+
+
+def staff_member(request: Request, encoded: str) -> Actor:
+    """Return the staff account of an HTTP Basic credential; raise AuthenticationFailed.
+
+    A superuser counts as admin, other staff as user: their rights are in the console.
+    """
+    try:
+        username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        raise AuthenticationFailed("The Basic credential cannot be read.") from None
+    account = None if "\x00" in username + password else authenticate(request, username=username, password=password)
+    if account is None or not account.is_staff:
+        raise AuthenticationFailed("The username or password is wrong, or the account is not staff.")
+    role = Role.ADMIN if account.is_superuser else Role.USER
+    return Actor(account.get_username(), role, Door.API, Assurance.HUMAN, f"account:{account.get_username()}")

@@ -1,0 +1,24 @@
+"""The map: which door answers where."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from orchestrator_site import views
+from orchestrator_site.api import converters  # noqa: F401 - registers <public_id:…>
+
+urlpatterns = [
+    path("", views.root),
+    path("health", views.health),
+    path("auth/token", views.token),
+    path("openapi.json", views.openapi),
+    path("docs", views.docs, name="docs"),
+    path("redoc", views.redoc, name="redoc"),
+    path("admin/", admin.site.urls),
+    path("", include("tasks_app.urls")),
+    path("", include("approvals_app.urls")),
+    path("", include("events_app.urls")),
+]
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
+handler500 = views.server_error

@@ -1,0 +1,135 @@
+"""Doors that belong to no app: the front page, health, tokens, documentation, and refusals outside the viewsets."""
+
+import functools
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from orchestrator_site.api.counters import redis_state
+from orchestrator_site.api.error_format import RETRY_AFTER
+from orchestrator_site.api.middleware import SENTENCES, area_of
+from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.liveness import database_answers
+from orchestrator_site.serializers import HealthSerializer, RootSerializer
+from orchestrator_site.token_views import TokenViewSet
+from tasks_app.counts import queue_stats
+
+LINKS = {
+    "docs": "/docs",
+    "redoc": "/redoc",
+    "openapi": "/openapi.json",
+    "health": "/health",
+    "stats": "/stats",
+    "console": "/admin/",
+}
+
+
+class RootViewSet(ApiViewSet):
+    """The front page."""
+
+    roles = {"retrieve": None}
+
+    @extend_schema(responses=RootSerializer, summary="Service, version and links")
+    def retrieve(self, request: Request) -> Response:
+        """Name the service, its version and where to go from here."""
+        return Response({"service": "orchestrator", "version": settings.VERSION, "links": LINKS})
+
+
+class HealthViewSet(ApiViewSet):
+    """Is the service well?"""
+
+    authentication_classes: list[type] = []  # it must answer when the database, and so the keys, cannot be read
+    roles = {"retrieve": None}
+    rate_scopes = {"retrieve": "health"}
+
+    @extend_schema(responses={200: HealthSerializer}, summary="Health")
+    def retrieve(self, request: Request) -> Response:
+        """Say how the stores are and how much work waits.
+
+        `status` is `healthy`, or `degraded` while Redis is configured but unreachable (work goes on).
+        Without a database it is a 503 with `unhealthy`. `redis` is `embedded` where none is configured.
+        """
+        redis = redis_state()
+        stats = queue_stats_if_alive()
+        if stats is None:
+            body = {"detail": "The database is unreachable.", "status": "unhealthy", "redis": redis}
+            return Response(body, 503, headers={"Retry-After": str(RETRY_AFTER)})
+        status = "degraded" if redis == "disconnected" else "healthy"
+        return Response({"status": status, "redis": redis, "queue_stats": stats})
+
+
+def queue_stats_if_alive() -> dict[str, int] | None:
+    """Return the counts of tasks, or None when the database does not answer in time."""
+    if not database_answers():
+        return None
+    try:
+        return queue_stats()
+    except DatabaseError:
+        return None
+
+
+class OpenApiView(APIView):
+    """The schema, made once per process."""
+
+    authentication_classes: list[type] = []
+    permission_classes = [AllowAny]
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        """Return the OpenAPI schema."""
+        return HttpResponse(openapi_document(), content_type="application/json")
+
+
+@functools.cache
+def openapi_document() -> bytes:
+    """Return the OpenAPI schema as JSON."""
+    return json.dumps(SchemaGenerator().get_schema(request=None, public=True)).encode()
+
+
+root = RootViewSet.as_view({"get": "retrieve"})
+health = HealthViewSet.as_view({"get": "retrieve"})
+token = TokenViewSet.as_view({"post": "create"})
+openapi = OpenApiView.as_view()
+docs = SpectacularSwaggerSplitView.as_view(url="/openapi.json", authentication_classes=[])
+redoc = SpectacularRedocView.as_view(url="/openapi.json", authentication_classes=[])
+
+
+def refusal(request: HttpRequest, status: int, page: Any) -> HttpResponse:
+    """Return a refusal as JSON, or as Django's page in the console."""
+    if area_of(request) == "/admin":
+        return page()
+    return JsonResponse({"detail": SENTENCES[status]}, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django would not read."""
+    if isinstance(exception, DisallowedHost) and area_of(request) != "/admin":
+        return JsonResponse({"detail": "The Host header does not name this service."}, status=400)
+    return refusal(request, 400, lambda: defaults.bad_request(request, exception))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that is not allowed."""
+    return refusal(request, 403, lambda: defaults.permission_denied(request, exception))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer for an unknown address."""
+    return refusal(request, 404, lambda: defaults.page_not_found(request, exception))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer after a fault, which Django has logged."""
+    return refusal(request, 500, lambda: defaults.server_error(request))

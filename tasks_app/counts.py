@@ -1,0 +1,40 @@
+"""How many tasks stand where, at a cost that does not grow with the table (D25)."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from events_app import ledger
+from events_app.registry import Move, tally
+from tasks_app.models import Status, TaskCount
+
+SLA_EVENTS = {"sla.warning": "sla_warnings", "sla.violation": "sla_violations"}
+NAMES = [status.value for status in Status] + list(SLA_EVENTS.values())
+
+
+@tally
+def count_moves(moves: Iterable[Move]) -> None:
+    """Count what the events of one batch moved."""
+    changes: Counter[str] = Counter()
+    for move in moves:
+        changes[move.moved_from] -= 1
+        changes[move.moved_to] += 1
+        changes[SLA_EVENTS.get(move.event_type, "")] += 1
+    del changes[""]
+    for name in sorted(changes):
+        TaskCount.add(name, changes[name])
+
+
+def counts() -> dict[str, int]:
+    """Return the number of tasks in each status, and of SLA warnings and violations so far."""
+    ledger.number_events()
+    return dict.fromkeys(NAMES, 0) | dict(TaskCount.objects.values_list("name", "number"))
+
+
+def queue_stats(counted: dict[str, int] | None = None) -> dict[str, int]:
+    """Return the guide's three figures."""
+    now = counts() if counted is None else counted
+    return {
+        "pending_tasks": now[Status.PENDING] + now[Status.ASSIGNED],
+        "processing_tasks": now[Status.IN_PROGRESS],
+        "total_tasks": sum(now[status] for status in Status),
+    }

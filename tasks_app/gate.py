@@ -1,0 +1,54 @@
+"""The gate: a task that needs sign-off is neither handed out nor started without it."""
+
+from datetime import datetime
+
+from approvals_app import services as approvals
+from approvals_app.models import Status as ApprovalStatus
+from approvals_app.rules import policy_for
+from orchestrator_site.actors import Actor
+from tasks_app.models import Task
+
+
+def ask(task: Task, *, by: Actor, now: datetime) -> None:
+    """Ask for the sign-off that policy wants for a task, if it wants one. Saves nothing of the task."""
+    policy = policy_for(task.type, task.priority, approvals.policies())
+    if policy is None:
+        return
+    approval = approvals.request_approval(
+        task_id=task.task_id,
+        priority=task.priority,
+        trace_id=task.trace_id,
+        content=task.content(),
+        policy=policy,
+        by=by,
+        now=now,
+    )
+    task.approval_id, task.awaiting_approval = approval.approval_id, True
+
+
+def ensure_open(task: Task) -> None:
+    """Raise NotGranted unless the task needs no sign-off or has one for exactly its present content."""
+    if not task.approval_id:
+        return
+    try:
+        approvals.ensure_granted(approval_id=task.approval_id, content=task.content())
+    except approvals.NotGranted as refusal:
+        refusal.state |= {"task_id": task.task_id, "status": task.status}
+        raise
+
+
+def close_for_change(*, task_id: str, by: Actor, now: datetime) -> None:
+    """Supersede what a task waits for, because its content is about to change.
+
+    Before the task's row is locked: a decision takes the two rows in that order.
+    """
+    approvals.end_open_requests(
+        task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason="The task has changed."
+    )
+
+
+def ask_again(task: Task, *, by: Actor, now: datetime) -> None:
+    """Ask for a new sign-off, in the first requester's name, when a gated task has changed."""
+    if task.approval_id:
+        approval = approvals.request_again(approval_id=task.approval_id, content=task.content(), by=by, now=now)
+        task.approval_id, task.awaiting_approval = approval.approval_id, True

@@ -1,0 +1,47 @@
+"""Reactions to news from below. They run in the transaction that records the news."""
+
+from approvals_app import services as approvals
+from events_app.models import Event
+from events_app.registry import on
+from events_app.services import wake_after_commit
+from events_app.wakeups import tasks_of
+from orchestrator_site.actors import SYSTEM
+from tasks_app import dependencies, services
+from tasks_app.models import FailureReason, Status, Task
+
+
+@on(approvals.APPROVED)
+def let_through(event: Event) -> None:
+    """Put an approved task in the queue; whoever hands it out asks the gate again."""
+    task = Task.objects.filter(task_id=event.task_id, approval_id=event.payload["approval_id"])
+    task.filter(status__in=(Status.PENDING, Status.ASSIGNED)).update(awaiting_approval=False)
+    for agent in task.values_list("assigned_agent", flat=True):
+        wake_after_commit(tasks_of(agent))
+
+
+@on(approvals.REJECTED)
+@on(approvals.EXPIRED)
+def cancel_unsigned(event: Event) -> None:
+    """Cancel a task whose sign-off was refused or never came (D21)."""
+    task = Task.objects.select_for_update().filter(task_id=event.task_id).first()
+    if task and task.status in (Status.PENDING, Status.ASSIGNED):
+        reason = event.payload.get("reason") or "The request for sign-off was rejected."
+        services.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
+
+
+@on(services.COMPLETED)
+@on(services.FAILED)
+@on(services.CANCELLED)
+def settle_dependents(event: Event) -> None:
+    """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
+    if event.payload.get("reason") != FailureReason.DEPENDENCY:
+        dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
+
+
+def hands_in(task_id: str) -> frozenset[str]:
+    """Return who has a hand in a task: its creator, its holder, and whoever reported on it last."""
+    rows = Task.objects.filter(task_id=task_id).values_list("created_by", "holder", "reported_by")
+    return frozenset(name for row in rows for name in row if name and name != SYSTEM.name)
+
+
+approvals.involved_in.append(hands_in)

@@ -1,0 +1,24 @@
+"""What Celery runs for tasks."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from tasks_app import leases, routing, sla
+
+
+@shared_task
+def route_pending() -> None:
+    """Beat, and when rules or agents change: give waiting tasks an agent that can take them."""
+    routing.route_pending(now=timezone.now())
+
+
+@shared_task
+def check_slas() -> None:
+    """Beat: warn of deadlines that come near, record those that were missed."""
+    sla.check_slas(now=timezone.now())
+
+
+@shared_task
+def requeue_lost_leases() -> None:
+    """Beat: take back tasks whose holders have vanished."""
+    leases.requeue_lost_leases(now=timezone.now())

@@ -1,0 +1,310 @@
+"""What agents are asked to do, who does it, and the rules that say so."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from orchestrator_site.errors import Conflict
+from orchestrator_site.ids import new_id
+
+
+def new_task_id() -> str:
+    """Return a new public id, `task_…`."""
+    return new_id("task")
+
+
+class Priority(models.TextChoices):
+    """How urgent; P0 is the most urgent."""
+
+    P0 = "P0", "P0 critical"
+    P1 = "P1", "P1 high"
+    P2 = "P2", "P2 medium"
+    P3 = "P3", "P3 low"
+
+
+class Status(models.TextChoices):
+    """The life of a task; `NEXT` says which may follow which."""
+
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = (Status.PENDING, Status.ASSIGNED, Status.IN_PROGRESS)
+NEXT = {
+    Status.PENDING: {Status.ASSIGNED, Status.FAILED, Status.CANCELLED},
+    Status.ASSIGNED: {Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
+    Status.IN_PROGRESS: {Status.ASSIGNED, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
+    Status.FAILED: {Status.ASSIGNED},  # an operator requeues it
+}
+STAMP = {
+    Status.ASSIGNED: "assigned_at",
+    Status.IN_PROGRESS: "started_at",
+    Status.COMPLETED: "completed_at",
+    Status.FAILED: "failed_at",
+    Status.CANCELLED: "cancelled_at",
+}
+
+
+class FailureReason(models.TextChoices):
+    """Why a task failed for good."""
+
+    REPORTED = "reported", "reported by its agent"
+    RETRIES_EXHAUSTED = "retries_exhausted", "failed on every attempt"
+    LEASE_LOST = "lease_lost", "its agents vanished on every attempt"
+    DEPENDENCY = "dependency", "a task it depends on failed"
+
+
+class InvalidTransition(Conflict):
+    """The task cannot take this status now."""
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    """Which tasks."""
+
+    def open(self) -> "TaskQuerySet":
+        """Return those that are not over."""
+        return self.filter(status__in=OPEN)
+
+    def to_warn(self, now: datetime) -> "TaskQuerySet":
+        """Return open ones whose SLA warning is due and not given."""
+        return self.open().filter(sla_warned_at__isnull=True, warn_at__lte=now)
+
+    def to_breach(self, now: datetime) -> "TaskQuerySet":
+        """Return open ones past their deadline, not yet recorded."""
+        return self.open().filter(sla_breached_at__isnull=True, due_at__lte=now)
+
+    def overdue(self, now: datetime) -> "TaskQuerySet":
+        """Return open ones past their deadline."""
+        return self.open().filter(due_at__lte=now)
+
+    def takeable(self, agent: str, now: datetime) -> "TaskQuerySet":
+        """Return those an agent could be handed now, were nothing paused."""
+        return self.filter(
+            status=Status.ASSIGNED, assigned_agent=agent, awaiting_approval=False, open_dependencies=0
+        ).filter(Q(not_before__isnull=True) | Q(not_before__lte=now))
+
+    def lease_lost(self, now: datetime) -> "TaskQuerySet":
+        """Return running ones whose lease has run out."""
+        return self.filter(status=Status.IN_PROGRESS, lease_expires_at__lte=now)
+
+
+FREE = Q(status="assigned", awaiting_approval=False, open_dependencies=0)
+IS_OPEN = Q(status__in=["pending", "assigned", "in_progress"])
+
+
+class Task(models.Model):
+    """One piece of work: what it is, who has it, how it stands."""
+
+    task_id = models.CharField(max_length=40, unique=True, default=new_task_id, editable=False)
+    type = models.CharField(max_length=64)
+    payload = models.JSONField()
+    priority = models.CharField(max_length=2, choices=Priority.choices, default=Priority.P2)
+    status = models.CharField(max_length=12, choices=Status.choices)
+    assigned_agent = models.CharField(max_length=64, blank=True, default="")
+    source = models.CharField(max_length=100, blank=True, default="")
+    metadata = models.JSONField(default=dict)
+    trace_id = models.CharField(max_length=128, blank=True, default="")
+    parent_task_id = models.CharField(max_length=64, blank=True, default="")
+    created_by = models.CharField(max_length=128)
+    door = models.CharField(max_length=16)
+    reported_by = models.CharField(max_length=128, blank=True, default="", help_text="Who caused the present status.")
+    error = models.TextField(blank=True, default="")
+    result = models.JSONField(null=True, blank=True)
+    failure_reason = models.CharField(max_length=20, choices=FailureReason.choices, blank=True, default="")
+
+    created_at = models.DateTimeField()
+    assigned_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    sla_target = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds from creation.")
+    due_at = models.DateTimeField(null=True, blank=True)
+    warn_at = models.DateTimeField(null=True, blank=True)
+    sla_warned_at = models.DateTimeField(null=True, blank=True)
+    sla_breached_at = models.DateTimeField(null=True, blank=True)
+
+    approval_id = models.CharField(max_length=40, blank=True, default="")
+    awaiting_approval = models.BooleanField(default=False, help_text="A hint for the queue; the gate asks the approval.")
+
+    turn_at = models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait.")
+    not_before = models.DateTimeField(null=True, blank=True)
+    open_dependencies = models.PositiveIntegerField(default=0)
+    on_dependency_failure = models.CharField(
+        max_length=4, choices=[("fail", "fail too"), ("free", "run anyway")], default="fail"
+    )
+    holder = models.CharField(max_length=128, blank=True, default="")
+    attempt = models.PositiveIntegerField(default=0, help_text="How many leases were given; the fencing token.")
+    attempts_spent = models.PositiveIntegerField(default=0, help_text="Attempts before the last requeue by hand.")
+    max_attempts = models.PositiveIntegerField(default=3)
+    lease_seconds = models.PositiveIntegerField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    progress = models.PositiveSmallIntegerField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True, default="")
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        permissions = [("operate_task", "Can cancel, requeue and reassign tasks")]
+        indexes = [
+            models.Index(fields=["assigned_agent", "turn_at", "id"], condition=FREE, name="task_queue"),
+            models.Index(fields=["assigned_agent", "status"], condition=IS_OPEN, name="task_of_agent"),
+            models.Index(fields=["status", "id"], name="task_by_status"),
+            models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="task_of_trace"),
+            models.Index(fields=["created_by", "id"], name="task_by_creator"),
+            models.Index(fields=["parent_task_id"], condition=~Q(parent_task_id=""), name="task_children"),
+            models.Index(
+                fields=["warn_at"],
+                condition=IS_OPEN & Q(sla_warned_at__isnull=True, warn_at__isnull=False),
+                name="task_sla_warn",
+            ),
+            models.Index(
+                fields=["due_at"],
+                condition=IS_OPEN & Q(sla_breached_at__isnull=True, due_at__isnull=False),
+                name="task_sla_breach",
+            ),
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=Q(status="in_progress", lease_expires_at__isnull=False),
+                name="task_leases",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} ({self.type}, {self.status})"
+
+    def move_to(self, status: Status, *, now: datetime) -> tuple[str, str]:
+        """Take the next status and its timestamp; return the one left and the one taken.
+
+        Raise InvalidTransition.
+        """
+        left = Status(self.status)
+        if status not in NEXT.get(left, ()):
+            raise InvalidTransition(
+                f"{self.task_id} is {left.value}; it cannot become {status.value}.",
+                task_id=self.task_id,
+                status=left.value,
+            )
+        self.status = status
+        if status in STAMP:
+            setattr(self, STAMP[status], now)
+        return left.value, status.value
+
+    def content(self) -> dict[str, Any]:
+        """Return what a decision is bound to: change one byte of it and the sign-off is void."""
+        return {
+            name: getattr(self, name)
+            for name in (
+                "task_id",
+                "type",
+                "payload",
+                "priority",
+                "assigned_agent",
+                "source",
+                "created_by",
+                "metadata",
+                "sla_target",
+                "parent_task_id",
+                "max_attempts",
+            )
+        } | {"not_before": self.not_before.isoformat() if self.not_before else None}
+
+    @property
+    def sla_state(self) -> str:
+        """Return `none`, `on_track`, `warning`, `violated`, `met`, or `closed` (ended without completing)."""
+        if self.due_at is None:
+            return "none"
+        if self.sla_breached_at:
+            return "violated"
+        if self.status == Status.COMPLETED:
+            return "met"
+        if self.status in (Status.FAILED, Status.CANCELLED):
+            return "closed"
+        return "warning" if self.sla_warned_at else "on_track"
+
+    def queue_again(self, *, ready_at: datetime, wait: timedelta) -> None:
+        """Take a new turn in the queue, without a holder. wait: what the priority must wait."""
+        self.turn_at = ready_at + wait
+        self.holder = ""
+        self.lease_expires_at = None
+        self.progress = None
+        self.note = ""
+
+
+class Dependency(models.Model):
+    """A task that waits for another one to be completed."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="dependencies")
+    depends_on = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="dependents")
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "dependencies"
+        constraints = [models.UniqueConstraint(fields=["task", "depends_on"], name="dependency_once")]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} after {self.depends_on_id}"
+
+
+class Agent(models.Model):
+    """A named pool of workers that tasks are routed to."""
+
+    name = models.SlugField(max_length=64, unique=True, help_text="As tasks name it: dev_agent.")
+    description = models.CharField(max_length=200, blank=True)
+    active = models.BooleanField(default=True, help_text="Switched off, its waiting tasks go elsewhere.")
+    paused = models.BooleanField(default=False, help_text="Paused, it keeps its tasks but is handed none.")
+    concurrency_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Most tasks at once; empty for any.")
+    silent_after = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds without a sign of life until it counts as silent; empty for never."
+    )
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    silent_since = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RoutingRule(models.Model):
+    """Which agent takes tasks of a type."""
+
+    task_type = models.SlugField(max_length=64, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="rules", to_field="name")
+    fallback = models.ForeignKey(
+        Agent,
+        on_delete=models.PROTECT,
+        related_name="fallback_rules",
+        to_field="name",
+        null=True,
+        blank=True,
+        help_text="Takes over while the agent is switched off or silent.",
+    )
+    paused = models.BooleanField(default=False, help_text="Paused, tasks of this type are kept but not handed out.")
+    concurrency_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Most tasks at once; empty for any.")
+
+    def __str__(self) -> str:
+        return f"{self.task_type} → {self.agent_id}"
+
+
+class TaskCount(models.Model):
+    """How many tasks stand where. Counted from the ledger as events get their place, never by scanning."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    number = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.number}"
+
+    @classmethod
+    def add(cls, name: str, number: int) -> None:
+        """Change one count."""
+        if number:
+            cls.objects.filter(name=name).update(number=F("number") + number)

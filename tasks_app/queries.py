@@ -1,0 +1,77 @@
+"""Read tasks: lists that page, gates beside the tasks they belong to, and what happened in order."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from approvals_app.models import Approval
+from events_app.models import Event
+from orchestrator_site.errors import Invalid
+from tasks_app.models import Task
+
+
+class BadCursor(Invalid):
+    """The cursor is not one this service gave out."""
+
+
+def page(
+    *, limit: int, now: datetime, cursor: str = "", overdue: bool | None = None, **equal: Any
+) -> tuple[list[Task], str | None]:
+    """Return tasks newest first and the cursor of the next page, None on the last.
+
+    A page starts below the last task seen, so rows that come in meanwhile move nothing. Raise BadCursor.
+    """
+    rows = Task.objects.filter(**equal).order_by("-pk")
+    if overdue is not None:
+        late = Task.objects.overdue(now).values("pk")
+        rows = rows.filter(pk__in=late) if overdue else rows.exclude(pk__in=late)
+    if cursor:
+        rows = rows.filter(pk__lt=place_of(cursor))
+    found = with_gates(rows[: limit + 1])
+    more = len(found) > limit
+    return found[:limit], place(found[limit - 1].pk) if more else None
+
+
+def with_gates(tasks: Iterable[Task]) -> list[Task]:
+    """Return the tasks, each with its `gate` beside it, at the cost of one query."""
+    found = list(tasks)
+    ids = [task.approval_id for task in found if task.approval_id]
+    states = dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status")) if ids else {}
+    for task in found:
+        task.gate = gate_of(task, states.get(task.approval_id))  # type: ignore[attr-defined]
+    return found
+
+
+def with_new_gates(tasks: list[Task]) -> list[Task]:
+    """Return tasks that were just created, each with its `gate`, without a query: it can only be pending."""
+    for task in tasks:
+        task.gate = gate_of(task, "pending" if task.approval_id else None)  # type: ignore[attr-defined]
+    return tasks
+
+
+def gate_of(task: Task, status: str | None) -> dict[str, Any]:
+    """Return what an answer says of a task's sign-off."""
+    return {"approval_id": task.approval_id or None, "status": status, "required": bool(task.approval_id)}
+
+
+def timeline(task: Task) -> list[Event]:
+    """Return everything that happened to a task, in order."""
+    return list(Event.objects.filter(task_id=task.task_id).order_by("pk")[:1000])
+
+
+def place(pk: int) -> str:
+    """Return the opaque cursor of a row."""
+    return base64.urlsafe_b64encode(f"t{pk}".encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str) -> int:
+    """Return the row a cursor stands for; raise BadCursor."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadCursor(field="cursor") from None
+    if text[:1] != b"t" or not text[1:].isdigit() or len(text) > 19:
+        raise BadCursor(field="cursor")
+    return int(text[1:])

@@ -1,0 +1,71 @@
+"""Another try, or the end of trying."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from orchestrator_site.actors import SYSTEM, Actor
+from tasks_app import gate, rules
+from tasks_app.models import FailureReason, Status, Task
+from tasks_app.moves import save_moved
+
+REQUEUED = "task.requeued"
+FAILED = "task.failed"
+
+
+def try_again(
+    task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime, wait: timedelta | None = None
+) -> Task:
+    """Queue a locked, running task for another attempt, or fail it after the last one.
+
+    wait: until the next attempt; exponential with jitter unless given.
+    """
+    if task.attempt - task.attempts_spent >= task.max_attempts:
+        return give_up(task, reason=reason, error=error, by=by, now=now)
+    ready_at = now + (rules.backoff(task.attempt) if wait is None else wait)
+    task.not_before = ready_at if ready_at > now else None
+    return requeue(task, ready_at=ready_at, by=by, now=now, payload={"reason": reason.value, "error": error})
+
+
+def requeue(task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload: dict[str, Any]) -> Task:
+    """Put a locked task back in the queue, save and record."""
+    moved = task.move_to(Status.ASSIGNED, now=now)
+    task.queue_again(ready_at=ready_at, wait=rules.WAIT[task.priority])
+    payload = {"attempt": task.attempt, "ready_at": ready_at.isoformat(), **payload}
+    save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload=payload)
+    return task
+
+
+def give_up(task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime) -> Task:
+    """Fail a locked task for good: it joins the dead letters."""
+    moved = task.move_to(Status.FAILED, now=now)
+    task.holder, task.lease_expires_at = "", None
+    task.failure_reason = reason
+    task.error = error or f"Gave up after {task.attempt} attempt(s): {FailureReason(reason).label}."
+    payload = {"reason": reason, "error": task.error, "attempt": task.attempt, "dead_letter": True}
+    save_moved(task, FAILED, moved=moved, by=by, now=now, payload=payload)
+    return task
+
+
+def fail_for_dependency(task: Task, ended: Task, *, now: datetime) -> Task:
+    """Fail a waiting, locked task because what it waited for did not complete."""
+    error = f"{ended.task_id}, which this task waited for, is {ended.status}."
+    return give_up(task, reason=FailureReason.DEPENDENCY, error=error, by=SYSTEM, now=now)
+
+
+def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
+    """Give a failed task a fresh set of attempts; a gated one needs a new sign-off.
+
+    Raise InvalidTransition unless it has failed.
+    """
+    with transaction.atomic():
+        gate.close_for_change(task_id=task_id, by=by, now=now)
+        task = Task.objects.select_for_update().get(task_id=task_id)
+        moved = task.move_to(Status.ASSIGNED, now=now)
+        task.attempts_spent, task.failure_reason, task.error = task.attempt, "", ""
+        task.failed_at = task.not_before = None
+        task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
+        gate.ask_again(task, by=by, now=now)
+        save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt})
+        return task

@@ -1,0 +1,67 @@
+"""Who takes a task: routing rules and agents, and what happens when they change."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.caching import CachedRows
+from tasks_app import gate, rules
+from tasks_app.models import Agent, RoutingRule, Status, Task
+from tasks_app.moves import save_moved
+
+ASSIGNED = "task.assigned"
+UNROUTED = "task.unrouted"
+agents = CachedRows(["tasks_app.Agent"], lambda: {agent.name: agent for agent in Agent.objects.all()})
+routing_rules = CachedRows(
+    ["tasks_app.RoutingRule"], lambda: {rule.task_type: rule for rule in RoutingRule.objects.all()}
+)
+
+
+def route(task_type: str) -> str:
+    """Return the agent that takes tasks of a type now, or ""."""
+    return rules.agent_for(routing_rules().get(task_type), agents())
+
+
+def route_pending(*, now: datetime, limit: int = 500) -> int:
+    """Give waiting tasks an agent where one can take them now; return how many moved.
+
+    Also moves on what waits with an agent that was switched off or fell silent.
+    """
+    moved = 0
+    for task_id, task_type, agent in stranded(limit):
+        wanted = route(task_type)
+        if wanted != agent:
+            moved += assign(task_id=task_id, agent=wanted, by=SYSTEM, now=now, only_from=agent)
+    return moved
+
+
+def stranded(limit: int) -> list[tuple[str, str, str]]:
+    """Return (task id, type, agent) of waiting tasks that another agent should have, oldest first."""
+    elsewhere = Q(status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)])
+    for agent in agents().values():
+        if not agent.active or agent.silent_since:
+            kinds = [kind for kind in routing_rules() if route(kind) != agent.name]
+            elsewhere |= Q(status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds)
+    rows = Task.objects.filter(elsewhere).order_by("pk")
+    return list(rows.values_list("task_id", "type", "assigned_agent")[:limit])
+
+
+@transaction.atomic
+def assign(*, task_id: str, agent: str, by: Actor, now: datetime, only_from: str, reason: str = "") -> bool:
+    """Hand a waiting task from one agent to another ("" for none); return whether it moved.
+
+    A sign-off holds for the agent that was shown, so a gated task asks for a new one.
+    """
+    gate.close_for_change(task_id=task_id, by=by, now=now)
+    task = Task.objects.select_for_update().filter(task_id=task_id).first()
+    if not task or task.status not in (Status.PENDING, Status.ASSIGNED) or task.assigned_agent != only_from:
+        transaction.set_rollback(True)
+        return False
+    moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
+    task.status, task.assigned_agent, task.assigned_at = moved[1], agent, now if agent else None
+    gate.ask_again(task, by=by, now=now)
+    payload = {"previous_agent": only_from, "reason": reason}
+    save_moved(task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload)
+    return True

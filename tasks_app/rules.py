@@ -1,0 +1,48 @@
+"""Who gets a task, by when, and when it is its turn. Pure: no database, no clock."""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from tasks_app.models import Agent, RoutingRule
+
+WARN_AT = 0.8  # of the SLA target
+# What a priority waits while more urgent work is there: a P3 of four hours ago goes before a P0 of now.
+WAIT = {"P0": timedelta(0), "P1": timedelta(minutes=15), "P2": timedelta(hours=1), "P3": timedelta(hours=4)}
+BACKOFF_FIRST = timedelta(seconds=10)
+BACKOFF_MOST = timedelta(hours=1)
+
+
+def agent_for(rule: RoutingRule | None, agents: Mapping[str, Agent]) -> str:
+    """Return the name of the first able agent a rule names, or "" if there is none now."""
+    if rule is None:
+        return ""
+    choices = (agents.get(name) for name in (rule.agent_id, rule.fallback_id) if name)
+    return next((agent.name for agent in choices if agent and agent.active and not agent.silent_since), "") or (
+        next((name for name in (rule.agent_id, rule.fallback_id) if name in agents and agents[name].active), "")
+    )
+
+
+def due_at(created_at: datetime, sla_target: int | None) -> datetime | None:
+    """Return when a task breaches its SLA, or None if it has no target. sla_target: seconds."""
+    return created_at + timedelta(seconds=sla_target) if sla_target else None
+
+
+def warn_at(created_at: datetime, sla_target: int | None) -> datetime | None:
+    """Return when 80 % of the SLA target is used up, or None if there is no target."""
+    return created_at + timedelta(seconds=sla_target * WARN_AT) if sla_target else None
+
+
+def turn_at(ready_at: datetime, priority: str) -> datetime:
+    """Return a task's place in the queue: smaller goes first."""
+    return ready_at + WAIT[priority]
+
+
+def backoff(attempt: int, *, jitter: float | None = None) -> timedelta:
+    """Return how long to wait before the next attempt: 10 s, 20 s, 40 s … at most an hour.
+
+    attempt: the one that failed, from 1. jitter: 0..1, of the last half; random unless given.
+    """
+    full = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 20), BACKOFF_MOST)
+    share = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, hides nothing
+    return full * (0.5 + share / 2)

@@ -1,0 +1,208 @@
+"""Take in work and hear how it went. Leases live in `leases.py`, routing in `routing.py`, the SLA in `sla.py`."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from approvals_app import services as approvals
+from approvals_app.models import Status as ApprovalStatus
+from events_app.models import Event
+from events_app.services import new_event, record_all
+from events_app.wakeups import tasks_of
+from orchestrator_site.actors import Actor, Role
+from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
+from tasks_app import dependencies, gate, retries, routing, rules
+from tasks_app.models import FailureReason, Status, Task
+from tasks_app.moves import save_moved
+
+CREATED = "task.created"
+STARTED = "task.started"
+COMPLETED = "task.completed"
+FAILED = "task.failed"
+CANCELLED = "task.cancelled"
+MOVED = {Status.IN_PROGRESS: STARTED, Status.COMPLETED: COMPLETED, Status.FAILED: FAILED}
+
+
+class UnknownTask(NotFound):
+    """There is no task with this id."""
+
+
+class UnknownType(Invalid):
+    """No routing rule takes tasks of this type."""
+
+
+class NotHolder(Conflict):
+    """Another principal holds this task."""
+
+
+class LeaseLost(Conflict):
+    """The lease on this task has run out or was given to another attempt."""
+
+
+class MayNotCancel(Forbidden):
+    """Only its creator or an admin may cancel a task."""
+
+
+def get_task(task_id: str) -> Task:
+    """Return the task; raise UnknownTask."""
+    return found(Task.objects.filter(task_id=task_id).first(), task_id)
+
+
+def locked_task(task_id: str) -> Task:
+    """Return the task with its row locked until the transaction ends; raise UnknownTask."""
+    return found(Task.objects.select_for_update().filter(task_id=task_id).first(), task_id)
+
+
+def found(task: Task | None, task_id: str) -> Task:
+    """Return the task; raise UnknownTask when there is none."""
+    if task is None:
+        raise UnknownTask(f"There is no task {task_id}.")
+    return task
+
+
+@transaction.atomic
+def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
+    """Take in one task: routed, gated where policy asks, with its events, in one transaction.
+
+    new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id, not_before,
+    depends_on, on_dependency_failure, max_attempts. Raise UnknownType.
+    """
+    task = build(by=by, now=now, **new)
+    store([task], [new.get("depends_on", ())], by=by, now=now)
+    return task
+
+
+def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: Any) -> Task:
+    """Return a task as it will be stored, routed and with its deadlines."""
+    if new["type"] not in routing.routing_rules():
+        raise UnknownType(f"No agent takes tasks of type {new['type']}.", field="type")
+    agent = routing.route(new["type"])
+    task = Task(created_by=by.name, door=by.door, reported_by=by.name, created_at=now, **new)
+    task.assigned_agent = agent
+    task.status = Status.ASSIGNED if agent else Status.PENDING
+    task.assigned_at = now if agent else None
+    task.due_at, task.warn_at = rules.due_at(now, task.sla_target), rules.warn_at(now, task.sla_target)
+    task.turn_at = rules.turn_at(max(now, task.not_before or now), task.priority)
+    return task
+
+
+def store(tasks: list[Task], depends_on: list[Iterable[str]], *, by: Actor, now: datetime) -> None:
+    """Insert built tasks, their dependencies, approvals and events. Runs in the caller's transaction."""
+    wanted = [dependencies.wanted(task, ids) for task, ids in zip(tasks, depends_on, strict=True)]
+    for task in tasks:
+        gate.ask(task, by=by, now=now)
+    if len(tasks) == 1:
+        tasks[0].save(force_insert=True)
+    else:
+        Task.objects.bulk_create(tasks)
+    for task, needed in zip(tasks, wanted, strict=True):
+        dependencies.store(task, needed)
+    events = [event for task in tasks for event in intake_events(task, by=by, now=now)]
+    record_all(events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent})
+
+
+def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
+    """Return what the log says of a new task: created, and assigned if it has an agent."""
+    about = {"by": by, "now": now, "task_id": task.task_id, "trace_id": task.trace_id, "priority": task.priority}
+    created = new_event(
+        event_type=CREATED,
+        payload={"type": task.type, "agent": task.assigned_agent, "source": task.source},
+        moved=("", task.status),
+        **about,
+    )
+    if not task.assigned_agent:
+        return [created]
+    return [created, new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about)]
+
+
+@transaction.atomic
+def report_status(
+    *,
+    task_id: str,
+    status: Status,
+    by: Actor,
+    now: datetime,
+    error: str = "",
+    attempt: int | None = None,
+    result: dict[str, Any] | None = None,
+    retryable: bool = False,
+) -> Task:
+    """Move a task as its agent reports; repeating the present status changes nothing.
+
+    attempt: the fencing token of the reporter's lease, if it names one. retryable: a failure worth another try.
+    Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
+    """
+    task = locked_task(task_id)
+    if is_repeat(task, status, by, attempt):
+        return task
+    ensure_may_report(task, by=by, attempt=attempt, now=now)
+    if status != Status.FAILED:
+        gate.ensure_open(task)
+        dependencies.ensure_settled(task)
+    if status == Status.FAILED and retryable and task.attempt and task.status == Status.IN_PROGRESS:
+        return retries.try_again(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)
+    finish_or_start(task, status, by=by, now=now, error=error, result=result)
+    return task
+
+
+def is_repeat(task: Task, status: Status, by: Actor, attempt: int | None) -> bool:
+    """Return whether a report says again what the same caller already said."""
+    return task.status == status and task.reported_by == by.name and attempt in (None, task.attempt)
+
+
+def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: datetime) -> None:
+    """Raise unless a leased task is reported by its holder, in time and for the present attempt.
+
+    A task nobody holds may be reported by any agent (guide); an admin may report on any (D22).
+    """
+    facts = {"task_id": task.task_id, "status": task.status, "attempt": task.attempt}
+    if attempt is not None and (attempt != task.attempt or not task.holder):
+        raise LeaseLost(f"Attempt {attempt} of {task.task_id} is over.", **facts)
+    if not task.holder:
+        return
+    if by.name != task.holder and not by.role.covers(Role.ADMIN):
+        raise NotHolder(f"{task.task_id} is held by {task.holder}.", holder=task.holder, **facts)
+    if by.name == task.holder and task.lease_expires_at and task.lease_expires_at <= now:
+        raise LeaseLost(f"The lease on {task.task_id} has run out.", **facts)
+
+
+def finish_or_start(
+    task: Task, status: Status, *, by: Actor, now: datetime, error: str = "", result: dict[str, Any] | None = None
+) -> None:
+    """Take a reported status, save and record."""
+    moved = task.move_to(status, now=now)
+    task.error = error
+    if status != Status.IN_PROGRESS:
+        task.holder, task.lease_expires_at, task.result = "", None, result
+    if status == Status.FAILED:
+        task.failure_reason = FailureReason.REPORTED
+    payload = ({"error": error} if error else {}) | ({"attempt": task.attempt} if task.attempt else {})
+    save_moved(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
+
+
+@transaction.atomic
+def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> Task:
+    """Cancel a waiting or running task; what it asked sign-off for is withdrawn.
+
+    Raise UnknownTask, MayNotCancel or InvalidTransition.
+    """
+    if get_task(task_id).created_by != by.name and not by.role.covers(Role.ADMIN):
+        raise MayNotCancel
+    approvals.end_open_requests(
+        task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason or "The task was cancelled."
+    )
+    task = locked_task(task_id)
+    if task.status == Status.CANCELLED:
+        return task
+    end_cancelled(task, by=by, now=now, reason=reason)
+    return task
+
+
+def end_cancelled(task: Task, *, by: Actor, now: datetime, reason: str) -> None:
+    """Move a locked task to cancelled, save and record."""
+    moved = task.move_to(Status.CANCELLED, now=now)
+    task.error = reason
+    task.holder, task.lease_expires_at = "", None
+    save_moved(task, CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})

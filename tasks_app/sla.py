@@ -1,0 +1,82 @@
+"""Deadlines: warn once at 80 %, record the breach once, and never change what is over."""
+
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from events_app.models import Event
+from events_app.services import new_event, record_all
+from orchestrator_site.actors import SYSTEM, Actor
+from tasks_app.models import Task, TaskQuerySet
+
+WARNING = "sla.warning"
+VIOLATION = "sla.violation"
+BATCH = 200
+
+
+def check_slas(*, now: datetime, limit: int = 10_000) -> tuple[int, int]:
+    """Warn of and record what is due; return how many warnings and violations were new.
+
+    Twenty sweepers at once, or none for an hour, change nothing in the outcome.
+    """
+    warned = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
+    breached = sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
+    return warned, breached
+
+
+def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> int:
+    """Settle due tasks in batches; return how many events that made."""
+    made = 0
+    while made < limit:
+        batch = settle_batch(due, now=now)
+        made += batch
+        if not batch:
+            break
+    return made
+
+
+@transaction.atomic
+def settle_batch(due: TaskQuerySet, *, now: datetime) -> int:
+    """Settle one batch of rows no other sweep is at; return how many events that made."""
+    skip = connection.features.has_select_for_update_skip_locked
+    events: list[Event] = []
+    tasks = list(due.select_for_update(skip_locked=skip)[:BATCH])
+    for task in tasks:
+        events += settle(task, by=SYSTEM, now=now)
+    Task.objects.bulk_update(tasks, ["sla_warned_at", "sla_breached_at"])
+    if events:
+        record_all(events)
+    return len(events)
+
+
+def settle(task: Task, *, by: Actor, now: datetime) -> list[Event]:
+    """Mark what is due on a locked task; return the events to record. Saves nothing."""
+    steps: list[tuple[str, str, datetime | None]] = [
+        (WARNING, "sla_warned_at", task.warn_at),
+        (VIOLATION, "sla_breached_at", task.due_at),
+    ]
+    events = []
+    for event_type, mark, due in steps:
+        if due and due <= now and getattr(task, mark) is None:
+            setattr(task, mark, now)
+            events.append(sla_event(task, event_type, by=by, now=now))
+    return events
+
+
+def sla_event(task: Task, event_type: str, *, by: Actor, now: datetime) -> Event:
+    """Return what the log says of a deadline."""
+    return new_event(
+        event_type=event_type,
+        by=by,
+        now=now,
+        payload={
+            "agent": task.assigned_agent,
+            "target": task.sla_target,
+            "deadline": task.due_at.isoformat().replace("+00:00", "Z") if task.due_at else None,
+        },
+        task_id=task.task_id,
+        trace_id=task.trace_id,
+        priority=task.priority,
+    )
+
+

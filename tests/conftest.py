@@ -1,0 +1,116 @@
+"""The cast of the tests: a clock, callers by role, and tasks to work with."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+os.environ.setdefault("ORCHESTRATOR_ENV", "development")
+os.environ.setdefault("ORCHESTRATOR_RATE_LIMIT_SCALE", "1000")  # the limits have tests of their own
+
+import jwt
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.test import Client
+
+from orchestrator_site import caching
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from tasks_app import services
+from tasks_app.models import Task
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory() -> Iterator[None]:
+    """Forget what a test kept in memory: its rollback tells no cache."""
+    caching.forget_all()
+    cache.clear()
+    yield
+    caching.forget_all()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A moment, aware, UTC."""
+    return datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def actor(name: str, role: Role = Role.AGENT, assurance: Assurance = Assurance.SHARED, door: Door = Door.API) -> Actor:
+    """Return an actor with a credential of the given kind."""
+    credential = "jwt" if assurance == Assurance.SHARED else f"{assurance}:{name}"
+    return Actor(name, role, door, assurance, credential)
+
+
+@pytest.fixture
+def dev() -> Actor:
+    """An agent of the dev pool."""
+    return actor("dev-agent-1")
+
+
+@pytest.fixture
+def ops() -> Actor:
+    """An agent of the ops pool."""
+    return actor("ops-agent-1")
+
+
+@pytest.fixture
+def admin() -> Actor:
+    """A system administrator."""
+    return actor("root-1", Role.ADMIN)
+
+
+def token(role: str = "agent", name: str = "dev-agent-1", **claims: Any) -> str:
+    """Return a token as the guide makes it."""
+    seconds = int(time.time())
+    payload = {"sub": name, "role": role, "iat": seconds, "exp": seconds + 86_400, **claims}
+    return jwt.encode(payload, settings.ORCHESTRATOR_JWT_SECRET, algorithm="HS256")
+
+
+class Api:
+    """A caller of the API: `api.post("/tasks", {...})` sends JSON with a credential."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        """headers: sent with every request, such as the credential."""
+        self.headers = headers
+        self.client = Client(raise_request_exception=False)
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """Send a request; a body goes as JSON. Return Django's response."""
+        extra = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        return self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
+
+    def get(self, path: str, **headers: str) -> Any:
+        """GET."""
+        return self.send("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        """POST."""
+        return self.send("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        """PATCH."""
+        return self.send("PATCH", path, body, **headers)
+
+
+@pytest.fixture
+def api(db: None) -> Callable[..., Api]:
+    """Make callers: `api("agent")`, `api("user", name="dashboard")`, `api(None)` without a credential."""
+
+    def caller(role: str | None = "agent", name: str = "dev-agent-1") -> Api:
+        return Api({"Authorization": f"Bearer {token(role, name)}"} if role else {})
+
+    return caller
+
+
+@pytest.fixture
+def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
+    """Hand in tasks: `make_task(priority="P0")`."""
+
+    def make(**new: Any) -> Task:
+        by = new.pop("by", dev)
+        when = new.pop("now", now)
+        return services.create_task(**{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when)
+
+    return make
