@@ -1,5 +1,6 @@
 """All settings, read from the environment. `.env.example` says what each variable means."""
 
+import warnings
 from pathlib import Path
 
 from orchestrator_site import env
@@ -137,11 +138,17 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+SWEEP_SECONDS = env.integer("ORCHESTRATOR_SWEEP_SECONDS", 10, least=1)
 CELERY_BEAT_SCHEDULE = {
-    "route-pending": {"task": "tasks_app.jobs.route_pending", "schedule": 30.0, "options": {"expires": 30}},
-    "check-slas": {"task": "tasks_app.jobs.check_slas", "schedule": 15.0, "options": {"expires": 15}},
-    "expire-approvals": {"task": "approvals_app.jobs.expire_approvals", "schedule": 30.0, "options": {"expires": 30}},
-    "number-events": {"task": "events_app.jobs.number_events", "schedule": 5.0, "options": {"expires": 5}},
+    name: {"task": task, "schedule": float(SWEEP_SECONDS), "options": {"expires": SWEEP_SECONDS}}
+    for name, task in {
+        "route-pending": "tasks_app.jobs.route_pending",
+        "check-slas": "tasks_app.jobs.check_slas",
+        "requeue-lost-leases": "tasks_app.jobs.requeue_lost_leases",
+        "notice-silence": "tasks_app.jobs.notice_silence",
+        "expire-approvals": "approvals_app.jobs.expire_approvals",
+        "number-events": "events_app.jobs.number_events",
+    }.items()
 }
 
 # --- The API ----------------------------------------------------------------------------------
@@ -179,6 +186,7 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "build" / "static"
 WHITENOISE_USE_FINDERS = DEVELOPMENT
+warnings.filterwarnings("ignore", "No directory at", UserWarning)  # WhiteNoise: collecting is for deployments
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

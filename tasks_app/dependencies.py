@@ -48,6 +48,8 @@ def blocks(task: Task, other: Task) -> bool:
 
 def store(task: Task, needed: list[Task]) -> None:
     """Insert what a stored task waits for."""
+    if not needed:
+        return
     Dependency.objects.bulk_create(
         Dependency(task=task, depends_on=other, settled_at=task.created_at if other.status in SETTLED else None)
         for other in needed

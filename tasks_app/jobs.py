@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from tasks_app import leases, routing, sla
+from tasks_app import leases, registry, routing, sla
 
 
 @shared_task
@@ -22,3 +22,10 @@ def check_slas() -> None:
 def requeue_lost_leases() -> None:
     """Beat: take back tasks whose holders have vanished."""
     leases.requeue_lost_leases(now=timezone.now())
+
+
+@shared_task
+def notice_silence() -> None:
+    """Beat: say which agents have fallen silent, and move their waiting tasks on."""
+    if registry.notice_silence(now=timezone.now()):
+        routing.route_pending(now=timezone.now())

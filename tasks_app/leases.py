@@ -7,15 +7,13 @@ from django.db import connection, transaction
 from approvals_app.services import NotGranted
 from events_app.services import new_event, record_all
 from orchestrator_site.actors import SYSTEM, Actor
-from orchestrator_site.errors import NotFound
-from tasks_app import gate, retries, routing, rules
+from tasks_app import gate, registry, retries, routing, rules
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
 from tasks_app.moves import save_moved
 from tasks_app.services import LeaseLost, ensure_may_report, locked_task
 
 CLAIMED = "task.claimed"
 RELEASED = "task.released"
-SEEN_EVERY = timedelta(seconds=5)  # how often an agent's sign of life is written down
 
 # One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each other's way.
 # On SQLite the write lock of the transaction does, so the clause is left out there.
@@ -34,10 +32,6 @@ CLAIM = """
 """
 
 
-class UnknownAgent(NotFound):
-    """There is no agent with this name."""
-
-
 def claim(
     *, agent: str, by: Actor, now: datetime, types: list[str] | None = None, limit: int = 1, lease_seconds: int = 60
 ) -> list[Task]:
@@ -45,18 +39,14 @@ def claim(
 
     types: only these, or all. Raise UnknownAgent.
     """
-    pool = routing.agents().get(agent)
-    if pool is None:
-        raise UnknownAgent(f"There is no agent {agent}.")
-    sign_of_life(pool, now=now)
+    pool = registry.known_agent(agent)
+    registry.sign_of_life(pool, by=by, now=now)
     wanted = allowed_types(types)
     if pool.paused or not pool.active or wanted == []:
         return []
     with transaction.atomic():
-        limits = limits_of(pool, wanted)
-        room = room_for(limits, limit)
-        tasks = take(agent, wanted, room, by=by, now=now, lease_seconds=lease_seconds) if room > 0 else []
-        return hand_over(within_type_limits(tasks, limits), by=by, now=now)
+        tasks = take_within_limits(pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds)
+        return hand_over(tasks, by=by, now=now)
 
 
 def allowed_types(types: list[str] | None) -> list[str] | None:
@@ -107,65 +97,64 @@ def hand_over(tasks: list[Task], *, by: Actor, now: datetime) -> list[Task]:
 
 
 def passes_gate(task: Task) -> bool:
-    """Return whether a task just taken may be handed out; put it back, waiting, if not."""
+    """Return whether a task just taken may be handed out; undo the taking, unseen, if not."""
     try:
         gate.ensure_open(task)
     except NotGranted:
         Task.objects.filter(pk=task.pk).update(
-            status=Status.ASSIGNED, holder="", lease_expires_at=None, attempt=task.attempt - 1, awaiting_approval=True
+            status=Status.ASSIGNED,
+            holder="",
+            reported_by="",
+            started_at=None,
+            lease_expires_at=None,
+            attempt=task.attempt - 1,
+            awaiting_approval=True,
         )
         return False
     return True
 
 
-def limits_of(pool: Agent, types: list[str] | None) -> list[Agent | RoutingRule]:
-    """Return the agent and rules that limit how many tasks run at once, locked, so that counting is safe."""
-    limits: list[Agent | RoutingRule] = []
-    if pool.concurrency_limit is not None:
-        limits += Agent.objects.select_for_update().filter(pk=pool.pk)
-    limited = [rule.pk for rule in routing.routing_rules().values() if rule.concurrency_limit is not None]
-    if limited:
-        limits += RoutingRule.objects.select_for_update().filter(pk__in=limited).order_by("pk")
-    return limits
-
-
-def room_for(limits: list[Agent | RoutingRule], limit: int) -> int:
-    """Return how many tasks an agent may be handed now."""
-    for pool in limits:
-        if isinstance(pool, Agent) and pool.concurrency_limit is not None:
-            running = Task.objects.filter(assigned_agent=pool.name, status=Status.IN_PROGRESS).count()
-            limit = min(limit, pool.concurrency_limit - running)
-    return limit
-
-
-def within_type_limits(tasks: list[Task], limits: list[Agent | RoutingRule]) -> list[Task]:
-    """Put back what goes over the limit of its type; return the rest."""
-    for rule in limits:
-        if not isinstance(rule, RoutingRule) or rule.concurrency_limit is None:
-            continue
-        mine = [task for task in tasks if task.type == rule.task_type]
-        if not mine:
-            continue
-        running = Task.objects.filter(type=rule.task_type, status=Status.IN_PROGRESS).count()
-        over = mine[len(mine) - max(0, running - rule.concurrency_limit) :] if running > rule.concurrency_limit else []
-        for task in over:
-            put_back(task)
-        tasks = [task for task in tasks if task not in over]
+def take_within_limits(
+    pool: Agent, types: list[str] | None, limit: int, *, by: Actor, now: datetime, lease_seconds: int
+) -> list[Task]:
+    """Lease the next tasks as far as concurrency limits allow; one by one where a type has a limit."""
+    limit = min(limit, room_of(pool, limit))
+    limited = limited_types(types)
+    if not limited:
+        return take(pool.name, types, limit, by=by, now=now, lease_seconds=lease_seconds) if limit else []
+    tasks: list[Task] = []
+    while len(tasks) < limit:
+        free = [kind for kind in types or routing.routing_rules() if kind not in limited or has_room(limited[kind])]
+        batch = take(pool.name, free, 1, by=by, now=now, lease_seconds=lease_seconds) if free else []
+        if not batch:
+            break
+        tasks += batch
     return tasks
 
 
-def put_back(task: Task) -> None:
-    """Undo the taking of a task nobody was told of."""
-    Task.objects.filter(pk=task.pk).update(
-        status=Status.ASSIGNED, holder="", lease_expires_at=None, attempt=task.attempt - 1
-    )
+def room_of(pool: Agent, most: int) -> int:
+    """Return how many more tasks an agent may run, at most `most`; its row is locked if it has a limit."""
+    if pool.concurrency_limit is None:
+        return most
+    limit = Agent.objects.select_for_update().values_list("concurrency_limit", flat=True).get(pk=pool.pk)
+    running = Task.objects.filter(assigned_agent=pool.name, status=Status.IN_PROGRESS).count()
+    return most if limit is None else max(0, limit - running)
 
 
-def sign_of_life(pool: Agent, *, now: datetime) -> None:
-    """Note that an agent was seen, every few seconds at most, so that the queue is not slowed."""
-    if pool.last_seen_at is None or now - pool.last_seen_at > SEEN_EVERY:
-        pool.last_seen_at = now  # the cached row: other threads need not write it too
-        Agent.objects.filter(pk=pool.pk).update(last_seen_at=now)
+def limited_types(types: list[str] | None) -> dict[str, RoutingRule]:
+    """Return the rules, locked until the commit, of the asked types that have a limit."""
+    names = [rule.task_type for rule in routing.routing_rules().values() if rule.concurrency_limit is not None]
+    asked = [name for name in names if types is None or name in types]
+    if not asked:
+        return {}
+    rows = RoutingRule.objects.select_for_update().filter(task_type__in=asked).order_by("pk")
+    return {rule.task_type: rule for rule in rows}
+
+
+def has_room(rule: RoutingRule) -> bool:
+    """Return whether one more task of a type may run."""
+    running = Task.objects.filter(type=rule.task_type, status=Status.IN_PROGRESS).count()
+    return rule.concurrency_limit is None or running < rule.concurrency_limit
 
 
 @transaction.atomic
@@ -186,7 +175,7 @@ def heartbeat(
     task.note = task.note if note is None else note
     task.save(update_fields=["lease_expires_at", "heartbeat_at", "progress", "note"])
     if pool := routing.agents().get(task.assigned_agent):
-        sign_of_life(pool, now=now)
+        registry.sign_of_life(pool, by=by, now=now)
     return task
 
 

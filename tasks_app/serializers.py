@@ -1,14 +1,24 @@
 """What task requests and answers look like."""
 
+import json
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 
 from orchestrator_site.api.serializers import SuccessSerializer
 from tasks_app.models import Priority, Status, Task
 
 REPORTED = (Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 YEAR = 31_536_000
+MAX_RESULT_BYTES = 262_144
+
+
+class ResultTooLarge(APIException):
+    """A result is for facts, not for files."""
+
+    status_code = 413
+    default_detail = "The result is over 256 KiB; store it elsewhere and report where."
 
 
 class NewTaskSerializer(serializers.Serializer):
@@ -44,6 +54,12 @@ class ReportSerializer(serializers.Serializer):
     )
     result = serializers.DictField(required=False, allow_null=True, help_text="What came of it; at most 256 KiB.")
     retryable = serializers.BooleanField(required=False, default=False, help_text="A failure worth another attempt.")
+
+    def validate_result(self, result: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the result; raise ResultTooLarge."""
+        if result and len(json.dumps(result)) > MAX_RESULT_BYTES:
+            raise ResultTooLarge
+        return result
 
 
 class ApprovalStateSerializer(serializers.Serializer):

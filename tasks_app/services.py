@@ -29,6 +29,10 @@ class UnknownTask(NotFound):
     """There is no task with this id."""
 
 
+class UnknownParent(Invalid):
+    """A parent is a task that exists."""
+
+
 class UnknownType(Invalid):
     """No routing rule takes tasks of this type."""
 
@@ -67,10 +71,10 @@ def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
     """Take in one task: routed, gated where policy asks, with its events, in one transaction.
 
     new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id, not_before,
-    depends_on, on_dependency_failure, max_attempts. Raise UnknownType.
+    depends_on, on_dependency_failure, max_attempts. Raise UnknownType, UnknownParent or UnknownDependency.
     """
     task = build(by=by, now=now, **new)
-    store([task], [new.get("depends_on", ())], by=by, now=now)
+    store(task, new.get("depends_on", ()), by=by, now=now)
     return task
 
 
@@ -78,6 +82,8 @@ def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: An
     """Return a task as it will be stored, routed and with its deadlines."""
     if new["type"] not in routing.routing_rules():
         raise UnknownType(f"No agent takes tasks of type {new['type']}.", field="type")
+    if parent := new.get("parent_task_id"):
+        ensure_parent(parent)
     agent = routing.route(new["type"])
     task = Task(created_by=by.name, door=by.door, reported_by=by.name, created_at=now, **new)
     task.assigned_agent = agent
@@ -88,19 +94,20 @@ def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: An
     return task
 
 
-def store(tasks: list[Task], depends_on: list[Iterable[str]], *, by: Actor, now: datetime) -> None:
-    """Insert built tasks, their dependencies, approvals and events. Runs in the caller's transaction."""
-    wanted = [dependencies.wanted(task, ids) for task, ids in zip(tasks, depends_on, strict=True)]
-    for task in tasks:
-        gate.ask(task, by=by, now=now)
-    if len(tasks) == 1:
-        tasks[0].save(force_insert=True)
-    else:
-        Task.objects.bulk_create(tasks)
-    for task, needed in zip(tasks, wanted, strict=True):
-        dependencies.store(task, needed)
-    events = [event for task in tasks for event in intake_events(task, by=by, now=now)]
-    record_all(events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent})
+def ensure_parent(task_id: str) -> None:
+    """Raise UnknownParent unless the task exists."""
+    if not Task.objects.filter(task_id=task_id).exists():
+        raise UnknownParent(f"There is no task {task_id} to be the parent.", field="parent_task_id")
+
+
+def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
+    """Insert a built task, what it waits for, its approval and its events. Runs in the caller's transaction."""
+    needed = dependencies.wanted(task, depends_on)
+    gate.ask(task, by=by, now=now)
+    task.save(force_insert=True)
+    dependencies.store(task, needed)
+    wakes = [tasks_of(task.assigned_agent)] if task.assigned_agent else []
+    record_all(intake_events(task, by=by, now=now), wakes=wakes)
 
 
 def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:

@@ -1,0 +1,65 @@
+"""Requests that wait: how a view asks the server to keep its answer back, or to go on writing it.
+
+`front.py` gives each request a `Handover` in the ASGI scope, where no client can put one. Under a plain WSGI
+server there is none: nothing waits there, and every answer is sent as it is. Imports nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
+
+KEY = "orchestrator.handover"  # in the ASGI scope
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hold:
+    """How an empty answer waits. seconds: at most this long. key: who has the same key stands in one line."""
+
+    topics: frozenset[str]
+    seconds: float
+    key: Hashable
+
+
+@dataclasses.dataclass(slots=True)
+class Handover:
+    """What a view tells the front besides its answer."""
+
+    hold: Hold | None = None
+    stream: Any = None
+    kept: Any = None  # what the first run found out and the later ones shall not do again
+
+
+def handover(request: Any) -> Handover | None:
+    """Return the request's handover, or None where nothing can wait."""
+    return request.META.get("asgi.scope", {}).get(KEY)
+
+
+def hold(request: Any, *, topics: Iterable[str], seconds: float, key: Hashable) -> None:
+    """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
+
+    At a wake-up of one of the topics, and every second, the view is run again for the first in the line of
+    `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
+    Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
+    """
+    if (waits := handover(request)) is not None:
+        waits.hold = Hold(frozenset(topics), seconds, key)
+
+
+def hand_over_stream(request: Any, stream: Any) -> bool:
+    """Let the front go on writing this answer; return False where it cannot."""
+    if (waits := handover(request)) is None:
+        return False
+    waits.stream = stream
+    return True
+
+
+def at_first_run(request: Any, find: Callable[[], T]) -> T:
+    """Return what `find` returned when this request was run for the first time."""
+    waits = handover(request)
+    if waits is None:
+        return find()
+    if waits.kept is None:
+        waits.kept = find()
+    return waits.kept

@@ -1,0 +1,42 @@
+"""The API door of agents and task types."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator_site.actors import Role
+from orchestrator_site.api.views import ApiViewSet
+from tasks_app import registry
+from tasks_app.work_serializers import (
+    AgentChangedAnswer,
+    AgentChangeSerializer,
+    AgentsAnswer,
+    TypeChangedAnswer,
+    TypeChangeSerializer,
+)
+
+
+class AgentViewSet(ApiViewSet):
+    """Who works here."""
+
+    roles = {"list": Role.USER}
+
+    @extend_schema(responses=AgentsAnswer)
+    def list(self, request: Request) -> Response:
+        """List the agents: who holds work, how much waits, who is paused, who was last seen when."""
+        agents = registry.overview(now=self.now)
+        return Response(AgentsAnswer({"count": len(agents), "agents": agents}).data)
+
+    @extend_schema(request=AgentChangeSerializer, responses=AgentChangedAnswer)
+    def change(self, request: Request, name: str) -> Response:
+        """Pause, resume, limit or switch an agent. Admins only."""
+        changes = self.checked(AgentChangeSerializer)
+        agent = registry.change_agent(name=name, **changes, by=self.actor, now=self.now)
+        return Response(AgentChangedAnswer(agent).data)
+
+    @extend_schema(request=TypeChangeSerializer, responses=TypeChangedAnswer)
+    def change_type(self, request: Request, task_type: str) -> Response:
+        """Pause, resume or limit tasks of a type. Admins only."""
+        changes = self.checked(TypeChangeSerializer)
+        rule = registry.change_type(task_type=task_type, **changes, by=self.actor, now=self.now)
+        return Response(TypeChangedAnswer(rule).data)

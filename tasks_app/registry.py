@@ -1,0 +1,138 @@
+"""Agents as the product sees them: who works in which pool, who fell silent, who came back."""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from events_app.services import record
+from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.errors import NotFound
+from tasks_app import routing
+from tasks_app.models import Agent, RoutingRule, Status, Task
+
+SILENT = "agent.silent"
+BACK = "agent.back"
+CHANGED = "agent.changed"
+TYPE_CHANGED = "system.task_type_changed"
+SEEN_EVERY = timedelta(seconds=5)  # how often a sign of life is written down, so that the queue is not slowed
+MOST_COUNTED = 1000  # a longer queue is said to be this long: counting costs the same however long it is
+
+
+class UnknownAgent(NotFound):
+    """There is no agent with this name."""
+
+
+class UnknownTaskType(NotFound):
+    """There is no routing rule for this type."""
+
+
+def known_agent(name: str) -> Agent:
+    """Return the agent as it is kept in memory; raise UnknownAgent."""
+    try:
+        return routing.agents()[name]
+    except KeyError:
+        raise UnknownAgent(f"There is no agent {name}.") from None
+
+
+def sign_of_life(agent: Agent, *, by: Actor, now: datetime) -> None:
+    """Note that somebody of an agent's pool was seen; say so once if it had been silent."""
+    if agent.silent_since:
+        return come_back(agent, by=by, now=now)
+    if agent.last_seen_at is None or now - agent.last_seen_at > SEEN_EVERY:
+        agent.last_seen_at = now  # the row in memory: other threads need not write it too
+        Agent.objects.filter(pk=agent.pk).update(last_seen_at=now)
+    return None
+
+
+@transaction.atomic
+def come_back(agent: Agent, *, by: Actor, now: datetime) -> None:
+    """End an agent's silence; of many at once one says so."""
+    if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(silent_since=None, last_seen_at=now):
+        record(event_type=BACK, by=SYSTEM, now=now, payload={"agent": agent.name, "seen": by.name})
+        routing.agents.forget()
+
+
+def notice_silence(*, now: datetime) -> int:
+    """Mark agents unseen for longer than they may be, each once; return how many."""
+    silent = 0
+    for agent in Agent.objects.filter(active=True, silent_since__isnull=True, silent_after__isnull=False):
+        if agent.last_seen_at and now - agent.last_seen_at > timedelta(seconds=agent.silent_after or 0):
+            silent += mark_silent(agent, now=now)
+    return silent
+
+
+@transaction.atomic
+def mark_silent(agent: Agent, *, now: datetime) -> int:
+    """Mark one agent silent unless it was seen or marked meanwhile; return 1 if it was marked."""
+    unseen = Agent.objects.filter(pk=agent.pk, silent_since__isnull=True, last_seen_at=agent.last_seen_at)
+    if not unseen.update(silent_since=now):
+        return 0
+    last_seen = agent.last_seen_at.isoformat() if agent.last_seen_at else None
+    record(event_type=SILENT, by=SYSTEM, now=now, payload={"agent": agent.name, "last_seen_at": last_seen})
+    routing.agents.forget()
+    return 1
+
+
+def overview(*, now: datetime) -> list[dict[str, Any]]:
+    """Return every agent with its holders and load. Costs what is running, not what is waiting."""
+    holders: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    running = Task.objects.filter(status=Status.IN_PROGRESS).order_by("pk")
+    for row in running.values("assigned_agent", "holder", "task_id", "attempt", "lease_expires_at"):
+        holders[row.pop("assigned_agent")].append(row)
+    return [describe(agent, holders[agent.name], now=now) for agent in Agent.objects.order_by("name")]
+
+
+def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
+    """Return what an answer says of one agent. running: its tasks in progress."""
+    waiting = Task.objects.takeable(agent.name, now)
+    return {
+        "name": agent.name,
+        "description": agent.description,
+        "active": agent.active,
+        "paused": agent.paused,
+        "silent": agent.silent_since is not None,
+        "last_seen_at": agent.last_seen_at,
+        "silent_since": agent.silent_since,
+        "concurrency_limit": agent.concurrency_limit,
+        "running": len(running),
+        "waiting": waiting[:MOST_COUNTED].count(),
+        "holders": sorted({row["holder"] for row in running if alive(row, now)}),
+        "types": sorted(rule.task_type for rule in routing.routing_rules().values() if rule.agent_id == agent.name),
+    }
+
+
+def alive(row: dict[str, Any], now: datetime) -> bool:
+    """Return whether a running task is held under a lease that has not run out."""
+    return bool(row["holder"]) and (row["lease_expires_at"] is None or row["lease_expires_at"] > now)
+
+
+@transaction.atomic
+def change_agent(*, name: str, by: Actor, now: datetime, **changes: Any) -> Agent:
+    """Pause, resume, limit or switch an agent; raise UnknownAgent."""
+    agent = Agent.objects.select_for_update().filter(name=name).first()
+    if agent is None:
+        raise UnknownAgent(f"There is no agent {name}.")
+    apply(agent, changes)
+    record(event_type=CHANGED, by=by, now=now, payload={"agent": name, **changes}, wakes=[f"tasks:{name}"])
+    return agent
+
+
+@transaction.atomic
+def change_type(*, task_type: str, by: Actor, now: datetime, **changes: Any) -> RoutingRule:
+    """Pause, resume or limit tasks of a type; raise UnknownTaskType."""
+    rule = RoutingRule.objects.select_for_update().filter(task_type=task_type).first()
+    if rule is None:
+        raise UnknownTaskType(f"There is no rule for tasks of type {task_type}.")
+    apply(rule, changes)
+    wakes = [f"tasks:{name}" for name in (rule.agent_id, rule.fallback_id) if name]
+    record(event_type=TYPE_CHANGED, by=by, now=now, payload={"type": task_type, **changes}, wakes=wakes)
+    return rule
+
+
+def apply(row: Agent | RoutingRule, changes: dict[str, Any]) -> None:
+    """Set and save what has changed."""
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(changes))

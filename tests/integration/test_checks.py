@@ -1,0 +1,137 @@
+"""Unsafe settings: the service refuses to start, naming the setting and never its value (D14)."""
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+
+from orchestrator_site.checks import check_settings, refuse_unsafe_start, refuse_unsafe_worker
+
+ROOT = Path(__file__).parent.parent.parent
+GOOD = {"jwt": "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja", "key": "Zx8Cv5Bn2Mk9Jh4Gf1Ds7Aq3We6Rt0Yu"}
+
+
+@pytest.fixture
+def production(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings of a production server that are in order."""
+    for name in [name for name in os.environ if name.startswith("ORCHESTRATOR_API_KEY_")]:
+        monkeypatch.delenv(name)
+    settings.DEVELOPMENT = False
+    settings.ORCHESTRATOR_JWT_SECRET = GOOD["jwt"]
+    settings.SECRET_KEY = GOOD["key"]
+    settings.ALLOWED_HOSTS = ["orchestrator.example.org"]
+    settings.ORCHESTRATOR_APPROVAL_MODE = "four-eyes"
+    return settings
+
+
+def found() -> list[str]:
+    return [str(fault.msg) for fault in check_settings() if isinstance(fault, Error)]
+
+
+def test_good_settings_pass(production: Any) -> None:
+    assert found() == []
+    refuse_unsafe_start()
+
+
+def test_a_random_secret_always_passes(production: Any) -> None:
+    for make in (secrets.token_hex, secrets.token_urlsafe):
+        for _ in range(200):
+            production.ORCHESTRATOR_JWT_SECRET = make(32)
+            assert found() == []
+
+
+UNSAFE: dict[str, tuple[str, Any, str]] = {
+    "no JWT secret": ("ORCHESTRATOR_JWT_SECRET", "", "ORCHESTRATOR_JWT_SECRET"),
+    "31 bytes": ("ORCHESTRATOR_JWT_SECRET", GOOD["jwt"][:31], "ORCHESTRATOR_JWT_SECRET"),
+    "the guide's placeholder": ("ORCHESTRATOR_JWT_SECRET", "YOUR_SECRET", "ORCHESTRATOR_JWT_SECRET"),
+    "a long placeholder": ("ORCHESTRATOR_JWT_SECRET", "your-secret-key-here-min-32-chars", "ORCHESTRATOR_JWT_SECRET"),
+    "change me": ("ORCHESTRATOR_JWT_SECRET", "CHANGEME" * 4, "ORCHESTRATOR_JWT_SECRET"),
+    "one character": ("ORCHESTRATOR_JWT_SECRET", "x" * 64, "ORCHESTRATOR_JWT_SECRET"),
+    "an old secret too short": ("ORCHESTRATOR_JWT_SECRET_PREVIOUS", "short", "ORCHESTRATOR_JWT_SECRET_PREVIOUS"),
+    "no secret key": ("SECRET_KEY", "missing", "DJANGO_SECRET_KEY"),
+    "a short secret key": ("SECRET_KEY", "short", "DJANGO_SECRET_KEY"),
+    "a made-up secret key": ("SECRET_KEY", "django-insecure-" + GOOD["key"], "DJANGO_SECRET_KEY"),
+    "one secret for both": ("SECRET_KEY", GOOD["jwt"], "ORCHESTRATOR_JWT_SECRET and DJANGO_SECRET_KEY"),
+    "debug": ("DEBUG", True, "DEBUG"),
+    "no hosts": ("ALLOWED_HOSTS", [], "ALLOWED_HOSTS"),
+    "every host": ("ALLOWED_HOSTS", ["a.example", "*"], "ALLOWED_HOSTS"),
+    "a proxy by name": ("ORCHESTRATOR_TRUSTED_PROXIES", ["proxy"], "ORCHESTRATOR_TRUSTED_PROXIES"),
+}
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_unsafe_settings_stop_the_start(production: Any, name: str) -> None:
+    setting, value, named = UNSAFE[name]
+    setattr(production, setting, value)
+
+    faults = found()
+
+    assert len(faults) == 1 and faults[0].startswith(named)
+    assert not isinstance(value, str) or len(value) < 5 or value not in faults[0]
+    with pytest.raises(ImproperlyConfigured, match=named.split()[0]):
+        refuse_unsafe_start()
+    with pytest.raises(SystemExit):
+        refuse_unsafe_worker()
+
+
+@pytest.mark.parametrize(("key", "fault"), [("k" * 31, True), ("k" * 32, False)])
+def test_a_short_key_in_the_environment_stops_the_start(
+    production: Any, monkeypatch: pytest.MonkeyPatch, key: str, fault: bool
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", f"{key}:agent")
+
+    assert [fault.split()[0] for fault in found()] == (["ORCHESTRATOR_API_KEY_DEV_AGENT"] if fault else [])
+
+
+def test_a_malformed_key_stops_the_start_in_development_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", "key-without-role")
+
+    assert len(found()) == 1 and "key-without-role" not in found()[0]
+
+
+def test_the_guides_approval_mode_is_a_warning_outside_development(production: Any) -> None:
+    production.ORCHESTRATOR_APPROVAL_MODE = "guide"
+
+    assert [type(fault) for fault in check_settings()] == [Warning]
+
+
+def test_development_runs_with_no_variables_set() -> None:
+    assert found() == []
+
+
+STARTS = {
+    "migrate": ["manage.py", "migrate"],
+    "runserver": ["manage.py", "runserver", "127.0.0.1:0", "--noreload"],
+    "check": ["manage.py", "check"],
+    "worker": ["-m", "celery", "-A", "orchestrator_site", "worker", "--pool", "solo"],
+    "beat": ["-m", "celery", "-A", "orchestrator_site", "beat"],
+    "asgi": ["-c", "import orchestrator_site.asgi"],
+    "wsgi": ["-c", "import orchestrator_site.wsgi"],
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_no_door_opens_with_an_unsafe_secret(name: str, tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    environment = kept | {
+        "ORCHESTRATOR_ENV": "production",
+        "DATA_DIR": str(tmp_path),
+        "ORCHESTRATOR_JWT_SECRET": "your-secret-key-here-min-32-chars",
+        "DJANGO_SECRET_KEY": GOOD["key"],
+        "ALLOWED_HOSTS": "orchestrator.example.org",
+        "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings",
+    }
+
+    done = subprocess.run(
+        [sys.executable, *STARTS[name]], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode != 0
+    assert "ORCHESTRATOR_JWT_SECRET" in done.stdout + done.stderr
+    assert "your-secret-key-here" not in done.stdout + done.stderr
