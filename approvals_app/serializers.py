@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from approvals_app.models import Approval, Status
-from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, rfc3339
 
 
 class ApprovalListQuery(serializers.Serializer):
@@ -18,7 +18,7 @@ class DecisionInput(serializers.Serializer):
     reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
 
 
-class ApprovalSerializer(serializers.ModelSerializer):
+class ApprovalSerializer(RowSerializer):
     """A request for sign-off and how it ended."""
 
     approved_by = serializers.SerializerMethodField(help_text="Who approved; null unless approved.")
@@ -57,7 +57,7 @@ class ApprovalSerializer(serializers.ModelSerializer):
 
     def get_approved_at(self, approval: Approval) -> str | None:
         """Return when it was approved."""
-        return self._decided_at(approval) if approval.status == Status.APPROVED else None
+        return rfc3339(approval.decided_at) if approval.status == Status.APPROVED and approval.decided_at else None
 
     def get_rejected_by(self, approval: Approval) -> str | None:
         """Return who rejected."""
@@ -65,10 +65,7 @@ class ApprovalSerializer(serializers.ModelSerializer):
 
     def get_rejected_at(self, approval: Approval) -> str | None:
         """Return when it was rejected."""
-        return self._decided_at(approval) if approval.status == Status.REJECTED else None
-
-    def _decided_at(self, approval: Approval) -> str | None:
-        return serializers.DateTimeField().to_representation(approval.decided_at)
+        return rfc3339(approval.decided_at) if approval.status == Status.REJECTED else None
 
 
 class ApprovalAnswer(SuccessSerializer):

@@ -82,12 +82,14 @@ def settle_one(dependency: Dependency, *, now: datetime) -> list[str]:
         withdraw(dependency.task, ended, now=now)
     task = Task.objects.select_for_update().get(pk=dependency.task_id)
     won = Dependency.objects.filter(pk=dependency.pk, settled_at__isnull=True).update(settled_at=now)
-    if not won or task.status not in (Status.PENDING, Status.ASSIGNED):
+    if not won:
         return []
     task.open_dependencies -= 1
+    task.save(update_fields=["open_dependencies"])
+    if task.status not in (Status.PENDING, Status.ASSIGNED):
+        return []
     if hopeless:
         return [retries.fail_for_dependency(task, ended, now=now).task_id]
-    task.save(update_fields=["open_dependencies"])
     if not task.open_dependencies:
         tell_ready(task, now=now)
     return []

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 
+from django.db import transaction
+
 from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import policy_for
-from orchestrator_site.actors import Actor
-from tasks_app.models import Task
+from orchestrator_site.actors import SYSTEM, Actor
+from tasks_app.models import Status, Task
 
 
 def ask(task: Task, *, by: Actor, now: datetime) -> None:
@@ -37,6 +39,40 @@ def ensure_open(task: Task) -> None:
         raise
 
 
+def is_open(task: Task) -> bool:
+    """Return whether a task may be handed out."""
+    return why_shut(task) is None
+
+
+def why_shut(task: Task) -> approvals.NotGranted | None:
+    """Return the refusal, or None if the gate is open."""
+    try:
+        ensure_open(task)
+    except approvals.NotGranted as refusal:
+        return refusal
+    return None
+
+
+@transaction.atomic
+def hold_back(*, task_id: str, now: datetime) -> None:
+    """Take a task whose gate is shut out of the queue, which believed otherwise.
+
+    If its content was changed after the decision, behind our back, ask for a new one.
+    """
+    refusal = why_shut(Task.objects.get(task_id=task_id))
+    changed = refusal is not None and refusal.state["approval_status"] == ApprovalStatus.APPROVED
+    if changed:
+        close_for_change(task_id=task_id, by=SYSTEM, now=now)
+    task = Task.objects.select_for_update().get(task_id=task_id)
+    if task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
+        transaction.set_rollback(True)
+        return
+    task.awaiting_approval = True
+    if changed:
+        ask_again(task, by=SYSTEM, now=now)
+    task.save(update_fields=["approval_id", "awaiting_approval"])
+
+
 def close_for_change(*, task_id: str, by: Actor, now: datetime) -> None:
     """Supersede what a task waits for, because its content is about to change.
 
@@ -50,5 +86,7 @@ def close_for_change(*, task_id: str, by: Actor, now: datetime) -> None:
 def ask_again(task: Task, *, by: Actor, now: datetime) -> None:
     """Ask for a new sign-off, in the first requester's name, when a gated task has changed."""
     if task.approval_id:
-        approval = approvals.request_again(approval_id=task.approval_id, content=task.content(), by=by, now=now)
+        approval = approvals.request_again(
+            approval_id=task.approval_id, task_id=task.task_id, content=task.content(), by=by, now=now
+        )
         task.approval_id, task.awaiting_approval = approval.approval_id, True

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from approvals_app.services import NotGranted
 from events_app.services import new_event, record_all
 from orchestrator_site.actors import SYSTEM, Actor
 from tasks_app import gate, registry, retries, routing, rules
@@ -44,9 +43,26 @@ def claim(
     wanted = allowed_types(types)
     if pool.paused or not pool.active or wanted == []:
         return []
-    with transaction.atomic():
-        tasks = take_within_limits(pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds)
-        return hand_over(tasks, by=by, now=now)
+    while True:
+        handed, shut = try_to_claim(pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds)
+        if not shut:
+            return handed
+        for task in shut:
+            gate.hold_back(task_id=task.task_id, now=now)
+
+
+@transaction.atomic
+def try_to_claim(
+    pool: Agent, types: list[str] | None, limit: int, *, by: Actor, now: datetime, lease_seconds: int
+) -> tuple[list[Task], list[Task]]:
+    """Lease the next tasks and record it; if a gate is shut, return those tasks and leave all as it was."""
+    tasks = take_within_limits(pool, types, limit, by=by, now=now, lease_seconds=lease_seconds)
+    shut = [task for task in tasks if not gate.is_open(task)]
+    if shut:
+        transaction.set_rollback(True)
+        return [], shut
+    record_handed(tasks, by=by, now=now)
+    return tasks, []
 
 
 def allowed_types(types: list[str] | None) -> list[str] | None:
@@ -75,9 +91,8 @@ def take(
     return sorted(Task.objects.raw(sql, values), key=lambda task: (task.turn_at, task.pk))
 
 
-def hand_over(tasks: list[Task], *, by: Actor, now: datetime) -> list[Task]:
-    """Record what was handed out; what the gate does not let through goes back unseen."""
-    handed = [task for task in tasks if passes_gate(task)]
+def record_handed(tasks: list[Task], *, by: Actor, now: datetime) -> None:
+    """Record what was handed out."""
     events = [
         new_event(
             event_type=CLAIMED,
@@ -89,29 +104,10 @@ def hand_over(tasks: list[Task], *, by: Actor, now: datetime) -> list[Task]:
             priority=task.priority,
             moved=(Status.ASSIGNED, Status.IN_PROGRESS),
         )
-        for task in handed
+        for task in tasks
     ]
     if events:
         record_all(events)
-    return handed
-
-
-def passes_gate(task: Task) -> bool:
-    """Return whether a task just taken may be handed out; undo the taking, unseen, if not."""
-    try:
-        gate.ensure_open(task)
-    except NotGranted:
-        Task.objects.filter(pk=task.pk).update(
-            status=Status.ASSIGNED,
-            holder="",
-            reported_by="",
-            started_at=None,
-            lease_expires_at=None,
-            attempt=task.attempt - 1,
-            awaiting_approval=True,
-        )
-        return False
-    return True
 
 
 def take_within_limits(
@@ -221,8 +217,8 @@ def take_back(pk: int, attempt: int, *, now: datetime) -> int:
     if task is None:
         return 0
     error = f"{task.holder} did not report before the lease of attempt {attempt} ran out."
+    facts = {"lease_expired_at": task.lease_expires_at.isoformat() if task.lease_expires_at else None}
     retries.try_again(
-        task, reason=FailureReason.LEASE_LOST, error=error, by=SYSTEM, now=now, wait=timedelta(0)
+        task, reason=FailureReason.LEASE_LOST, error=error, by=SYSTEM, now=now, wait=timedelta(0), facts=facts
     )
     return 1
-

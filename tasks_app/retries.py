@@ -6,8 +6,8 @@ from typing import Any
 from django.db import transaction
 
 from orchestrator_site.actors import SYSTEM, Actor
-from tasks_app import gate, rules
-from tasks_app.models import FailureReason, Status, Task
+from tasks_app import gate, routing, rules
+from tasks_app.models import FailureReason, InvalidTransition, Status, Task
 from tasks_app.moves import save_moved
 
 REQUEUED = "task.requeued"
@@ -15,17 +15,26 @@ FAILED = "task.failed"
 
 
 def try_again(
-    task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime, wait: timedelta | None = None
+    task: Task,
+    *,
+    reason: FailureReason,
+    error: str,
+    by: Actor,
+    now: datetime,
+    wait: timedelta | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> Task:
     """Queue a locked, running task for another attempt, or fail it after the last one.
 
-    wait: until the next attempt; exponential with jitter unless given.
+    wait: until the next attempt; exponential with jitter unless given. facts: more for the record.
     """
     if task.attempt - task.attempts_spent >= task.max_attempts:
         return give_up(task, reason=reason, error=error, by=by, now=now)
     ready_at = now + (rules.backoff(task.attempt) if wait is None else wait)
-    task.not_before = ready_at if ready_at > now else None
-    return requeue(task, ready_at=ready_at, by=by, now=now, payload={"reason": reason.value, "error": error})
+    if not task.approval_id:  # a sign-off holds for the not_before that was shown: there only the turn moves
+        task.not_before = ready_at if ready_at > now else None
+    payload = {"reason": reason.value, "error": error, **(facts or {})}
+    return requeue(task, ready_at=ready_at, by=by, now=now, payload=payload)
 
 
 def requeue(task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload: dict[str, Any]) -> Task:
@@ -62,10 +71,27 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
     with transaction.atomic():
         gate.close_for_change(task_id=task_id, by=by, now=now)
         task = Task.objects.select_for_update().get(task_id=task_id)
+        ensure_failed(task)
         moved = task.move_to(Status.ASSIGNED, now=now)
+        task.assigned_agent = task.assigned_agent or able_agent(task)
         task.attempts_spent, task.failure_reason, task.error = task.attempt, "", ""
         task.failed_at = task.not_before = None
         task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
         gate.ask_again(task, by=by, now=now)
         save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt})
         return task
+
+
+def ensure_failed(task: Task) -> None:
+    """Raise InvalidTransition unless the task has failed: a running one is not taken from its holder."""
+    if task.status != Status.FAILED:
+        raise InvalidTransition(
+            f"{task.task_id} is {task.status}; only a failed task is requeued.", task_id=task.task_id, status=task.status
+        )
+
+
+def able_agent(task: Task) -> str:
+    """Return the agent for a task that failed before it had one; raise InvalidTransition while there is none."""
+    if agent := routing.route(task.type):
+        return agent
+    raise InvalidTransition(f"No agent can take {task.task_id} now.", task_id=task.task_id, status=Status.FAILED)

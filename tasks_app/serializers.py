@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 
-from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer, rfc3339
 from tasks_app.models import Priority, Status, Task
 
 REPORTED = (Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
@@ -21,7 +22,7 @@ class ResultTooLarge(APIException):
     default_detail = "The result is over 256 KiB; store it elsewhere and report where."
 
 
-class NewTaskSerializer(serializers.Serializer):
+class NewTaskSerializer(SharedFieldsSerializer):
     """A task to hand in. Fields not listed here are ignored."""
 
     type = serializers.CharField(max_length=64, trim_whitespace=False, help_text="One that a routing rule takes.")
@@ -44,7 +45,7 @@ class NewTaskSerializer(serializers.Serializer):
     max_attempts = serializers.IntegerField(min_value=1, max_value=100, default=3)
 
 
-class ReportSerializer(serializers.Serializer):
+class ReportSerializer(SharedFieldsSerializer):
     """How a task stands, from the query string or the body (D7)."""
 
     status = serializers.ChoiceField(choices=[status.value for status in REPORTED])
@@ -78,12 +79,20 @@ class SlaSerializer(serializers.Serializer):
     state = serializers.CharField()
 
 
-class TaskSerializer(serializers.ModelSerializer):
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class ObjectField(serializers.JSONField):
+    """A JSON object as it was stored."""
+
+
+class TaskSerializer(RowSerializer):
     """A task as everybody may see it."""
 
     approval = serializers.SerializerMethodField()
     sla = serializers.SerializerMethodField()
     parent_task_id = serializers.CharField(help_text="Empty if it has none.")
+    payload = ObjectField()
+    metadata = ObjectField()
+    result = ObjectField(allow_null=True)
 
     class Meta:
         model = Task
@@ -129,7 +138,7 @@ class TaskSerializer(serializers.ModelSerializer):
         """Return the deadline."""
         return {  # type: ignore[return-value]
             "target": task.sla_target,
-            "deadline": serializers.DateTimeField().to_representation(task.due_at) if task.due_at else None,
+            "deadline": rfc3339(task.due_at) if task.due_at else None,
             "state": task.sla_state,
         }
 
@@ -155,7 +164,7 @@ class StatusAnswer(SuccessSerializer):
     attempt = serializers.IntegerField()
 
 
-class TaskListQuery(serializers.Serializer):
+class TaskListQuery(SharedFieldsSerializer):
     """Filters, all of which must fit."""
 
     status = serializers.ChoiceField(choices=Status.values, required=False)

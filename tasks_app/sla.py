@@ -1,5 +1,6 @@
 """Deadlines: warn once at 80 %, record the breach once, and never change what is over."""
 
+from collections import Counter
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -19,15 +20,15 @@ def check_slas(*, now: datetime, limit: int = 10_000) -> tuple[int, int]:
 
     Twenty sweepers at once, or none for an hour, change nothing in the outcome.
     """
-    warned = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
-    breached = sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
-    return warned, breached
+    made = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
+    made += sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
+    return made[WARNING], made[VIOLATION]
 
 
-def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> int:
-    """Settle due tasks in batches; return how many events that made."""
-    made = 0
-    while made < limit:
+def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> Counter[str]:
+    """Settle due tasks in batches; return how many events of each type that made."""
+    made: Counter[str] = Counter()
+    while made.total() < limit:
         batch = settle_batch(due, now=now)
         made += batch
         if not batch:
@@ -36,8 +37,8 @@ def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> int:
 
 
 @transaction.atomic
-def settle_batch(due: TaskQuerySet, *, now: datetime) -> int:
-    """Settle one batch of rows no other sweep is at; return how many events that made."""
+def settle_batch(due: TaskQuerySet, *, now: datetime) -> Counter[str]:
+    """Settle one batch of rows no other sweep is at; return how many events of each type that made."""
     skip = connection.features.has_select_for_update_skip_locked
     events: list[Event] = []
     tasks = list(due.select_for_update(skip_locked=skip)[:BATCH])
@@ -46,7 +47,7 @@ def settle_batch(due: TaskQuerySet, *, now: datetime) -> int:
     Task.objects.bulk_update(tasks, ["sla_warned_at", "sla_breached_at"])
     if events:
         record_all(events)
-    return len(events)
+    return Counter(event.event_type for event in events)
 
 
 def settle(task: Task, *, by: Actor, now: datetime) -> list[Event]:
@@ -78,5 +79,3 @@ def sla_event(task: Task, event_type: str, *, by: Actor, now: datetime) -> Event
         trace_id=task.trace_id,
         priority=task.priority,
     )
-
-

@@ -3,14 +3,14 @@
 from rest_framework import serializers
 
 from events_app.serializers import EventSerializer
-from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.serializers import SharedFieldsSerializer, SuccessSerializer
 from tasks_app.models import FailureReason
 from tasks_app.serializers import NewTaskSerializer, TaskSerializer
 
 ATTEMPT = {"min_value": 1, "max_value": 2**31 - 1, "help_text": "The fencing token the claim answered with."}
 
 
-class ClaimSerializer(serializers.Serializer):
+class ClaimSerializer(SharedFieldsSerializer):
     """Whose queue, how much of it, for how long."""
 
     agent = serializers.CharField(max_length=64, help_text="The pool: dev_agent.")
@@ -34,7 +34,7 @@ class ClaimAnswer(SuccessSerializer):
     tasks = TaskSerializer(many=True)
 
 
-class HeartbeatSerializer(serializers.Serializer):
+class HeartbeatSerializer(SharedFieldsSerializer):
     """A sign of life."""
 
     attempt = serializers.IntegerField(**ATTEMPT)

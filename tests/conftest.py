@@ -20,6 +20,7 @@ from orchestrator_site import caching
 from orchestrator_site.actors import Actor, Assurance, Door, Role
 from tasks_app import services
 from tasks_app.models import Task
+from tests.contract import client as contract
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +78,17 @@ class Api:
         self.client = Client(raise_request_exception=False)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Send a request; a body goes as JSON. Return Django's response."""
-        extra = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-        return self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
+        """Send a request; a body goes as JSON. Return Django's response, checked against the schema."""
+        data = b"" if body is None else json.dumps(body).encode()
+        return self.send_raw(method, path, data, "application/json" if data else "", **headers)
+
+    def send_raw(self, method: str, path: str, data: bytes, content_type: str, **headers: str) -> Any:
+        """Send bytes as they are."""
+        extra = {"data": data, "content_type": content_type}
+        answer = self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
+        if settings.ROOT_URLCONF == "orchestrator_site.urls":  # else it is a test's own service
+            contract.check(method, path, answer)
+        return answer
 
     def get(self, path: str, **headers: str) -> Any:
         """GET."""

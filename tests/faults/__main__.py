@@ -1,0 +1,88 @@
+"""The fault runs in their long form, each printing its N and seed: `make faults`.
+
+python -m tests.faults [--seed 1] [--only NAME] [--teeth]
+
+With --teeth the same runs hurt a service with a planted fault, and must see it.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+
+from tests.faults import work
+from tests.faults.service import Report, Service, embedded, on_servers
+from tests.servers import NotInstalled
+
+Run = Callable[[Service, int], Report]
+LONG: dict[str, Run] = {
+    "claim_storm": lambda service, seed: work.claim_storm(service, tasks=1000, claimers=64, seed=seed),
+    "killed_agents": lambda service, seed: work.killed_agents(
+        service, tasks=2000, kills=100, agents=8, seed=seed, pause=0.5
+    ),
+    "frozen_holders": lambda service, seed: work.frozen_holders(service, holders=200, seed=seed),
+    "reports_at_expiry": lambda service, seed: work.reports_at_expiry(service, rounds=1000, seed=seed, at_once=20),
+}
+TEETH: dict[str, tuple[str, Run]] = {
+    "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
+    "rescue_by_id": ("embedded", lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed)),
+    "claim_without_lock": (
+        "servers",
+        lambda service, seed: work.claim_storm(service, tasks=300, claimers=32, seed=seed),
+    ),
+}
+STORES = {"embedded": embedded, "servers": on_servers}
+
+
+def main() -> int:
+    """Run what was asked for; return 0 if every promise held, and with --teeth if every planted fault was seen."""
+    asked = argparse.ArgumentParser(prog="make faults", description="Hurt a real service and see what holds.")
+    asked.add_argument("--seed", type=int, default=random.randrange(10**6), help="replay a run")
+    asked.add_argument("--only", help="one run, by name")
+    asked.add_argument("--teeth", action="store_true", help="hurt a service with planted faults, which must be seen")
+    options = asked.parse_args()
+    good = teeth(options.seed, options.only) if options.teeth else promises(options.seed, options.only)
+    return 0 if good else 1
+
+
+def promises(seed: int, only: str | None) -> bool:
+    """Run the long form on both kinds of stores."""
+    good = True
+    for stores, start in STORES.items():
+        for name, run in LONG.items():
+            if only in (None, name):
+                good &= attempt(f"{stores}: {name}", lambda run=run, start=start: with_service(start, run, seed))
+    return good
+
+
+def teeth(seed: int, only: str | None) -> bool:
+    """Run against planted faults; each must be seen."""
+    good = True
+    for fault, (stores, run) in TEETH.items():
+        if only in (None, fault):
+            with STORES[stores](planted=fault) as service:
+                report = run(service, seed)
+            print(f"planted {fault}: {'seen' if report.broken else 'NOT SEEN'} – {report}", flush=True)
+            good &= bool(report.broken)
+    return good
+
+
+def with_service(start: Callable[..., object], run: Run, seed: int) -> Report:
+    """Run against a fresh service."""
+    with start() as service:  # type: ignore[attr-defined]
+        return run(service, seed)
+
+
+def attempt(name: str, run: Callable[[], Report]) -> bool:
+    """Print what a run showed; return whether all promises held."""
+    try:
+        report = run()
+    except NotInstalled as missing:
+        print(f"{name}: not run, {missing}", flush=True)
+        return True
+    print(f"{name}: {report}", flush=True)
+    return not report.broken
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The service with a fault built in, to see that the fault runs have teeth.
+
+    python -m tests.faults.planted no_attempt_check up
+
+Each fault is a mistake that real systems of this kind have shipped.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+FAULTS: dict[str, Callable[[], None]] = {}
+
+
+def fault(plant: Callable[[], None]) -> Callable[[], None]:
+    """Register a fault under the name of its function."""
+    FAULTS[plant.__name__] = plant
+    return plant
+
+
+@fault
+def no_attempt_check() -> None:
+    """Take a report from whoever sends it, however late."""
+    from tasks_app import services
+
+    services.ensure_may_report = lambda task, **_: None
+
+
+@fault
+def rescue_by_id() -> None:
+    """Take a task back as it was when it was read, without asking again whether its lease is still lost."""
+    from django.db import transaction
+
+    from orchestrator_site.actors import SYSTEM
+    from tasks_app import leases, retries
+    from tasks_app.models import FailureReason, Task
+
+    def requeue_lost_leases(*, now: Any, limit: int = 1000) -> int:
+        lost = list(Task.objects.lease_lost(now + timedelta(milliseconds=5)))
+        time.sleep(0.02)  # time goes by between the reading and the writing
+        for task in lost:
+            with transaction.atomic():
+                retries.try_again(
+                    task, reason=FailureReason.LEASE_LOST, error="", by=SYSTEM, now=now, wait=timedelta(0)
+                )
+        return len(lost)
+
+    leases.requeue_lost_leases = requeue_lost_leases
+
+
+@fault
+def claim_without_lock() -> None:
+    """Read what is free, then take it: two claimers read the same."""
+    from tasks_app import leases
+
+    leases.CLAIM = leases.CLAIM.replace("{lock}", "")
+
+
+def main() -> None:
+    """Plant the fault that is named, then run manage.py with the rest of the command line."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
+    import django
+
+    django.setup()
+    FAULTS[sys.argv[1]]()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["manage.py", *sys.argv[2:]])
+
+
+if __name__ == "__main__":
+    main()
