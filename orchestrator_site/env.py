@@ -1,5 +1,6 @@
 """Readers of the environment. Each fails naming the variable, never showing a secret."""
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -48,6 +49,22 @@ def number(name: str, default: float) -> float:
 def words(name: str, default: str = "") -> list[str]:
     """Return the variable as a list; items are separated by commas."""
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def integers(name: str, default: str) -> tuple[int, ...]:
+    """Return the variable as whole numbers above zero."""
+    values = words(name, default)
+    if not all(value.isascii() and value.isdigit() and int(value) > 0 for value in values):
+        raise ImproperlyConfigured(f"{name} must list whole numbers above 0, separated by commas.")
+    return tuple(map(int, values))
+
+
+def networks(name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Return the variable as networks; a single address is a network too."""
+    try:
+        return tuple(map(ipaddress.ip_network, words(name)))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must list addresses or networks such as 10.0.0.0/8.") from None
 
 
 def secret(name: str, kept_in: Path | None = None) -> str:

@@ -73,7 +73,7 @@ class TokenViewSet(ApiViewSet):
     counts_addresses = True
     refuses_bad_credentials = True
 
-    @extend_schema(request=NewTokenSerializer, responses=TokenSerializer, summary="Get a token")
+    @extend_schema(request=NewTokenSerializer, responses=TokenSerializer)
     def create(self, request: Request) -> Response:
         """Sign a token for 24 hours.
 

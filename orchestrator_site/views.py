@@ -41,7 +41,7 @@ class RootViewSet(ApiViewSet):
 
     roles = {"retrieve": None}
 
-    @extend_schema(responses=RootSerializer, summary="Service, version and links")
+    @extend_schema(responses=RootSerializer)
     def retrieve(self, request: Request) -> Response:
         """Name the service, its version and where to go from here."""
         return Response({"service": "orchestrator", "version": settings.VERSION, "links": LINKS})
@@ -54,7 +54,7 @@ class HealthViewSet(ApiViewSet):
     roles = {"retrieve": None}
     rate_scopes = {"retrieve": "health"}
 
-    @extend_schema(responses={200: HealthSerializer}, summary="Health")
+    @extend_schema(responses={200: HealthSerializer})
     def retrieve(self, request: Request) -> Response:
         """Say how the stores are and how much work waits.
 

@@ -59,7 +59,7 @@ def by_token(header: str) -> Actor:
     try:
         claims = tokens.read(text.strip())
     except TokenError as refusal:
-        raise AuthenticationFailed(str(refusal.args[0])) from None
+        raise AuthenticationFailed(f"{str(refusal.args[0]).rstrip('.')}.") from None  # simplejwt's have no full stop
     return Actor(claims.sub, claims.role, Door.API, Assurance.SHARED, "jwt", claims.expires_at)
 
 

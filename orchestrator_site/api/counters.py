@@ -1,5 +1,6 @@
 """Where requests are counted: Redis, and while it is down the memory of each process (D18)."""
 
+import functools
 import logging
 import threading
 import time
@@ -8,7 +9,7 @@ from typing import Any
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 SKIPPED_FOR = 5.0  # seconds without a try after a failure
@@ -48,11 +49,32 @@ class Outage:
 outage = Outage()
 
 
+class OneClient(RedisCacheClient):
+    """Django's client with one Redis object for all calls, where Django makes one per call, at half the cost of it."""
+
+    @functools.cached_property
+    def _redis(self) -> Any:
+        return super().get_client(None, write=True)
+
+    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+        """Return the Redis object."""
+        return self._redis
+
+    def incr(self, key: str, delta: int) -> int:
+        """Add in one round trip; a key that was not there keeps nothing."""
+        value = self._redis.incr(key, delta)
+        if value == delta:
+            self._redis.delete(key)
+            raise ValueError(f"Key {key!r} not found.")
+        return value
+
+
 class ResilientRedisCache(RedisCache):
     """Django's Redis cache whose operations fall back to memory, so that limits hold when Redis is down."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
+        self._class = OneClient
         self._memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
 
     def _either(self, operation: str, *args: Any) -> Any:

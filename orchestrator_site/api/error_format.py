@@ -11,9 +11,16 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from orchestrator_site.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from orchestrator_site.errors import Conflict, DomainError, Forbidden, Gone, Invalid, NotFound
 
-CODES: dict[type[DomainError], int] = {Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, DomainError: 409}
+CODES: dict[type[DomainError], int] = {
+    Invalid: 400,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Gone: 410,
+    DomainError: 409,
+}
 DATABASE_GONE = (OperationalError, InterfaceError)
 RETRY_AFTER = 5  # seconds, when the database is away
 UNAVAILABLE = "The service is temporarily unavailable. Try again in a few seconds."

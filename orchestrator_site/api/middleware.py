@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from orchestrator_site.api import ratelimit
 from orchestrator_site.api.error_format import DATABASE_GONE, RETRY_AFTER, logged, note_outage
+from orchestrator_site.liveness import guard
 
 SENTENCES = {
     400: "The request is not valid.",
@@ -34,7 +35,8 @@ class ApiMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Return the answer."""
-        response = self.get_response(request)
+        with guard.watch():
+            response = self.get_response(request)
         area = area_of(request)
         if area in POLICIES:
             response.headers.setdefault("Content-Security-Policy", POLICIES[area])
@@ -73,7 +75,7 @@ def as_json(response: HttpResponse) -> HttpResponse:
     for name in ("Allow", "Retry-After", "WWW-Authenticate"):
         if name in response.headers:
             made.headers[name] = response.headers[name]
-    return made
+    return logged(made) if getattr(response, "_has_been_logged", False) else made
 
 
 def unavailable(request: HttpRequest, sentence: str) -> HttpResponse:

@@ -78,6 +78,10 @@ class ApiSchema(AutoSchema):
         app = type(self.view).__module__.partition(".")[0]
         return ["Service" if app == "orchestrator_site" else app.removesuffix("_app").capitalize()]
 
+    def get_summary(self) -> str:
+        """Return the first sentence of the action's docstring."""
+        return self.get_description().partition("\n")[0].removesuffix(".")
+
     def get_operation_id(self) -> str:
         """Return noun and verb, such as `task_create`."""
         noun = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.view).__name__.removesuffix("ViewSet")).lower()
@@ -100,6 +104,10 @@ class ApiSchema(AutoSchema):
         codes += ["404"] if "{" in self.path else []
         codes += ["409"] if self.method != "GET" and not self.public else []
         return sorted(codes + (["422"] if self.once else []))
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        """Return False: a list comes in an envelope, which names its items itself (D2)."""
+        return False
 
     def _is_create_operation(self) -> bool:
         """Return False: success is 200, creation too (D2)."""

@@ -65,23 +65,28 @@ class StrictBackend(TokenBackend):
             raise TokenBackendError("The token is not valid.")
         for secret in self.secrets:
             try:
-                return self.opened(token, secret)
+                return dict(opened(token, secret))
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError):
                 break
         raise TokenBackendError("The token is not valid.")
 
-    def opened(self, token: str, secret: str) -> dict[str, Any]:
-        """Return the payload of a token signed with this secret; raise ValueError on what is not ours."""
-        parts = JWS.decode_complete(token, secret, algorithms=[self.algorithm])
-        header = parts["header"]
-        if not header.keys() <= HEADER or str(header.get("typ", "JWT")).upper() != "JWT":
-            raise ValueError("a header we do not know")
-        payload = json.loads(parts["payload"], object_pairs_hook=distinct, parse_constant=refuse)
-        if not isinstance(payload, dict):
-            raise ValueError("not an object")
-        return payload
+
+@functools.lru_cache(maxsize=4096)
+def opened(token: str, secret: str) -> dict[str, Any]:
+    """Return the payload of a token signed with this secret; raise ValueError on what is not ours.
+
+    Remembered, because callers send one token all day; what depends on the time is checked elsewhere, each time.
+    """
+    parts = JWS.decode_complete(token, secret, algorithms=[ALGORITHM])
+    header = parts["header"]
+    if not header.keys() <= HEADER or str(header.get("typ", "JWT")).upper() != "JWT":
+        raise ValueError("a header we do not know")
+    payload = json.loads(parts["payload"], object_pairs_hook=distinct, parse_constant=refuse)
+    if not isinstance(payload, dict):
+        raise ValueError("not an object")
+    return payload
 
 
 @functools.lru_cache(maxsize=8)

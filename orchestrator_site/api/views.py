@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from orchestrator_site import holding
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.api import idempotency, ratelimit
 
@@ -62,8 +63,10 @@ class ApiViewSet(viewsets.ViewSet):
         """Count the request; raise RateLimited when it is one too many."""
         scope = self.rate_scopes.get(self.action or "", "other")
         address = ratelimit.client_address(request.META)
-        usage = ratelimit.count(scope, actor=None if self.counts_addresses else actor, address=address)
-        request._request.rate_usage = usage  # type: ignore[attr-defined]  # the middleware writes the headers
+        whose = None if self.counts_addresses else actor
+        # A request that waits is run again and again, and counted once.
+        usage = holding.at_first_run(request, lambda: ratelimit.count(scope, actor=whose, address=address))
+        request._request.rate_usage = usage  # the middleware writes the headers
         if usage.refused:
             raise ratelimit.RateLimited(usage)
 

@@ -4,8 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -17,19 +17,20 @@ from orchestrator_site.api import tokens
 
 SECRET = "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja"
 OLD_SECRET = "z1Xc2Vb3Nm4As5Df6Gh7Jk8Ql9We0Rt-"
+NOW = 1_800_000_000
 HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
-def secrets(settings: Any) -> None:
+def secrets(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: float(NOW)))
     settings.ORCHESTRATOR_JWT_SECRET = SECRET
     settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS = ""
 
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Return good claims; a change to None leaves the claim out."""
-    now = int(time.time())
-    made = {"sub": "dev-agent-1", "role": "agent", "exp": now + HOUR, "iat": now, **changes}
+    made = {"sub": "dev-agent-1", "role": "agent", "exp": NOW + HOUR, "iat": NOW, **changes}
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -46,7 +47,7 @@ def of(**changes: Any) -> str:
 
 
 def test_the_guides_token_is_read() -> None:
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(NOW, UTC)
     payload = {"sub": "dev-agent-1", "role": "agent", "exp": now + timedelta(hours=24), "iat": now}
 
     found = tokens.read(jwt.encode(payload, SECRET, algorithm="HS256"))
@@ -54,8 +55,8 @@ def test_the_guides_token_is_read() -> None:
     assert found == tokens.Claims("dev-agent-1", Role.AGENT, int((now + timedelta(hours=24)).timestamp()))
 
 
-def test_what_is_minted_is_read_and_has_only_the_guides_claims(now: datetime) -> None:
-    text = tokens.mint(sub="alice", role=Role.ADMIN, now=datetime.now(UTC))
+def test_what_is_minted_is_read_and_has_only_the_guides_claims() -> None:
+    text = tokens.mint(sub="alice", role=Role.ADMIN, now=datetime.fromtimestamp(NOW, UTC))
 
     assert tokens.read(text).sub == "alice"
     assert set(jwt.decode(text, options={"verify_signature": False})) == {"sub", "role", "exp", "iat"}
@@ -64,12 +65,12 @@ def test_what_is_minted_is_read_and_has_only_the_guides_claims(now: datetime) ->
 @pytest.mark.parametrize(
     "changes",
     [
-        {"exp": time.time() + HOUR + 0.5, "iat": time.time() - 0.5},
-        {"iat": int(time.time()) + 20},
-        {"iat": int(time.time()) + 58},
-        {"exp": int(time.time()) - 5, "iat": int(time.time()) - HOUR},
-        {"aud": "another service", "is_superuser": True, "nbf": int(time.time()) + HOUR},
-        {"exp": int(time.time()) + 20 * 365 * 24 * HOUR},
+        {"exp": NOW + HOUR + 0.5, "iat": NOW - 0.5},
+        {"iat": NOW + 20},
+        {"iat": NOW + 60},
+        {"exp": NOW - 9, "iat": NOW - HOUR},
+        {"aud": "another service", "is_superuser": True, "nbf": NOW + HOUR},
+        {"exp": NOW + 20 * 365 * 24 * HOUR},
         {"sub": "Ärzte 北京 🙂"},
         {"sub": "x" * 128},
     ],
@@ -84,9 +85,9 @@ BAD_CLAIMS: list[dict[str, Any]] = [
     {"iat": None},
     {"sub": None},
     {"role": None},
-    {"exp": int(time.time()) - 60},
+    {"exp": NOW - 10},
     {"exp": 0},
-    {"exp": int(time.time() * 1000)},
+    {"exp": NOW * 1000},
     {"exp": 1e20},
     {"exp": 10**30},
     {"exp": "1795000000"},
@@ -94,8 +95,8 @@ BAD_CLAIMS: list[dict[str, Any]] = [
     {"exp": [1]},
     {"exp": float("nan")},
     {"exp": float("inf")},
-    {"iat": int(time.time()) + 120},
-    {"iat": int(time.time() * 1000)},
+    {"iat": NOW + 61},
+    {"iat": NOW * 1000},
     {"iat": "now"},
     {"iat": -1},
     {"sub": ""},
