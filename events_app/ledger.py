@@ -6,7 +6,9 @@ given only to what is committed, and the next batch only gets higher ones. A rea
 never misses a row, and writers never wait for each other.
 """
 
+import bisect
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -18,7 +20,8 @@ from events_app.rules import cursor
 from orchestrator_site.errors import Gone
 
 BATCH = 1000  # rows numbered in one transaction
-WINDOW = 10_000  # positions one filtered read looks at, so that a rare type cannot cost a scan of the log
+DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
+WINDOW = 50_000  # positions one filtered read looks at, so that a rare type cannot cost a scan of the log
 
 NUMBER = """
     UPDATE events_app_event AS event SET position = place.position FROM (
@@ -61,38 +64,73 @@ def number_batch() -> int:
 def head() -> int:
     """Return the position of the newest event, all that is committed counted."""
     number_events()
-    return Ledger.objects.values_list("head", flat=True).get()
+    return bounds()[1]
 
 
-def read(
-    *, after: int | None, limit: int, types: list[str] | None = None, **equal: Any
-) -> tuple[list[Event], int]:
-    """Return events after a position in order, and the position to go on from.
+def bounds() -> tuple[int, int]:
+    """Return the positions up to which events are no longer kept, and up to which they are numbered."""
+    return Ledger.objects.values_list("pruned_to", "head").get()
+
+
+def read(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:
+    """Return events after a position in order, all that is committed counted, and the position to go on from.
 
     after: None for the oldest kept. equal: task_id, trace_id or source_agent, exactly.
     An empty list with a position that moved means: nothing matched so far, go on. Raise CursorExpired.
     """
-    end = head()
-    start = ensure_kept(after)
+    number_events()
+    return page(after=after, limit=limit, types=types, **equal)
+
+
+def page(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:
+    """Do what `read` does among the events that have their place already."""
+    pruned_to, end = bounds()
+    start = pruned_to if after is None else after
     asked = {name: value for name, value in equal.items() if value}
     if types or set(asked) == {"source_agent"}:
         end = min(end, start + WINDOW)
     rows = Event.objects.after(start).filter(position__lte=end, **asked)
     found = list((rows.of_types(types) if types else rows)[:limit])
-    return found, found[-1].position if len(found) == limit else max(start, end)
+    ensure_kept(start)  # asked afterwards: what is pruned between two statements is not passed over
+    return found, found[-1].position if len(found) == limit else end
 
 
-def ensure_kept(after: int | None) -> int:
-    """Return the position to read from; raise CursorExpired when events after it are gone."""
-    pruned_to = Ledger.objects.values_list("pruned_to", flat=True).get()
-    if after is not None and after < pruned_to:
+def ensure_kept(position: int) -> None:
+    """Raise CursorExpired when events after a position are gone."""
+    pruned_to, _ = bounds()
+    if position < pruned_to:
         raise CursorExpired(oldest=cursor(pruned_to))
-    return pruned_to if after is None else after
 
 
 def read_all(*, after: int, types: list[str] | None = None, **equal: Any) -> Iterator[Event]:
     """Yield every event after a position, page by page, up to the head."""
     position, end = after, head()
     while position < end:
-        events, position = read(after=position, limit=BATCH, types=types, **equal)
+        events, position = page(after=position, limit=BATCH, types=types, **equal)
         yield from events
+
+
+def position_at(time: datetime) -> int:
+    """Return the position after which the events of a time and later come; raise CursorExpired.
+
+    Positions follow the clock only about: a transaction may last DISORDER.
+    """
+    pruned_to, end = ensure_known(time)
+    places = range(pruned_to + 1, end + 1)
+    near = pruned_to + bisect.bisect_left(places, time - DISORDER, key=created_at)
+    later = Event.objects.after(near).filter(created_at__gte=time).values_list("position", flat=True).first()
+    return end if later is None else later - 1
+
+
+def ensure_known(time: datetime) -> tuple[int, int]:
+    """Return the bounds of the log; raise CursorExpired when events of a time may be gone."""
+    number_events()
+    pruned_to, end = bounds()
+    if 0 < pruned_to < end and created_at(pruned_to + 1) > time:
+        raise CursorExpired(oldest=cursor(pruned_to))
+    return pruned_to, end
+
+
+def created_at(position: int) -> datetime:
+    """Return when the event at a position happened."""
+    return Event.objects.values_list("created_at", flat=True).get(position=position)

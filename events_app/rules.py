@@ -7,9 +7,10 @@ import re
 from orchestrator_site.actors import Actor
 from orchestrator_site.errors import Forbidden, Invalid
 
-EVENT_TYPE = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
-PATTERN = re.compile(r"(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
+EVENT_TYPE = re.compile(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
+PATTERN = re.compile(r"\A(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
 LAST_POSITION = 2**62
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
 # The families only the server may speak; of the task family, what an agent may say of its own work is open.
 SERVER_FAMILIES = ("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks")
@@ -45,6 +46,12 @@ def speaks_for(by: Actor, source_agent: str) -> bool:
     """
     pool = re.sub(r"[-_]\d+\Z", "", by.name).replace("-", "_")
     return source_agent in (by.name, pool)
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Return the trace id in a W3C `traceparent`, or nothing."""
+    found = TRACEPARENT.match(traceparent)
+    return found[1] if found else ""
 
 
 def cursor(position: int) -> str:

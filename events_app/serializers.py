@@ -1,18 +1,22 @@
 """What event requests and answers look like."""
 
+from datetime import UTC
+from typing import Any
+
 from rest_framework import serializers
 
 from events_app.models import Event
-from events_app.rules import EVENT_TYPE, cursor
-from orchestrator_site.api.serializers import SuccessSerializer
+from events_app.rules import EVENT_TYPE, PATTERN, cursor
+from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
+MOST_TYPES, LONGEST_TYPE = 50, 128
 
 
-class PublishSerializer(serializers.Serializer):
+class PublishSerializer(SharedFieldsSerializer):
     """An event to publish."""
 
-    event_type = serializers.RegexField(EVENT_TYPE, max_length=128, help_text="Like `deployment.completed`.")
+    event_type = serializers.RegexField(EVENT_TYPE, max_length=LONGEST_TYPE, help_text="Like `deployment.completed`.")
     source_agent = serializers.CharField(max_length=100, help_text="Who you are; kept as said, marked if verified.")
     payload = serializers.DictField(required=False, help_text="Any JSON object; empty if absent.")
     task_id = serializers.CharField(max_length=64, required=False, allow_null=True, allow_blank=True)
@@ -32,7 +36,7 @@ class PublishedAnswer(SuccessSerializer):
     event_id = serializers.CharField()
 
 
-class EventSerializer(serializers.ModelSerializer):
+class EventSerializer(RowSerializer):
     """A fact of the log. `cursor` goes into `after` to go on from here."""
 
     cursor = serializers.SerializerMethodField()
@@ -60,3 +64,73 @@ class EventSerializer(serializers.ModelSerializer):
     def get_cursor(self, event: Event) -> str | None:
         """Return the event's cursor; null until it has its place."""
         return None if event.position is None else cursor(event.position)
+
+    def to_representation(self, event: Event) -> dict[str, Any]:
+        """Return the fields, read straight from the row: a page has hundreds of them."""
+        return plain(event)
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """Return an event as readers get it."""
+    said = {name: getattr(event, name) for name in EventSerializer.Meta.fields if name != "cursor"}
+    said["cursor"] = None if event.position is None else cursor(event.position)
+    said["created_at"] = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return said
+
+
+def checked_patterns(patterns: list[str]) -> list[str]:
+    """Return type patterns; raise ValidationError when there are too many, or one is none."""
+    if len(patterns) > MOST_TYPES:
+        raise serializers.ValidationError(f"At most {MOST_TYPES} types.")
+    for pattern in patterns:
+        if len(pattern) > LONGEST_TYPE or not PATTERN.match(pattern):
+            raise serializers.ValidationError(f"Not a type, `family.*` or `*`: {pattern[:LONGEST_TYPE]}")
+    return patterns
+
+
+class EventFilter(serializers.Serializer):
+    """Which events, and from where on."""
+
+    after = serializers.CharField(
+        max_length=64,
+        required=False,
+        help_text="A cursor: the `next` of the last page or the `cursor` of an event; or `now`, or `beginning`.",
+    )
+    types = serializers.CharField(
+        max_length=MOST_TYPES * (LONGEST_TYPE + 1),
+        required=False,
+        help_text="Such as `task.*,pr.merged`; at most 50.",
+    )
+    task_id = serializers.CharField(max_length=64, required=False)
+    trace_id = serializers.CharField(max_length=128, required=False)
+    source_agent = serializers.CharField(max_length=100, required=False)
+
+    def validate_types(self, text: str) -> list[str]:
+        """Return the patterns."""
+        return checked_patterns([part.strip() for part in text.split(",") if part.strip()])
+
+
+class EventListQuery(EventFilter):
+    """Which events, from where on, and how many."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
+
+
+class EventListAnswer(SuccessSerializer):
+    """Events in order. `next` goes into `after`, also when the page is empty; at the end it stays the same."""
+
+    events = EventSerializer(many=True)
+    next = serializers.CharField(help_text="The cursor to go on from.")
+
+
+class CloudEventSerializer(serializers.Serializer):
+    """A CloudEvent 1.0; `cursor`, `origin`, `publisher` and others are extension attributes."""
+
+    specversion = serializers.CharField()
+    id = serializers.CharField()
+    source = serializers.CharField()
+    type = serializers.CharField()
+    time = serializers.DateTimeField(required=False)
+    subject = serializers.CharField(required=False, help_text="The task it is about.")
+    datacontenttype = serializers.CharField(required=False)
+    data = serializers.DictField(required=False)

@@ -1,29 +1,87 @@
-"""The API door of events."""
+"""The API door of events: publish, read, listen."""
 
+import json
+from collections.abc import Iterable
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events_app import services
-from events_app.serializers import PublishedAnswer, PublishSerializer
+from events_app import cloudevents, ledger, rules, services
+from events_app.serializers import (
+    CloudEventSerializer,
+    EventFilter,
+    EventListAnswer,
+    EventListQuery,
+    PublishedAnswer,
+    PublishSerializer,
+)
+from events_app.stream import BEGIN, Wish, one_page, places
+from orchestrator_site import holding
 from orchestrator_site.actors import Role
+from orchestrator_site.api import idempotency
+from orchestrator_site.api.authentication import credentials_of
+from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.views import ApiViewSet
+
+EVENT_STREAM = "text/event-stream"
+NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
+PLACES = {"now": ledger.head, "beginning": lambda: None}
+
+
+class TooManyStreams(APIException):
+    """There are as many streams open as this principal, or this process, may have."""
+
+    status_code = 429
+    default_detail = "Too many streams are open. Close one, or try again in 30 seconds."
+    wait = 30
+
+
+class CloudEventParser(StrictJSONParser):
+    """Reads a CloudEvent in structured mode."""
+
+    media_type = cloudevents.STRUCTURED
 
 
 class EventViewSet(ApiViewSet):
-    """Publish events for others to hear."""
+    """Publish events for others to hear, and hear those of others."""
 
-    roles = {"publish": Role.AGENT}
-    rate_scopes = {"publish": "events_publish"}
+    parser_classes = [StrictJSONParser, CloudEventParser]
+    roles = {"publish": Role.AGENT, "list": Role.USER, "stream": Role.USER}
+    rate_scopes = {"publish": "events_publish", "list": "events_read", "stream": "events_read"}
     once_actions = ("publish",)
 
-    @extend_schema(request=PublishSerializer, responses=PublishedAnswer)
+    @extend_schema(
+        request={"application/json": PublishSerializer, cloudevents.STRUCTURED: CloudEventSerializer},
+        responses=PublishedAnswer,
+    )
     def publish(self, request: Request) -> Response:
-        """Publish an event to the event bus for other agents to consume."""
-        event = self.checked(PublishSerializer)
-        return self.once(lambda: self._published(event))
+        """Publish an event to the event bus for other agents to consume.
+
+        CloudEvents 1.0 are taken too, structured (`application/cloudevents+json`) or binary (`ce-…` headers);
+        one with the same `source` and `id` is stored once.
+        """
+        sent = cloudevents.sent_in(request.META, self.body())
+        said = self.body() if sent is None else cloudevents.as_published(sent)
+        said.setdefault("trace_id", rules.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
+        event = self.checked(PublishSerializer, said)
+        key = "" if sent is None else cloudevents.idempotency_key(sent)
+        return self.once(lambda: self._published(event)) if not key else self._once(key, event)
+
+    def _once(self, key: str, event: dict[str, Any]) -> Response:
+        """Answer the same to an event that was sent before."""
+        answer, again = idempotency.answer_once(
+            principal=self.actor.name,
+            key=self.request.META.get("HTTP_IDEMPOTENCY_KEY", key),
+            operation="POST /events/publish",
+            body=event,
+            perform=lambda: self._published(event),
+            now=self.now,
+        )
+        return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
 
     def _published(self, said: dict[str, Any]) -> dict[str, Any]:
         event = services.publish(**said, by=self.actor, now=self.now)
@@ -33,3 +91,79 @@ class EventViewSet(ApiViewSet):
             "event_id": event.event_id,
         }
         return PublishedAnswer(answer).data
+
+    @extend_schema(
+        parameters=[EventListQuery],
+        responses={
+            (200, "application/json"): EventListAnswer,
+            (200, cloudevents.BATCH): CloudEventSerializer(many=True),
+        },
+    )
+    def list(self, request: Request) -> Response | HttpResponse:
+        """Read the log in order, from a cursor on.
+
+        `next` goes back in as `after`, also when the page is empty: a reader that goes on so misses no event.
+        Without `after` it begins with the oldest event kept. A cursor older than what is kept is a 410.
+        With `Accept: application/cloudevents-batch+json` the events are CloudEvents, and `next` is the header
+        `X-Next-Cursor`.
+        """
+        asked = self.asked(EventListQuery)
+        events, position = ledger.read(after=place(asked.pop("after", "beginning")), **asked)
+        if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
+            return as_batch(map(cloudevents.cloud_event, events), {NEXT: rules.cursor(position)})
+        return Response(EventListAnswer({"events": events, "next": rules.cursor(position)}).data)
+
+    @extend_schema(
+        parameters=[EventFilter],
+        responses={
+            (200, EVENT_STREAM): OpenApiResponse(str, "Server-sent events: `id` is the cursor, `data` the event.")
+        },
+    )
+    def stream(self, request: Request) -> HttpResponse:
+        """Listen to events as they happen (Server-Sent Events).
+
+        Begins after `Last-Event-ID` or `after`, else now. A comment every 15 seconds says that the stream lives.
+        A `system.stream_ended` event with `code` and `detail` says why the server ends it. With
+        `Accept: application/cloudevents+json` each `data` is a CloudEvent.
+        """
+        wish = self._wish(request)
+        if request.method == "HEAD":
+            return as_stream(b"")
+        if not places.take(self.actor.name):
+            raise TooManyStreams
+        if holding.hand_over_stream(request, wish):
+            return as_stream(BEGIN)
+        wish.leave()
+        return as_stream(one_page(wish))
+
+    def _wish(self, request: Request) -> Wish:
+        asked = self.asked(EventFilter)
+        after = asked.pop("after", "now")
+        position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
+        if position is None:
+            position, _ = ledger.bounds()
+        ledger.ensure_kept(position)
+        return Wish(
+            position=min(position, ledger.head()),
+            actor=self.actor,
+            credentials=credentials_of(request.META),
+            types=tuple(asked.pop("types", ())),
+            cloud=cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")),
+            **asked,
+        )
+
+
+def place(after: str) -> int | None:
+    """Return the position that `after` names; None for the oldest kept. Raise BadCursor."""
+    return PLACES[after]() if after in PLACES else rules.position_of(after)
+
+
+def as_batch(events: Iterable[dict[str, Any]], headers: dict[str, str] | None = None) -> HttpResponse:
+    """Return CloudEvents as a batch."""
+    return HttpResponse(json.dumps(list(events)), content_type=cloudevents.BATCH, headers=headers)
+
+
+def as_stream(body: bytes) -> HttpResponse:
+    """Return the beginning of a stream, for clients and proxies not to keep."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return HttpResponse(body, content_type=EVENT_STREAM, headers=headers)

@@ -8,8 +8,10 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 
@@ -46,6 +48,16 @@ def tell_listeners(topics: set[str]) -> None:
         listener(topics)
 
 
+def heard(message: Mapping[str, Any]) -> set[str]:
+    """Return the topics in a message of the channel, none if it is our own or none of ours."""
+    if message.get("type") != "message":
+        return set()
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        said = json.loads(message["data"])
+        return set(said["topics"]) if said["from"] != relay.sender else set()
+    return set()
+
+
 class Relay:
     """One thread that sends the topics of this process to Redis, as many at once as have gathered."""
 
@@ -54,13 +66,14 @@ class Relay:
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._pid = 0
+        self.sender = ""  # process ids are not enough: every container has the same
 
     def send(self, topics: tuple[str, ...]) -> None:
         """Queue topics; never blocks, never fails."""
         with self._lock:
             self._topics.update(topics)
             if self._pid != os.getpid():  # first use, or first use after a fork
-                self._pid = os.getpid()
+                self._pid, self.sender = os.getpid(), secrets.token_hex(8)
                 threading.Thread(target=self._run, name="wakeups", daemon=True).start()
         self._ready.set()
 
@@ -74,7 +87,7 @@ class Relay:
             with self._lock:
                 topics, self._topics = self._topics, set()
             with contextlib.suppress(redis.RedisError):
-                client.publish(CHANNEL, json.dumps({"from": os.getpid(), "topics": sorted(topics)}))
+                client.publish(CHANNEL, json.dumps({"from": self.sender, "topics": sorted(topics)}))
 
 
 relay = Relay()

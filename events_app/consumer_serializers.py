@@ -1,0 +1,188 @@
+"""What the requests and answers of named consumers look like."""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from rest_framework import serializers
+
+from events_app import ledger
+from events_app.models import Consumer
+from events_app.rules import BadCursor, cursor, position_of
+from events_app.serializers import EventSerializer, checked_patterns, plain
+from orchestrator_site.api.serializers import SuccessSerializer
+
+NAME = r"\A[A-Za-z0-9_-]{1,64}\Z"
+HOUR, MOST = 3600, 100
+
+
+class NewConsumer(serializers.Serializer):
+    """A consumer to make."""
+
+    name = serializers.RegexField(NAME, help_text="Letters, digits, `-` and `_`; at most 64.")
+    types = serializers.ListField(
+        child=serializers.CharField(), required=False, default=list, help_text="Such as `task.*`; empty for all."
+    )
+    start = serializers.CharField(
+        max_length=64, default="now", help_text="`now`, `beginning`, a cursor, or a time (RFC 3339)."
+    )
+    ack_seconds = serializers.IntegerField(min_value=1, max_value=HOUR, default=60)
+    max_deliveries = serializers.IntegerField(min_value=1, max_value=100, default=5)
+
+    def validate_types(self, patterns: list[str]) -> list[str]:
+        """Return the patterns."""
+        return checked_patterns(patterns)
+
+
+def start_position(text: str) -> int:
+    """Return the position that `start` names; raise BadCursor, or CursorExpired when events after it are gone."""
+    if text == "now":
+        return ledger.head()
+    if text == "beginning":
+        return ledger.bounds()[0]
+    if (time := time_of(text)) is not None:
+        return ledger.position_at(time)
+    try:
+        position = position_of(text)
+    except BadCursor as refusal:
+        raise BadCursor(str(refusal), field="start") from None
+    ledger.ensure_kept(position)
+    return position
+
+
+def time_of(text: str) -> datetime | None:
+    """Return the moment a text says, or None; without a zone it is UTC."""
+    try:
+        time = parse_datetime(text)
+    except ValueError:
+        return None
+    return timezone.make_aware(time) if time is not None and timezone.is_naive(time) else time
+
+
+class Fetch(serializers.Serializer):
+    """How many events, and how long to wait for the first."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=MOST, default=10)
+    wait_seconds = serializers.IntegerField(
+        min_value=0, max_value=60, default=0, help_text="Wait for the first so long."
+    )
+    ack_seconds = serializers.IntegerField(
+        min_value=1, max_value=HOUR, required=False, help_text="Handed out again unless acknowledged by then."
+    )
+
+
+class Ack(serializers.Serializer):
+    """Events that are done."""
+
+    event_ids = serializers.ListField(child=serializers.CharField(max_length=64), max_length=1000)
+
+
+class Replay(serializers.Serializer):
+    """What to hand out again: all that is parked, or these events, or everything after a place."""
+
+    event_ids = serializers.ListField(
+        child=serializers.CharField(max_length=64), max_length=1000, required=False, help_text="Parked events."
+    )
+    after = serializers.CharField(max_length=64, required=False, help_text="As `start`: go back to there.")
+
+
+class ConsumerSerializer(serializers.ModelSerializer):
+    """A consumer and how far it is."""
+
+    cursor = serializers.SerializerMethodField(help_text="How far it has been handed out.")
+    behind = serializers.SerializerMethodField(help_text="Events in the log it has not looked at yet.")
+    in_flight = serializers.SerializerMethodField(help_text="Handed out, not acknowledged.")
+    parked = serializers.SerializerMethodField(help_text="Given up after `max_deliveries`.")
+
+    class Meta:
+        model = Consumer
+        fields = [
+            "name",
+            "owner",
+            "types",
+            "ack_seconds",
+            "max_deliveries",
+            "cursor",
+            "behind",
+            "in_flight",
+            "parked",
+            "created_at",
+            "fetched_at",
+        ]
+
+    def get_cursor(self, consumer: Consumer) -> str:
+        """Return its place as a cursor."""
+        return cursor(consumer.position)
+
+    def get_behind(self, consumer: Consumer) -> int:
+        """Return how many events lie before it."""
+        return max(0, ledger.bounds()[1] - consumer.position)
+
+    def get_in_flight(self, consumer: Consumer) -> int:
+        """Return how many it was handed and has not acknowledged."""
+        return consumer.deliveries.in_flight().count()
+
+    def get_parked(self, consumer: Consumer) -> int:
+        """Return how many were given up."""
+        return consumer.deliveries.parked().count()
+
+
+class ConsumerAnswer(SuccessSerializer):
+    """One consumer."""
+
+    consumer = ConsumerSerializer()
+
+
+class ConsumerListAnswer(SuccessSerializer):
+    """The caller's consumers; all of them for an administrator."""
+
+    consumers = ConsumerSerializer(many=True)
+
+
+class DeliveredSerializer(EventSerializer):
+    """An event as it is handed out."""
+
+    delivery = serializers.IntegerField(help_text="The how manieth time; 1 is the first.")
+
+    class Meta(EventSerializer.Meta):
+        fields = [*EventSerializer.Meta.fields, "delivery"]
+
+    def to_representation(self, delivered: Any) -> dict[str, Any]:
+        """Return the event with its count."""
+        return plain(delivered.event) | {"delivery": delivered.delivery}
+
+
+class FetchAnswer(SuccessSerializer):
+    """Events to work on; acknowledge each, or it comes again."""
+
+    events = DeliveredSerializer(many=True)
+
+
+class AckAnswer(SuccessSerializer):
+    """What was acknowledged."""
+
+    acknowledged = serializers.IntegerField()
+    unknown = serializers.IntegerField(help_text="Not waiting for it: acknowledged before, or never handed out.")
+
+
+class ParkedSerializer(serializers.Serializer):
+    """An event that was given up."""
+
+    event_id = serializers.CharField()
+    deliveries = serializers.IntegerField()
+    parked_at = serializers.DateTimeField()
+    event = EventSerializer(allow_null=True, help_text="Null once it has been pruned.")
+
+
+class ParkedAnswer(SuccessSerializer):
+    """The events that were given up, oldest first."""
+
+    parked = ParkedSerializer(many=True)
+
+
+class ReplayAnswer(SuccessSerializer):
+    """What will be handed out again."""
+
+    replayed = serializers.IntegerField(help_text="Parked events that came back.")
+    cursor = serializers.CharField(help_text="From where on it reads new ones.")

@@ -1,0 +1,107 @@
+"""The API door of named consumers."""
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from events_app import cloudevents, consumers, rules, wakeups
+from events_app.consumer_serializers import (
+    Ack,
+    AckAnswer,
+    ConsumerAnswer,
+    ConsumerListAnswer,
+    Fetch,
+    FetchAnswer,
+    NewConsumer,
+    ParkedAnswer,
+    Replay,
+    ReplayAnswer,
+    start_position,
+)
+from events_app.serializers import CloudEventSerializer
+from events_app.views import as_batch
+from orchestrator_site import holding
+from orchestrator_site.actors import Role
+from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.views import ApiViewSet
+
+
+class ConsumerViewSet(ApiViewSet):
+    """Read the log under a name: the service remembers how far you are, and brings back what you did not finish."""
+
+    roles = dict.fromkeys(("create", "list", "retrieve", "destroy", "fetch", "ack", "parked", "replay"), Role.AGENT)
+    rate_scopes = {"fetch": "events_read", "ack": "events_read"}
+    once_actions = ()  # making it again changes nothing
+
+    @extend_schema(request=NewConsumer, responses=ConsumerAnswer)
+    def create(self, request: Request) -> Response:
+        """Make a consumer. Made again with the same settings it stays as it is; with others it is a 409.
+
+        It belongs to the caller; several processes with the caller's name share it.
+        """
+        asked = self.checked(NewConsumer)
+        start = start_position(asked.pop("start"))
+        consumer = consumers.create(**asked, start=start, by=self.actor, now=self.now)
+        return Response(ConsumerAnswer({"consumer": consumer}).data)
+
+    @extend_schema(responses=ConsumerListAnswer)
+    def list(self, request: Request) -> Response:
+        """List the caller's consumers; all of them for an administrator."""
+        return Response(ConsumerListAnswer({"consumers": consumers.owned(by=self.actor)}).data)
+
+    @extend_schema(responses=ConsumerAnswer)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """Return a consumer and how far it is."""
+        return Response(ConsumerAnswer({"consumer": consumers.find(name, by=self.actor)}).data)
+
+    @extend_schema(responses=SuccessSerializer)
+    def destroy(self, request: Request, name: str) -> Response:
+        """Forget a consumer."""
+        consumers.delete(name=name, by=self.actor, now=self.now)
+        return Response(SuccessSerializer({}).data)
+
+    @extend_schema(
+        request=Fetch,
+        responses={(200, "application/json"): FetchAnswer, (200, cloudevents.BATCH): CloudEventSerializer(many=True)},
+    )
+    def fetch(self, request: Request, name: str) -> Response | HttpResponse:
+        """Take the next events. Acknowledge each, or it comes again after `ack_seconds`; at last it is parked.
+
+        With `Accept: application/cloudevents-batch+json` they are CloudEvents.
+        """
+        asked = self.checked(Fetch)
+        seconds = asked.pop("wait_seconds")
+        found = consumers.fetch(name=name, **asked, by=self.actor, now=self.now)
+        if not found and seconds:
+            holding.hold(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
+        if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
+            return as_batch(cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found)
+        return Response(FetchAnswer({"events": found}).data)
+
+    @extend_schema(request=Ack, responses=AckAnswer)
+    def ack(self, request: Request, name: str) -> Response:
+        """Acknowledge events: they will not come again. Acknowledging twice does no harm."""
+        asked = set(self.checked(Ack)["event_ids"])
+        done = consumers.ack(name=name, event_ids=asked, by=self.actor)
+        return Response(AckAnswer({"acknowledged": done, "unknown": len(asked) - done}).data)
+
+    @extend_schema(responses=ParkedAnswer)
+    def parked(self, request: Request, name: str) -> Response:
+        """List the events that were handed out `max_deliveries` times and never acknowledged."""
+        rows = consumers.parked(name=name, by=self.actor)
+        listed = [
+            {"event_id": row.event_id, "deliveries": row.deliveries, "parked_at": row.parked_at, "event": event}
+            for row, event in rows
+        ]
+        return Response(ParkedAnswer({"parked": listed}).data)
+
+    @extend_schema(request=Replay, responses=ReplayAnswer)
+    def replay(self, request: Request, name: str) -> Response:
+        """Hand out again: all parked events, the parked ones you name, or everything after a place."""
+        asked = self.checked(Replay)
+        after = start_position(asked["after"]) if "after" in asked else None
+        count = consumers.replay(name=name, event_ids=asked.get("event_ids"), after=after, by=self.actor, now=self.now)
+        place = rules.cursor(consumers.find(name, by=self.actor).position)
+        wakeups.wake(wakeups.EVENTS)
+        return Response(ReplayAnswer({"replayed": count, "cursor": place}).data)

@@ -1,0 +1,301 @@
+"""The one reader of the log in a process, and the streams it writes to. Everything here runs on the event loop.
+
+A stream first catches up by pages of its own, then joins: from there on the feed reads each event once for all
+of them. What the feed has just read it keeps for a while, so that joining leaves no gap and repeats nothing.
+"""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+from rest_framework.exceptions import AuthenticationFailed
+
+from events_app import ledger, stream
+from events_app.ledger import CursorExpired
+from events_app.rules import cursor
+from events_app.stream import Frame, Wish
+from orchestrator_site.api.authentication import authenticate_headers
+
+TICK = 1.0  # seconds; what a lost wake-up costs
+QUIET = 15.0  # seconds of silence until a sign of life
+CHECKED_EVERY = 15.0  # seconds between two looks at a credential
+STUCK = 50.0  # seconds a reader may take nothing
+BACKLOG = 1_048_576  # bytes that may wait for one reader
+PART = 65_536  # bytes written at once
+KEPT, KEPT_BYTES = 1000, 4_194_304  # of what was just read
+THREADS = 4
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """One open stream: what it wants, how far it is, what waits to be written."""
+
+    def __init__(self, wish: Wish, send: Any) -> None:
+        """send: ASGI's, the response already begun."""
+        self.wish, self.position, self._send = wish, wish.position, send
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._size = 0
+        self._ready = asyncio.Event()
+        self._sending_since = 0.0  # 0 while nothing is under way
+        self.ends = self._behind = False
+        self.written_at = self.checked_at = time.monotonic()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Return what streams that get the same bytes next have in common."""
+        wish = self.wish
+        return wish.types, wish.task_id, wish.trace_id, wish.source_agent, wish.cloud, self.position
+
+    def offer(self, data: bytes) -> bool:
+        """Have something written; return False when too much waits already, and nothing was taken."""
+        if self._size and self._size + len(data) > BACKLOG:
+            return False
+        if data and not self.ends:
+            self._waiting.append(data)
+            self._size += len(data)
+            self._ready.set()
+        return True
+
+    def fall_behind(self) -> None:
+        """Be written what waits, and then catch up from the log instead of from memory."""
+        self._behind = True
+        self._ready.set()
+
+    def stay(self, now: float) -> None:
+        """Show a quiet reader that we are here, and how far it is."""
+        if now - self.written_at >= QUIET:
+            self.written_at = now
+            self.offer(stream.STILL_HERE + f"id: {cursor(self.position)}\n\n".encode())
+
+    def end(self, why: bytes = b"") -> None:
+        """Write what waits, then why it ends, then end."""
+        self.offer(why)
+        self.ends = True
+        self._ready.set()
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether the reader takes nothing any more."""
+        return bool(self._sending_since) and now - self._sending_since > STUCK
+
+    def drop(self) -> None:
+        """Cut the connection: closing it in order would wait for the reader."""
+        self.ends = True
+        self._waiting.clear()
+        self._ready.set()
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    async def write(self) -> bool:
+        """Write what is offered; return whether the stream ends: else it fell behind."""
+        self._behind = False
+        while not (self.ends or self._behind) or self._waiting:
+            await self._ready.wait()
+            self._ready.clear()
+            while self._waiting:
+                await self.send(self._next_part())
+        return self.ends
+
+    async def finish(self) -> None:
+        """Write the end of the response."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _next_part(self) -> bytes:
+        parts, size = [self._waiting.popleft()], 0
+        while self._waiting and (size := size + len(parts[-1])) < PART:
+            parts.append(self._waiting.popleft())
+        joined = b"".join(parts)
+        self._size -= len(joined)
+        return joined
+
+    async def send(self, data: bytes) -> None:
+        """Write now; it takes as long as the reader does."""
+        self.written_at = self._sending_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._sending_since = 0.0
+
+
+class Feed:
+    """Reads the log for all streams of this process."""
+
+    def __init__(self) -> None:
+        self.position = 0  # read, and written to every member, up to here
+        self.streams: set[Stream] = set()
+        self._members: set[Stream] = set()
+        self._recent: collections.deque[Frame] = collections.deque()
+        self._recent_size = 0
+        self._woken = asyncio.Event()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="streams")
+        self._closing = False
+        self._fault = ""
+        self._checking: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Look for new events now."""
+        self._woken.set()
+
+    async def in_thread(self, do: Callable[..., T], *args: Any) -> T:
+        """Return what a function that uses the database returns."""
+
+        def run() -> T:
+            close_old_connections()
+            return do(*args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+    async def serve(self, wish: Wish, send: Any) -> None:
+        """Write a stream, whose response has begun, until it ends or this is cancelled."""
+        mine = Stream(wish, send)
+        self.streams.add(mine)
+        try:
+            ends = self._closing
+            while not ends:
+                ends = await self._catch_up(mine) or await mine.write()
+            await mine.finish()
+        finally:
+            self.streams.discard(mine)
+            self._members.discard(mine)
+
+    async def _catch_up(self, mine: Stream) -> bool:
+        """Write by pages what is there already, and join; return whether the stream ends instead."""
+        near = False
+        while not (near and self._join(mine)) and not mine.ends:
+            try:
+                frames, position = await self.in_thread(mine.wish.page, mine.position)
+            except CursorExpired as refusal:
+                await mine.send(stream.refused(410, refusal))
+                return True
+            except DatabaseError:
+                await asyncio.sleep(TICK)
+                await mine.send(stream.STILL_HERE)
+                continue
+            if frames:
+                await mine.send(b"".join(map(mine.wish.written, frames)))
+            near, mine.position = position - mine.position < stream.PAGE, position
+        return mine.ends
+
+    def _join(self, mine: Stream) -> bool:
+        """Make a stream a member if nothing lies between it and the feed; return whether it is one."""
+        if not self._members:
+            self._recent.clear()
+            self._recent_size, self.position = 0, mine.position
+        if mine.position < (self._recent[0].position - 1 if self._recent else self.position):
+            return False
+        self._members.add(mine)
+        self._give([mine], self._recent, self.position)
+        self.wake()
+        return True
+
+    async def run(self) -> None:
+        """Read whenever there is something to read, and every second."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._woken.wait()
+            self._woken.clear()
+            if self._members:
+                await self._read()
+
+    async def _read(self) -> None:
+        full = True
+        while full and self._members:
+            try:
+                frames, position = await self.in_thread(read_frames, self.position)
+            except (DatabaseError, CursorExpired) as fault:
+                return self._note(fault)
+            self._fault = ""
+            self._spread(frames, position)
+            full = len(frames) == stream.PAGE
+
+    def _note(self, fault: Exception) -> None:
+        """Say once that the log cannot be read."""
+        if self._fault != type(fault).__name__:
+            self._fault = type(fault).__name__
+            log.warning("Streams wait: the log cannot be read (%s).", self._fault)
+
+    def _spread(self, frames: list[Frame], position: int) -> None:
+        """Give each member what it wants of the next events; those that want the same get the same bytes."""
+        groups: dict[tuple[Any, ...], list[Stream]] = collections.defaultdict(list)
+        for member in tuple(self._members):
+            groups[member.key].append(member)
+        for alike in groups.values():
+            self._give(alike, frames, position)
+        self.position = position
+        self._keep(frames)
+
+    def _give(self, alike: list[Stream], frames: Iterable[Frame], position: int) -> None:
+        """Write frames to streams that want the same; they then are at `position`, or have fallen behind."""
+        wish, before = alike[0].wish, alike[0].position
+        wanted = (wish.written(frame) for frame in frames if frame.position > before and wish.wants(frame))
+        data = b"".join(wanted)
+        for member in alike:
+            if member.offer(data):
+                member.position = max(before, position)
+            else:
+                self._members.discard(member)
+                member.fall_behind()
+
+    def _keep(self, frames: list[Frame]) -> None:
+        self._recent.extend(frames)
+        self._recent_size += sum(len(frame.plain) for frame in frames)
+        while self._recent and (len(self._recent) > KEPT or self._recent_size > KEPT_BYTES):
+            self._recent_size -= len(self._recent.popleft().plain)
+
+    async def look_after(self) -> None:
+        """Every second: drop who is stuck, greet who is quiet, end what its credential no longer allows."""
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            for each in tuple(self.streams):
+                if each.is_stuck(now):
+                    each.drop()
+            for each in self._members:
+                each.stay(now)
+            due = [each for each in self.streams if now - each.checked_at >= CHECKED_EVERY]
+            if due:
+                self._checking = asyncio.create_task(self._check(due, now))  # a frozen database stops only this
+
+    async def _check(self, due: list[Stream], now: float) -> None:
+        for each in due:
+            each.checked_at = now
+        reasons = await self.in_thread(refusals, [each.wish for each in due])
+        for each, reason in zip(due, reasons, strict=True):
+            if reason:
+                each.end(stream.refused(401, reason))
+
+    def close(self) -> None:
+        """End all streams; the readers come back to another process, and go on where they were."""
+        self._closing = True
+        for each in tuple(self.streams):
+            each.end()
+
+
+def read_frames(position: int) -> tuple[list[Frame], int]:
+    """Return the next events as they are written, and the position to go on from."""
+    events, position = ledger.read(after=position, limit=stream.PAGE)
+    return [stream.framed(event) for event in events], position
+
+
+def refusals(wishes: list[Wish]) -> list[str]:
+    """Return for each stream why its credential is no longer good, or nothing."""
+    return [refusal(wish) for wish in wishes]
+
+
+def refusal(wish: Wish) -> str:
+    """Return why a credential is no longer good, or nothing. A database that is away proves nothing."""
+    try:
+        authenticate_headers(wish.credentials)
+    except AuthenticationFailed as failed:
+        return str(failed.detail)
+    except DatabaseError:
+        pass
+    return ""

@@ -1,0 +1,87 @@
+"""What a request must be before it takes a thread: whole, in time, and of bounded size."""
+
+import asyncio
+import json
+from typing import Any
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 16_384  # of one header's value
+BODY_SECONDS = 25
+LENGTHS = (b"content-length", b"transfer-encoding")
+
+
+class Refused(Exception):
+    """The request is answered without asking the application."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Gone(Exception):
+    """The caller left before the request was complete."""
+
+
+async def admitted(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
+    """Return the request with its body already read; raise Refused or Gone.
+
+    limit: in bytes; of a larger body only one byte more is handed on, so that the application sees it is too large.
+    """
+    headers = checked(scope["headers"])
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await whole_body(receive, limit)
+    except TimeoutError:
+        raise Refused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+    return {**scope, "headers": with_length(headers, len(body))}, replay(body)
+
+
+def checked(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers without those whose name has an underscore; raise Refused.
+
+    WSGI cannot tell `X_Api_Key` from `X-Api-Key`, so one could pass for the other.
+    """
+    if len(headers) > MAX_HEADERS:
+        raise Refused(431, f"The request has more than {MAX_HEADERS} headers.")
+    if any(len(value) > MAX_HEADER_BYTES for _, value in headers):
+        raise Refused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
+    return [header for header in headers if b"_" not in header[0]]
+
+
+async def whole_body(receive: Any, limit: int) -> bytes:
+    """Return the body, of which no more than `limit` + 1 bytes; raise Gone."""
+    body = bytearray()
+    while len(body) <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return bytes(body[: limit + 1])
+
+
+def with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers with the length that was counted: WSGI reads nothing of a chunked body."""
+    if not any(name in LENGTHS for name, _ in headers):
+        return headers
+    kept = [header for header in headers if header[0] not in LENGTHS]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+def replay(body: bytes) -> Any:
+    """Return a `receive` that gives the body."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def refuse(send: Any, refusal: Refused) -> None:
+    """Answer with the refusal, and close the connection."""
+    body = json.dumps({"detail": str(refusal)}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,113 @@
+"""From ASGI to Django's WSGI application on a pool of plain threads, where database connections last.
+
+One hop to a thread and one back for each request: the answer is collected there and handed over whole.
+"""
+
+import asyncio
+import contextvars
+import dataclasses
+import io
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+THREADS = 16  # requests served at once by one process; each thread keeps one database connection
+WHOLE = 262_144  # bytes; of a longer answer what is ready is sent on the way
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclasses.dataclass(slots=True)
+class Answer:
+    """An HTTP answer. sent: whether its beginning has left already; `body` then is the rest."""
+
+    status: int = 500
+    headers: Headers = dataclasses.field(default_factory=list)
+    body: bytes = b""
+    sent: bool = False
+
+    async def send(self, send: Any, *, more: bool = False) -> None:
+        """Send it. more: whether parts of the body follow."""
+        if not self.sent:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": more})
+        self.sent, self.body = True, b""
+
+
+class Bridge:
+    """Asks a WSGI application."""
+
+    def __init__(self, application: Any, *, threads: int = THREADS) -> None:
+        self.application = application
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
+
+    async def ask(self, scope: Any, body: bytes, send: Any) -> Answer:
+        """Return the answer to a request; of a long one the beginning has been sent."""
+        loop = asyncio.get_running_loop()
+
+        def send_part(answer: Answer) -> None:
+            asyncio.run_coroutine_threadsafe(answer.send(send, more=True), loop).result()
+
+        run = contextvars.copy_context().run
+        return await loop.run_in_executor(self.threads, run, self.run, environment(scope, body), send_part)
+
+    def run(self, environ: dict[str, Any], send_part: Callable[[Answer], None]) -> Answer:
+        """Run the application in this thread."""
+        answer = Answer()
+        parts: list[bytes] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+            answer.status = int(status.split(" ", 1)[0])
+            answer.headers = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
+            return parts.append
+
+        found = self.application(environ, start)
+        try:
+            size = 0
+            for part in found:
+                parts.append(part)
+                size += len(part)
+                if size > WHOLE:
+                    answer.body = b"".join(parts)
+                    send_part(answer)
+                    parts.clear()
+                    size = 0
+        finally:
+            getattr(found, "close", lambda: None)()
+        answer.body = b"".join(parts)
+        return answer
+
+
+def environment(scope: Any, body: bytes) -> dict[str, Any]:
+    """Return the WSGI environment of a request. Source: PEP 3333, and the ASGI specification's HTTP scope."""
+    host, port = scope.get("server") or ("localhost", 80)
+    client, client_port = scope.get("client") or ("", 0)
+    environ = {
+        "asgi.scope": scope,
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin1"),
+        "QUERY_STRING": scope["query_string"].decode("latin1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port or 0),
+        "REMOTE_ADDR": client,
+        "REMOTE_PORT": str(client_port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        add_header(environ, name.decode("latin1").upper().replace("-", "_"), value.decode("latin1"))
+    return environ
+
+
+def add_header(environ: dict[str, Any], name: str, value: str) -> None:
+    """Add a header; one sent twice is one value joined by a comma."""
+    key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+    environ[key] = f"{environ[key]},{value}" if key in environ else value

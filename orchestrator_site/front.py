@@ -1,0 +1,187 @@
+"""The ASGI front: Django answers every request, and this keeps open what a thread should not wait for.
+
+A view says by `holding` that its answer may wait, or goes on as a stream. Identity, rates and checks stay in the
+views, as everywhere; the front knows no path.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+
+from events_app import wakeups
+from events_app.feed import Feed
+from orchestrator_site.admission import Gone, Refused, admitted, refuse
+from orchestrator_site.bridge import Answer, Bridge
+from orchestrator_site.holding import KEY, Handover
+from orchestrator_site.waiting import WaitingRoom
+
+RECONNECT = 1.0  # seconds between two tries to hear of other processes
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+log = logging.getLogger(__name__)
+
+
+class Front:
+    """The application that the server runs."""
+
+    def __init__(self, wsgi: Any) -> None:
+        """wsgi: Django's application."""
+        self.bridge = Bridge(wsgi)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lock = threading.Lock()
+        self._topics: set[str] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection. Only a request that is whole takes a thread, so slow callers hold up nobody."""
+        if scope["type"] == "lifespan":
+            return await self.live(receive, send)
+        self.begin()
+        with contextlib.suppress(Gone):
+            try:
+                whole, body = await admitted(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+            except Refused as refusal:
+                return await refuse(send, refusal)
+            await self.answer(whole, (await body())["body"], receive, send)
+
+    async def answer(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
+        """Answer a request at once, later, or as a stream."""
+        mark = self.room.moment
+        handover = Handover()
+        scope = {**scope, KEY: handover}
+        answer = await self.bridge.ask(scope, body, send)
+        if handover.stream is not None:
+            return await self.go_on(handover.stream, answer, receive, send)
+        if handover.hold is not None:
+
+            async def ask() -> tuple[Answer, bool]:
+                handover.hold = None
+                found = await self.bridge.ask(scope, body, send)
+                return found, handover.hold is None
+
+            waits = self.room.wait(handover.hold, ask, answer, since=mark)
+            better = await unless_gone(waits, receive)
+            if better is None:
+                return
+            answer = better
+        await answer.send(send)
+
+    async def go_on(self, wish: Any, answer: Answer, receive: Any, send: Any) -> None:
+        """Send the answer's beginning, then what the feed has, until either side ends it."""
+        try:
+            if answer.status != 200:  # refused after all, on the way out
+                return await answer.send(send)
+            answer.headers = [header for header in answer.headers if header[0] != b"content-length"]
+            await answer.send(send, more=True)
+            await unless_gone(self.feed.serve(wish, send), receive)
+        finally:
+            wish.leave()
+
+    # --- From the server's start to its end ---------------------------------------------------
+
+    async def live(self, receive: Any, send: Any) -> None:
+        """Acknowledge the server's start and end."""
+        await receive()
+        self.begin()
+        self.listen_to_signals()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.end()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def begin(self) -> None:
+        """Start what runs beside the requests, once for each event loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        self._loop = loop
+        self.room, self.feed = WaitingRoom(), Feed()
+        works: list[Awaitable[None]] = [self.room.run(), self.feed.run(), self.feed.look_after()]
+        if settings.REDIS_URL:
+            works.append(hear_others(self.woken))
+        self._tasks = [asyncio.ensure_future(work) for work in works]
+        self._deaf = wakeups.listen(self.woken)
+
+    def end(self) -> None:
+        """Stop what `begin` started."""
+        self._deaf()
+        self.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def close(self) -> None:
+        """Answer those who wait and end the streams, so that the server need not cut them off."""
+        self.room.close()
+        self.feed.close()
+
+    def listen_to_signals(self) -> None:
+        """Close at the signal itself: the server tells us of its end only when all connections are closed."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self.after(signal.getsignal(number)))
+
+    def after(self, before: Any) -> Callable[[int, Any], None]:
+        """Return a signal handler that closes, and then does what was done before."""
+
+        def handle(number: int, frame: Any) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self.close)
+            if callable(before):
+                before(number, frame)
+
+        return handle
+
+    def woken(self, topics: set[str]) -> None:
+        """Pass a wake-up on to the event loop, from any thread; many at once cost one turn of it."""
+        with self._lock:
+            first, self._topics = not self._topics, self._topics | topics
+        if first and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._pass_on)
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            topics, self._topics = self._topics, set()
+        self.room.wake(topics)
+        if wakeups.EVENTS in topics:
+            self.feed.wake()
+
+
+async def unless_gone(work: Awaitable[Any], receive: Any) -> Any:
+    """Return what a coroutine returns; stop it and return None when the client leaves first."""
+    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone(receive))
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        for task in (doing, leaving):
+            task.cancel()
+
+
+async def gone(receive: Any) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def hear_others(woken: Callable[[set[str]], None]) -> None:
+    """Pass on the wake-ups of the other processes, as long as Redis is there."""
+    import redis.asyncio
+
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=15)
+    while True:
+        try:
+            async with client.pubsub() as channel:
+                await channel.subscribe(wakeups.CHANNEL)
+                woken({wakeups.EVENTS})  # whatever was missed meanwhile
+                async for message in channel.listen():
+                    if topics := wakeups.heard(message):
+                        woken(topics)
+        except (redis.RedisError, OSError) as fault:
+            log.debug("No word from other processes (%s).", type(fault).__name__)
+        await asyncio.sleep(RECONNECT)
