@@ -1,0 +1,162 @@
+"""The log as people see it, and the writing down of what they change in the console."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from events_app.models import Event, Origin
+from events_app.services import record
+from orchestrator_site.console import text
+from orchestrator_site.console.pages import Choice, ReadOnlyAdmin
+from orchestrator_site.console.who import actor_of
+
+CONFIG_CHANGED = "system.config_changed"
+SECRET = ("password", "secret", "hash")
+FAMILIES = ("task", "approval", "sla", "agent", "system", "auth")
+RECENT = 500  # the newest events, among which publishers are looked for
+
+
+class RecordedAdmin(ModelAdmin):
+    """Configuration: each change is an event in the log, in the same transaction."""
+
+    actions: Any = None
+    list_fullwidth = True
+    named_once: tuple[str, ...] = ()  # fields that others refer to: set when a row is made, then fixed
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Fix what others refer to."""
+        return (*self.readonly_fields, *(self.named_once if obj else ()))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        """Save and record."""
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            self.tell(request, obj, "changed" if change else "added", changes_in(form))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete and record."""
+        with transaction.atomic():
+            self.tell(request, obj, "removed", {})
+            super().delete_model(request, obj)
+
+    def tell(self, request: HttpRequest, obj: Any, did: str, changes: dict[str, Any]) -> None:
+        """Record who did what to which row."""
+        record(
+            event_type=CONFIG_CHANGED,
+            by=actor_of(request),
+            now=timezone.now(),
+            payload={"what": str(self.opts.verbose_name), "name": str(obj), "did": did, "changes": changes},
+            wakes=self.wakes(obj),
+        )
+
+    def wakes(self, obj: Any) -> list[str]:
+        """Return which topics a change of this row wakes."""
+        return []
+
+
+def changes_in(form: forms.ModelForm) -> dict[str, Any]:
+    """Return what a form changed: field -> [before, after], without secrets."""
+    return {
+        name: [plain(form.initial.get(name)), plain(form.cleaned_data.get(name))]
+        for name in form.changed_data
+        if name in form.cleaned_data and not any(word in name for word in SECRET)
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a form's value as JSON data."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | models.QuerySet):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+class OfFamily(Choice):
+    """Which family of events."""
+
+    title, parameter_name = "family", "family"
+
+    def options(self) -> tuple[str, ...]:
+        """Return the families the house speaks."""
+        return FAMILIES
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the events whose type begins so."""
+        return queryset.filter(event_type__startswith=f"{self.value()}.") if self.value() else queryset
+
+
+class OfOrigin(Choice):
+    """Whose word."""
+
+    title, parameter_name, column = "origin", "origin", "origin"
+
+    def options(self) -> list[str]:
+        """Return the origins."""
+        return list(Origin.values)
+
+
+class OfPublisher(Choice):
+    """Who published, among the newest events."""
+
+    title, parameter_name, column = "publisher", "publisher", "publisher"
+
+    def options(self) -> list[str]:
+        """Return the publishers seen lately."""
+        return sorted(set(Event.objects.order_by("-id").values_list("publisher", flat=True)[:RECENT]))
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """The log, newest first."""
+
+    public_id = "event_id"
+    exact_search = ("event_id", "task_id", "trace_id", "publisher", "event_type")
+    search_help_text = "The exact id of an event, task or trace, a publisher, or an event type"
+    list_display = ("kind", "about", "source", "said", "happened")
+    list_filter = (OfFamily, OfOrigin, OfPublisher)
+    ordering = ("-id",)
+    change_form_template = "admin/events_app/event/page.html"
+
+    @display(description="Event")
+    def kind(self, event: Event) -> SafeString:
+        """Say what happened."""
+        return text.visible(event.event_type)
+
+    @display(description="Task")
+    def about(self, event: Event) -> SafeString:
+        """Name the task."""
+        return text.code(event.task_id)
+
+    @display(description="By")
+    def source(self, event: Event) -> SafeString:
+        """Say who said so, and through which door."""
+        return text.stacked(text.name(event.publisher), text.chip(event.origin), text.faint(f"by {event.door}"))
+
+    @display(description="Says")
+    def said(self, event: Event) -> SafeString:
+        """Sum the payload up."""
+        return text.mono(text.summary(event.payload, 72))
+
+    @display(description="When")
+    def happened(self, event: Event) -> SafeString:
+        """Say how long ago."""
+        return text.when(event.created_at, timezone.now())
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one event."""
+        return super().changeform_view(request, object_id, form_url, {"title": "Event", **(extra_context or {})})

@@ -1,0 +1,23 @@
+"""Give events their place, by hand."""
+
+from typing import Any
+
+from events_app import ledger
+from orchestrator_site.management.door import DoorCommand
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Give every committed event its place in the order that readers see, and bring the counts of /stats up to "
+        "date. Readers do it by themselves; run it after a bulk load."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Number."""
+        return {"numbered": ledger.number_events(), "head": ledger.head()}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['numbered']} event(s) numbered; the log has {answer['head']}"

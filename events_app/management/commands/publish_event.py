@@ -1,0 +1,53 @@
+"""Publish an event by hand."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from rest_framework.exceptions import APIException, ValidationError
+
+from events_app import services
+from events_app.serializers import PublishSerializer
+from orchestrator_site.api.error_format import validation_answer
+from orchestrator_site.api.parsers import read_object
+from orchestrator_site.management.door import OPERATOR, DoorCommand
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = "Publish an event for agents to hear, as POST /events/publish does. It changes no state."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("event_type", help="What happened, such as deployment.completed.")
+        parser.add_argument("--source-agent", required=True, help="Who says so, such as ops_agent.")
+        parser.add_argument("--payload", default="{}", help='The facts, a JSON object such as \'{"service": "web"}\'.')
+        parser.add_argument("--task-id", default="", help="The task it is about.")
+        parser.add_argument("--trace-id", default="", help="The trace it belongs to.")
+        parser.add_argument("--priority", choices=["P0", "P1", "P2", "P3"], help="How urgent.")
+        super().add_arguments(parser)
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Publish."""
+        names = ("event_type", "source_agent", "task_id", "trace_id", "priority")
+        said = {name: options[name] for name in names} | {"payload": payload_of(options["payload"])}
+        form = PublishSerializer(data=said)
+        try:
+            form.is_valid(raise_exception=True)
+        except ValidationError as error:
+            raise CommandError(validation_answer(error)["detail"]) from None
+        event = services.publish(**form.validated_data, by=OPERATOR, now=timezone.now())
+        return {"event_id": event.event_id, "event_type": event.event_type}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say which."""
+        return f"{answer['event_id']} {answer['event_type']} published"
+
+
+def payload_of(text: str) -> dict[str, Any]:
+    """Return the object in a JSON text, read as strictly as the API reads it; raise CommandError."""
+    try:
+        return read_object(text.encode(errors="surrogateescape"))
+    except APIException as error:
+        raise CommandError(f"--payload: {error.detail}") from None

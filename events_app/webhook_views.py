@@ -1,0 +1,122 @@
+"""The API door of webhooks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from events_app import webhooks
+from events_app.models import Subscription
+from events_app.rules import BadCursor, cursor, position_of
+from events_app.webhook_serializers import (
+    DeliveryListAnswer,
+    DeliveryListQuery,
+    NewSubscription,
+    Resend,
+    ResendAnswer,
+    SecretAnswer,
+    SubscriptionAnswer,
+    SubscriptionListAnswer,
+)
+from orchestrator_site.actors import Role
+from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.views import ApiViewSet
+
+
+class Full(APIException):
+    """There is no room for another one until somebody deletes one."""
+
+    status_code = 429
+    wait = 3600
+
+
+class SubscriptionViewSet(ApiViewSet):
+    """Have events sent to a URL, signed as Standard Webhooks says, until they arrive."""
+
+    roles = dict.fromkeys(
+        ("create", "list", "retrieve", "destroy", "rotate", "enable", "deliveries", "resend"), Role.ADMIN
+    )
+    once_actions = ("create", "rotate", "resend")
+
+    @extend_schema(request=NewSubscription, responses=SecretAnswer)
+    def create(self, request: Request) -> Response:
+        """Send events to a URL from now on. The answer shows the secret that signs them, this once."""
+        new = self.checked(NewSubscription)
+        return self.once(lambda: self.subscribed(new))
+
+    def subscribed(self, new: dict[str, Any]) -> Mapping[str, Any]:
+        """Subscribe; a full house is a 429."""
+        try:
+            return with_secret(webhooks.subscribe(**new, by=self.actor, now=self.now))
+        except webhooks.TooManySubscriptions as refusal:
+            raise Full(str(refusal)) from None
+
+    @extend_schema(responses=SubscriptionListAnswer)
+    def list(self, request: Request) -> Response:
+        """List the subscriptions, newest first."""
+        found = webhooks.newest()
+        return Response(SubscriptionListAnswer({"count": len(found), "subscriptions": found}).data)
+
+    @extend_schema(responses=SubscriptionAnswer)
+    def retrieve(self, request: Request, subscription_id: str) -> Response:
+        """Show a subscription and how it fares."""
+        return Response(SubscriptionAnswer(envelope(webhooks.find(subscription_id))).data)
+
+    @extend_schema(request=None, responses=SuccessSerializer)
+    def destroy(self, request: Request, subscription_id: str) -> Response:
+        """Delete a subscription; what is on its way is forgotten."""
+        webhooks.delete(subscription_id=subscription_id, by=self.actor, now=self.now)
+        return Response(SuccessSerializer({}).data)
+
+    @extend_schema(request=None, responses=SecretAnswer)
+    def rotate(self, request: Request, subscription_id: str) -> Response:
+        """Make a new secret, shown this once. For 24 hours the old one signs beside it."""
+        change = {"subscription_id": subscription_id, "by": self.actor, "now": self.now}
+        return self.once(lambda: with_secret(webhooks.rotate(**change)))
+
+    @extend_schema(request=None, responses=SubscriptionAnswer)
+    def enable(self, request: Request, subscription_id: str) -> Response:
+        """Switch a subscription on again; it goes on where it stopped."""
+        subscription = webhooks.switch_on(subscription_id=subscription_id, by=self.actor, now=self.now)
+        return Response(SubscriptionAnswer(envelope(subscription)).data)
+
+    @extend_schema(parameters=[DeliveryListQuery], responses=DeliveryListAnswer)
+    def deliveries(self, request: Request, subscription_id: str) -> Response:
+        """List what was sent or is to be sent, newest first, with every attempt."""
+        asked = self.asked(DeliveryListQuery)
+        below = place_of(asked.pop("cursor")) if "cursor" in asked else None
+        found, more = webhooks.deliveries(subscription_id=subscription_id, below=below, **asked)
+        following = None if more is None else cursor(more)
+        return Response(DeliveryListAnswer({"count": len(found), "deliveries": found, "next": following}).data)
+
+    @extend_schema(request=Resend, responses=ResendAnswer)
+    def resend(self, request: Request, subscription_id: str) -> Response:
+        """Send one event again, or everything since a time."""
+        asked = self.checked(Resend) | {"subscription_id": subscription_id, "by": self.actor, "now": self.now}
+
+        def again() -> Mapping[str, Any]:
+            answer = {"subscription_id": subscription_id, "resending": webhooks.resend(**asked)}
+            return ResendAnswer(answer).data
+
+        return self.once(again)
+
+
+def place_of(text: str) -> int:
+    """Return the row a cursor stands for; raise BadCursor."""
+    try:
+        return position_of(text)
+    except BadCursor as refusal:
+        raise BadCursor(str(refusal), field="cursor") from None
+
+
+def envelope(subscription: Subscription) -> dict[str, Any]:
+    """Return what an answer says of a subscription."""
+    return {"subscription_id": subscription.subscription_id, "subscription": subscription}
+
+
+def with_secret(subscription: Subscription) -> Mapping[str, Any]:
+    """Return the answer that shows the secret."""
+    return SecretAnswer(envelope(subscription) | {"secret": subscription.secret}).data

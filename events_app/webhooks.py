@@ -1,0 +1,231 @@
+"""Subscriptions: who wants events sent to a URL. `delivering.py` does the sending."""
+
+import base64
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from events_app import ledger
+from events_app.models import Delivery, Event, Subscription
+from events_app.services import record
+from events_app.webhook_models import DeliveryQuerySet, Format
+from events_app.webhook_rules import PREFIX, PORTS, Reach, checked_secret, ensure_may_subscribe, target_of
+from orchestrator_site.actors import Actor
+from orchestrator_site.caching import CachedRows
+from orchestrator_site.errors import Conflict, Invalid, NotFound
+
+CREATED = "subscription.created"
+ROTATED = "subscription.rotated"
+ENABLED = "subscription.enabled"
+DISABLED = "subscription.disabled"
+DELETED = "subscription.deleted"
+RESENT = "subscription.resent"
+ROTATION = timedelta(hours=24)  # in which the old secret signs too
+
+anyone_subscribed = CachedRows(["events_app.Subscription"], lambda: Subscription.objects.active().exists())
+
+
+class UnknownSubscription(NotFound):
+    """There is no subscription with this id."""
+
+
+class UnknownEvent(NotFound):
+    """There is no event with this id, or it is no longer kept."""
+
+
+class TooManySubscriptions(Conflict):
+    """There are as many subscriptions as there may be. Delete one first."""
+
+
+class SwitchedOff(Conflict):
+    """The subscription is switched off. Enable it first."""
+
+
+def reach() -> Reach:
+    """Return what webhooks may reach here."""
+    ports = PORTS if settings.DEVELOPMENT else {"https": PORTS["https"]}
+    return Reach(settings.WEBHOOK_ALLOW_NETS, frozenset(ports.items()))
+
+
+def new_secret() -> str:
+    """Return a new secret: 32 random bytes in Standard Webhooks' form."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+@transaction.atomic
+def subscribe(
+    *,
+    url: str,
+    types: list[str],
+    by: Actor,
+    now: datetime,
+    format: str = Format.JSON,
+    description: str = "",
+    secret: str = "",
+) -> Subscription:
+    """Send events to a URL from now on. secret: one of the caller's, made if empty.
+
+    Raise BadUrl, BadSecret or TooManySubscriptions.
+    """
+    ensure_may_subscribe(url, reach())
+    if Subscription.objects.count() >= settings.WEBHOOK_MAX_SUBSCRIPTIONS:
+        raise TooManySubscriptions
+    subscription = Subscription.objects.create(
+        url=url,
+        types=types,
+        format=format,
+        description=description,
+        secret=checked_secret(secret) if secret else new_secret(),
+        position=ledger.head(),
+        created_by=by.name,
+        created_at=now,
+    )
+    tell(subscription, CREATED, by=by, now=now, types=types)
+    return subscription
+
+
+def find(subscription_id: str, *, lock: bool = False) -> Subscription:
+    """Return a subscription; raise UnknownSubscription."""
+    rows = Subscription.objects.select_for_update() if lock else Subscription.objects
+    subscription = rows.filter(subscription_id=subscription_id).first()
+    if subscription is None:
+        raise UnknownSubscription(f"There is no subscription {subscription_id}.")
+    return subscription
+
+
+def newest(limit: int = 1000) -> list[Subscription]:
+    """Return the subscriptions, the newest first."""
+    return list(Subscription.objects.order_by("-pk")[:limit])
+
+
+def deliveries(
+    *, subscription_id: str, limit: int, below: int | None = None, status: str = ""
+) -> tuple[list[Delivery], int | None]:
+    """Return deliveries, newest first, and the row below which the next page begins, None on the last."""
+    rows: DeliveryQuerySet = find(subscription_id).deliveries.order_by("-pk")  # type: ignore[attr-defined]
+    rows = rows.filter(status=status) if status else rows
+    found = list((rows if below is None else rows.filter(pk__lt=below))[: limit + 1])
+    return found[:limit], found[limit - 1].pk if len(found) > limit else None
+
+
+@transaction.atomic
+def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
+    """Forget a subscription and what was on its way. Raise UnknownSubscription."""
+    subscription = find(subscription_id, lock=True)
+    rows = Delivery.objects.filter(subscription=subscription)
+    rows._raw_delete(rows.db)  # nothing depends on them: one statement, however many there are
+    tell(subscription, DELETED, by=by, now=now)
+    subscription.delete()
+
+
+@transaction.atomic
+def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
+    """Make a new secret; the old one signs beside it for a day. Raise UnknownSubscription."""
+    subscription = find(subscription_id, lock=True)
+    subscription.previous_secret, subscription.previous_secret_until = subscription.secret, now + ROTATION
+    subscription.secret = new_secret()
+    subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
+    tell(subscription, ROTATED, by=by, now=now)
+    return subscription
+
+
+@transaction.atomic
+def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
+    """Go on where it stopped, as far as the log is kept. Raise UnknownSubscription."""
+    subscription = find(subscription_id, lock=True)
+    if subscription.active:
+        return subscription
+    subscription.active, subscription.disabled_at, subscription.disabled_reason = True, None, ""
+    subscription.failing_since, subscription.dead_in_a_row = None, 0
+    subscription.position = max(subscription.position, ledger.bounds()[0])
+    subscription.save()
+    tell(subscription, ENABLED, by=by, now=now)
+    return subscription
+
+
+@transaction.atomic
+def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -> Subscription:
+    """Send nothing more until it is switched on again; what is on its way waits. Raise UnknownSubscription."""
+    subscription = find(subscription_id, lock=True)
+    if not subscription.active:
+        return subscription
+    subscription.active, subscription.disabled_at, subscription.disabled_reason = False, now, reason[:200]
+    subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
+    tell(subscription, DISABLED, by=by, now=now, reason=subscription.disabled_reason)
+    return subscription
+
+
+@transaction.atomic
+def resend(
+    *, subscription_id: str, by: Actor, now: datetime, event_id: str = "", since: datetime | None = None
+) -> int:
+    """Send again: one event, or all that happened since a time; return how many known deliveries start anew.
+
+    Events since the time that it never had come on top, when the log is looked through again.
+    Raise UnknownSubscription, SwitchedOff, UnknownEvent, CursorExpired, or Invalid unless one of both is given.
+    """
+    if bool(event_id) == bool(since):
+        raise Invalid("Name one event, or a time since which to send again.", field="since" if event_id else "event_id")
+    subscription = find(subscription_id, lock=True)
+    if not subscription.active:
+        raise SwitchedOff
+    again = resend_since(subscription, since, now=now) if since else resend_one(subscription, event_id, now=now)
+    asked = {"event_id": event_id} if event_id else {"since": since.isoformat()} if since else {}
+    tell(subscription, RESENT, by=by, now=now, deliveries=again, **asked)
+    return again
+
+
+def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> int:
+    """Send one event again, or for the first time."""
+    ledger.number_events()
+    event = Event.objects.filter(event_id=event_id, position__isnull=False).first()
+    if event is None:
+        raise UnknownEvent(f"There is no event {event_id}, or it is no longer kept.")
+    Delivery.objects.bulk_create([new_delivery(subscription, event, now=now)], ignore_conflicts=True)
+    return start_anew(Delivery.objects.filter(subscription=subscription, event_id=event_id), now=now)
+
+
+def resend_since(subscription: Subscription, since: datetime, *, now: datetime) -> int:
+    """Start anew what was sent since a time, and look through the log from there."""
+    position = ledger.position_at(since)
+    subscription.position = min(subscription.position, position)
+    subscription.save(update_fields=["position"])
+    return start_anew(Delivery.objects.filter(subscription=subscription, position__gt=position), now=now)
+
+
+def start_anew(rows: DeliveryQuerySet, *, now: datetime) -> int:
+    """Send these now, with all their attempts before them; what happened so far stays in their logs."""
+    return rows.update(
+        status=Delivery.Status.PENDING, attempts=0, next_attempt_at=now, settled_at=None, claim=F("claim") + 1
+    )
+
+
+def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> Delivery:
+    """Return a delivery that is due, not yet stored."""
+    return Delivery(
+        subscription=subscription,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        position=event.position,
+        next_attempt_at=now,
+        created_at=now,
+    )
+
+
+def oldest_needed() -> int | None:
+    """Return the position after which webhooks still need the log, None when they need nothing of it."""
+    active = Subscription.objects.active()
+    read = active.order_by("position").values_list("position", flat=True).first()
+    unsent = Delivery.objects.pending().filter(subscription__in=active).order_by("position")
+    first = unsent.values_list("position", flat=True).first()
+    return min((place for place in (read, first and first - 1) if place is not None), default=None)
+
+
+def tell(subscription: Subscription, event_type: str, *, by: Actor, now: datetime, **facts: Any) -> None:
+    """Record what happened to a subscription. Of the URL only the host: the rest may be a secret."""
+    known = {"subscription_id": subscription.subscription_id, "host": target_of(subscription.url).host}
+    record(event_type=event_type, by=by, now=now, payload=known | facts)
