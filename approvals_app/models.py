@@ -43,6 +43,10 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         """Return those whose time has not run out."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
 
+    def inbox(self, now: datetime) -> "ApprovalQuerySet":
+        """Return what waits for a decision, most urgent first, without the contents."""
+        return self.pending().live(now).order_by("priority", "created_at", "pk").defer("snapshot")
+
     def run_out(self, now: datetime) -> "ApprovalQuerySet":
         """Return pending ones whose time has run out."""
         return self.pending().filter(expires_at__lte=now)

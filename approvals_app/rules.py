@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from approvals_app.models import Approval, ApprovalPolicy
@@ -33,9 +34,12 @@ def digest_of(content: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON data with whole floats as integers: databases give 1.0 or 1e22 back as one or the other."""
+    """Return JSON data with whole floats as integers: databases give 1.0 or 1e23 back as one or the other.
+
+    By their decimal digits, as PostgreSQL does: the binary value of 1e23 is another integer.
+    """
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        return int(Decimal(repr(value)))
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value

@@ -1,5 +1,6 @@
 """Ask for sign-off, give it, refuse it, and tell whether it was given."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -72,12 +73,15 @@ def request_approval(
     return ask(approval, content=content, by=by, now=now)
 
 
-def request_again(*, approval_id: str, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
+def request_again(
+    *, approval_id: str, task_id: str, content: dict[str, Any], by: Actor, now: datetime
+) -> Approval:
     """Ask anew for a task whose content has changed: same policy, same requester, same patience."""
     approval = get_approval(approval_id)
     if approval.expires_at:
         approval.expires_at += now - approval.created_at
     approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
+    approval.task_id = task_id
     approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = ""
     approval.decided_at = None
     return ask(approval, content=content, by=by, now=now)
@@ -102,8 +106,10 @@ def get_approval(approval_id: str) -> Approval:
 
 def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
     """Raise NotGranted unless this approval was given, and for exactly this content."""
-    approval = get_approval(approval_id)
-    facts = {"approval_id": approval_id, "approval_status": approval.status}
+    approval = Approval.objects.filter(approval_id=approval_id).first()
+    facts = {"approval_id": approval_id, "approval_status": approval.status if approval else "missing"}
+    if approval is None:
+        raise NotGranted(f"The task needs sign-off: {approval_id} is missing.", **facts)
     if approval.status != Status.APPROVED:
         raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
     if approval.digest != rules.digest_of(content):
@@ -180,8 +186,14 @@ def end_open_requests(*, task_id: str, status: Status, by: Actor, now: datetime,
 
     Call it before the task's own row is locked: a decision takes the two rows in that order.
     """
-    for approval_id in Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True):
-        close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
+    for approval_id in list(Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True)):
+        with contextlib.suppress(AlreadyDecided):  # somebody decided meanwhile: there is nothing left to end
+            close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
+
+
+def waits(task_id: str) -> bool:
+    """Return whether a request for this task waits for a decision."""
+    return Approval.objects.pending().filter(task_id=task_id).exists()
 
 
 def expire_approvals(*, now: datetime, limit: int = 500) -> int:
@@ -209,3 +221,8 @@ def tell(approval: Approval, event_type: str, *, by: Actor, now: datetime, **mor
         trace_id=approval.trace_id,
         priority=approval.priority,
     )
+
+
+def forget_requests(*, task_ids: list[str]) -> int:
+    """Remove every request of tasks that are no longer kept; return how many. Runs in the caller's transaction."""
+    return Approval.objects.filter(task_id__in=task_ids).delete()[0]

@@ -40,8 +40,7 @@ class ApprovalViewSet(ApiViewSet):
     def pending(self, request: Request) -> Response:
         """List what waits for a decision, most urgent first."""
         limit = self.asked(ApprovalListQuery)["limit"]
-        rows = Approval.objects.pending().live(self.now).order_by("priority", "created_at", "pk").defer("snapshot")
-        found = list(rows[:limit])
+        found = list(Approval.objects.inbox(self.now)[:limit])
         return Response(PendingAnswer({"count": len(found), "approvals": found}).data)
 
     @extend_schema(responses=ApprovalAnswer)

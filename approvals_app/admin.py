@@ -1,0 +1,405 @@
+"""The approval console: an inbox of what waits for a person, and the policies that ask."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from approvals_app import bulk, rules, services
+from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
+from events_app.admin import RecordedAdmin
+from events_app.models import Event
+from orchestrator_site.console import text
+from orchestrator_site.console.pages import (
+    Choice,
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    ReasonForm,
+    attempt,
+    close_dialog,
+    page_of,
+)
+from orchestrator_site.console.who import DECIDE, actor_of
+
+RECENT = 500  # the requests among which requesters are looked for
+SHOWN_EVENTS = 100
+TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
+
+
+class InState(Choice):
+    """Where a request stands; those that wait, unless asked otherwise."""
+
+    title, parameter_name = "status", "status"
+
+    def options(self) -> list[str]:
+        """Return the states, and two groups of them."""
+        return ["all", "decided", *(state for state in Status.values if state != Status.PENDING)]
+
+    def choices(self, changelist: Any) -> Any:
+        """Name the choice without a value for what it shows."""
+        for choice in super().choices(changelist):
+            yield choice | ({"display": "pending"} if choice["display"] == "All" else {})
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the requests of the chosen state."""
+        groups = {None: queryset.pending, "": queryset.pending, "decided": queryset.decided, "all": queryset.all}
+        chosen = groups.get(self.value())
+        return chosen() if chosen else queryset.filter(status=self.value())
+
+
+class OfPriority(Choice):
+    """How urgent."""
+
+    title, parameter_name, column = "priority", "priority", "priority"
+
+    def options(self) -> tuple[str, ...]:
+        """Return the priorities."""
+        return PRIORITIES
+
+
+class OfPolicy(Choice):
+    """Which policy asked."""
+
+    title, parameter_name, column = "policy", "policy", "policy"
+
+    def options(self) -> list[str]:
+        """Return the policies there are now."""
+        return list(ApprovalPolicy.objects.order_by("name").values_list("name", flat=True))
+
+
+class OfRequester(Choice):
+    """Who asked, among the newest requests."""
+
+    title, parameter_name, column = "requester", "requested_by", "requested_by"
+
+    def options(self) -> list[str]:
+        """Return who asked lately."""
+        return sorted(set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT]))
+
+
+class DecisionForm(forms.Form):
+    """What both dialogs carry: the digest of what was shown."""
+
+    form_before_template = "admin/approvals_app/approval/about.html"
+    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take the digest from the page the dialog was opened on."""
+        super().__init__(*args, **kwargs)
+        self.approval = Approval.objects.filter(approval_id=self.object_id).first()
+        if self.approval is None:
+            raise Http404("There is no such request.")
+        self.fields["digest"].initial = self.request.GET.get("shown") or self.approval.digest
+
+    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:
+        """Say what is decided."""
+        return {"approval": self.approval, "outcome": outcome(self.approval)}
+
+
+class ApproveForm(DecisionForm, ReasonForm):
+    """Approve, with a reason or without."""
+
+    button_class = "button-approve"
+
+
+class RejectForm(DecisionForm, NeedsReasonForm):
+    """Reject, with a reason."""
+
+    button_class = "button-stop"
+
+
+def outcome(approval: Approval) -> str:
+    """Return how a request ended, or nothing while it waits."""
+    return "" if approval.status == Status.PENDING else services.outcome_of(approval)
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnlyAdmin):
+    """The inbox: pending first, the most urgent on top. Decisions go through the services, like those of the API."""
+
+    public_id = "approval_id"
+    exact_search = ("approval_id", "task_id", "requested_by", "trace_id")
+    search_help_text = "The exact id of an approval, task or trace, or who asked"
+    list_filter = (InState, OfPriority, OfPolicy, OfRequester)
+    list_before_template = "admin/approvals_app/approval/tabs.html"
+    list_display = ("urgency", "subject", "asked", "why", "waiting", "state")
+    list_display_links = ("subject",)
+    change_form_template = "admin/approvals_app/approval/page.html"
+    actions = ("approve_selected", "reject_selected")
+    actions_detail = ("approve", "reject")
+
+    def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Return whether the account may decide at all; the services ask about each request."""
+        return bool(request.user.has_perm(DECIDE))
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Show the buttons to those who may press them."""
+        return (*self.list_display, "decide") if self.has_decide_permission(request) else self.list_display
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer bulk actions only where something waits."""
+        return {} if request.GET.get("status") else super().get_actions(request)
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Return the most urgent and then oldest first, of what is over the newest first."""
+        return ("-id",) if request.GET.get("status") else ("priority", "created_at")
+
+    @display(description="", ordering="priority")
+    def urgency(self, approval: Approval) -> SafeString:
+        """Show the priority."""
+        return text.chip(approval.priority)
+
+    @display(description="Request")
+    def subject(self, approval: Approval) -> SafeString:
+        """Say what would be done, by whom."""
+        what = approval.snapshot
+        agent = text.faint(f"→ {what.get('assigned_agent') or 'nobody yet'}")
+        title = format_html("<b>{}</b> {}", text.visible(what.get("type", "?")), agent)
+        return text.stacked(title, text.mono(text.summary(what.get("payload"))))
+
+    @display(description="Asked by", ordering="requested_by")
+    def asked(self, approval: Approval) -> SafeString:
+        """Say who asked, and how well that is known."""
+        return text.stacked(text.name(approval.requested_by), text.credential(approval.requester_credential))
+
+    @display(description="Why")
+    def why(self, approval: Approval) -> SafeString:
+        """Name the policy."""
+        return format_html('<span class="wrap">{}</span>', text.visible(approval.policy))
+
+    @display(description="Waiting", ordering="created_at")
+    def waiting(self, approval: Approval) -> SafeString:
+        """Say for how long, or for how long it did."""
+        return text.visible(text.span(waited(approval)))
+
+    @display(description="Status")
+    def state(self, approval: Approval) -> SafeString:
+        """Show the status, and who decided."""
+        by = text.faint(f"by {approval.decided_by}") if approval.decided_by else text.faint("")
+        return text.stacked(text.chip(approval.status), by) if approval.decided_by else text.chip(approval.status)
+
+    @display(description="")
+    def decide(self, approval: Approval) -> SafeString:
+        """Offer the two dialogs while the request waits."""
+        if approval.status != Status.PENDING:
+            return text.faint("")
+        return format_html(
+            '<span class="buttons">{}{}</span>',
+            button("approve", "Approve", approval),
+            button("reject", "Reject", approval),
+        )
+
+    @action(
+        description="Approve",
+        permissions=["decide"],
+        variant=ActionVariant.SUCCESS,
+        dialog={
+            "title": "Approve this request?",
+            "description": "The task goes to its agent. A decision is final.",
+            "form_class": ApproveForm,
+            "form_submit_text": "Approve",
+        },
+    )
+    def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
+        """Approve one request."""
+        return self.settle(request, form, services.approve, "approved")
+
+    @action(
+        description="Reject",
+        permissions=["decide"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Reject this request?",
+            "description": "The task is cancelled. A decision is final.",
+            "form_class": RejectForm,
+            "form_submit_text": "Reject",
+        },
+    )
+    def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
+        """Reject one request."""
+        return self.settle(request, form, services.reject, "rejected")
+
+    def settle(self, request: HttpRequest, form: Any, decide: Any, done: str) -> HttpResponse:
+        """Decide one request if it still shows what was shown."""
+        approval, shown = form.approval, form.cleaned_data["digest"]
+        if shown != approval.digest or shown != rules.digest_of(approval.snapshot):
+            messages.warning(request, f"{approval.approval_id} is not what you were shown. Look again, then decide.")
+        else:
+            reason = form.cleaned_data["reason"]
+            attempt(
+                request,
+                decide,
+                f"{approval.approval_id}: {done}",
+                approval_id=approval.approval_id,
+                by=actor_of(request),
+                reason=reason,
+            )
+        return close_dialog(request, page_of("approvals_app.approval", approval.approval_id))
+
+    @admin.action(description="Approve the selected requests", permissions=["decide"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
+        """Approve several: after a look at all of them, with one reason, none of them P0."""
+        return self.settle_selected(request, queryset, Status.APPROVED)
+
+    @admin.action(description="Reject the selected requests", permissions=["decide"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
+        """Reject several: after a look at all of them, with one reason."""
+        return self.settle_selected(request, queryset, Status.REJECTED)
+
+    def settle_selected(
+        self, request: HttpRequest, queryset: QuerySet[Approval], verdict: Status
+    ) -> HttpResponse | None:
+        """Ask once more, then decide row by row; refuse the lot if one of them may not be decided so."""
+        chosen = list(queryset.order_by("priority", "created_at")[: bulk.MOST + 1])
+        refusal = bulk.refusal(chosen, verdict, by=actor_of(request))
+        if refusal:
+            messages.warning(request, refusal)
+            return None
+        form = bulk.form_for(verdict)(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return self.confirm(request, chosen, verdict, form)
+        for approval in chosen:
+            attempt(
+                request,
+                bulk.SERVICE[verdict],
+                f"{approval.approval_id}: {verdict.value}",
+                approval_id=approval.approval_id,
+                by=actor_of(request),
+                reason=form.cleaned_data["reason"],
+            )
+        return HttpResponseRedirect(request.get_full_path())
+
+    def confirm(
+        self, request: HttpRequest, chosen: list[Approval], verdict: Status, form: forms.Form
+    ) -> TemplateResponse:
+        """Show what would be decided."""
+        word = "Approve" if verdict == Status.APPROVED else "Reject"
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
+            "word": word,
+            "approvals": chosen,
+            "form": form,
+            "action": request.POST["action"],
+        }
+        return TemplateResponse(request, "admin/approvals_app/approval/selected.html", context)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the inbox or run a bulk action; whoever may not decide gets no further than looking."""
+        if request.method == "POST" and not self.has_decide_permission(request):
+            raise PermissionDenied
+        shown = request.GET.get("status", "")
+        tabs = [{"name": name, "query": f"?status={key}" if key else "?", "on": key == shown} for key, name in TABS.items()]
+        return super().changelist_view(request, {"title": "Approvals", "tabs": tabs, **(extra_context or {})})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one request: facts of the server first, then what others wrote, in full."""
+        approval = self.find(object_id or "")
+        context = describe(approval) if approval else {}
+        context["may_decide"] = self.has_decide_permission(request) and context.get("outcome") == ""
+        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+
+def button(verb: str, label: str, approval: Approval) -> SafeString:
+    """Return a button that opens a dialog."""
+    return format_html(
+        '<a class="button button-{}" role="button" href="{}" {}>{}</a>',
+        verb,
+        dialog_url(verb, approval),
+        format_html('hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog', dialog_url(verb, approval)),
+        label,
+    )
+
+
+def dialog_url(verb: str, approval: Approval) -> str:
+    """Return the address of a dialog, told what the page shows."""
+    address = reverse(f"admin:approvals_app_approval_{verb}", args=[approval.approval_id])
+    return f"{address}?shown={approval.digest}"
+
+
+def waited(approval: Approval) -> float:
+    """Return how many seconds a request waits, or waited."""
+    return ((approval.decided_at or timezone.now()) - approval.created_at).total_seconds()
+
+
+def describe(approval: Approval) -> dict[str, Any]:
+    """Return what the page of a request shows besides its row."""
+    shown = approval.snapshot
+    apart = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
+    events = Event.objects.filter(task_id=approval.task_id).order_by("-id")[:SHOWN_EVENTS]
+    return {
+        "title": f"{shown.get('type', '?')} for {shown.get('assigned_agent') or 'nobody yet'}",
+        "content": shown,
+        "rest": {name: value for name, value in shown.items() if name not in apart and value not in (None, "", {})},
+        "unseen": text.unseen_in(shown),
+        "tampered": rules.digest_of(shown) != approval.digest,
+        "outcome": outcome(approval),
+        "waited": waited(approval),
+        "timeline": list(events),
+        "approve_url": dialog_url("approve", approval),
+        "reject_url": dialog_url("reject", approval),
+    }
+
+
+class PolicyForm(forms.ModelForm):
+    """Priorities as boxes to tick, types as words."""
+
+    priorities = forms.MultipleChoiceField(
+        choices=[(name, name) for name in PRIORITIES],
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="None ticked fits all.",
+    )
+    types = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        label="Task types",
+        help_text="Such as: deployment, incident. Empty fits all.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Show the types as words."""
+        super().__init__(*args, **kwargs)
+        self.initial["types"] = ", ".join(self.initial.get("types") or [])
+
+    def clean_types(self) -> list[str]:
+        """Return the words."""
+        return [word for word in self.cleaned_data["types"].replace(",", " ").split() if word]
+
+    class Meta:
+        model = ApprovalPolicy
+        fields = ("name", "active", "priorities", "types", "decider_role", "expires_after", "reason")
+
+
+@admin.register(ApprovalPolicy)
+class ApprovalPolicyAdmin(RecordedAdmin):
+    """Which tasks need sign-off. The first active one that fits counts, by name."""
+
+    form = PolicyForm
+    list_display = ("name", "active", "fits", "decider_role", "expiry")
+    ordering = ("name",)
+
+    @display(description="Fits")
+    def fits(self, policy: ApprovalPolicy) -> SafeString:
+        """Say which tasks."""
+        words = [*policy.priorities, *policy.types] or ["every task"]
+        return format_html('<span class="below">{}</span>', text.joined(text.chip(word) for word in words))
+
+    @display(description="Expires after")
+    def expiry(self, policy: ApprovalPolicy) -> str:
+        """Say how patient it is."""
+        return text.span(policy.expires_after) if policy.expires_after else "never"

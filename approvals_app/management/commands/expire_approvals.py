@@ -1,0 +1,25 @@
+"""The sweep over requests nobody decided, by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from approvals_app import services
+from orchestrator_site.management.door import DoorCommand
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "End every pending request whose policy gave it a time that has run out; its task is cancelled. "
+        "The service does it by itself; run it to do so at once."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Sweep."""
+        return {"expired": services.expire_approvals(now=timezone.now())}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['expired']} request(s) expired"

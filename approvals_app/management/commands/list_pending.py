@@ -1,0 +1,36 @@
+"""List what waits for a decision."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from approvals_app.models import Approval
+from approvals_app.serializers import ApprovalSerializer
+from orchestrator_site.management.door import DoorCommand
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = "List the requests that wait for a decision, most urgent first. `approve` and `reject` take their ids."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--limit", type=int, default=100, help="Most to list, 1 to 1000 (default: 100).")
+        super().add_arguments(parser)
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Read."""
+        if not 1 <= options["limit"] <= 1000:
+            raise CommandError("--limit must be 1 to 1000.")
+        found = list(Approval.objects.inbox(timezone.now())[: options["limit"]])
+        return {"count": len(found), "approvals": ApprovalSerializer(found, many=True).data}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """One line for each."""
+        lines = [
+            f"{row['approval_id']}  {row['priority']}  {row['task_id']}  asked by {row['requested_by']}: {row['reason']}"
+            for row in answer["approvals"]
+        ]
+        return "\n".join(lines) or "Nothing waits for a decision"

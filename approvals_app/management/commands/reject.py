@@ -1,0 +1,19 @@
+"""Reject a request by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from approvals_app import services
+from approvals_app.management.deciding import DecisionCommand, decision
+
+
+class Command(DecisionCommand):
+    """See `help`."""
+
+    help = "Reject a pending request, in the name of a console account. Its task is cancelled with the reason."
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Reject."""
+        approval = services.reject(**decision(options), now=timezone.now())
+        return {"approval_id": approval.approval_id, "status": approval.status, "decided_by": approval.decided_by}

@@ -1,0 +1,48 @@
+"""A decision at the shell: who decides, and what is said of it."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError, CommandParser
+
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.management.door import DoorCommand
+
+
+class DecisionCommand(DoorCommand):
+    """Approve or reject in the name of a console account."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("approval_id", help="Which request, as `list_pending` shows it.")
+        parser.add_argument(
+            "--as",
+            dest="username",
+            required=True,
+            metavar="USERNAME",
+            help="Who decides: a staff account of the console with the permission to decide.",
+        )
+        parser.add_argument("--reason", default="", help="Why; kept with the decision.")
+        super().add_arguments(parser)
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say what was decided."""
+        return f"{answer['approval_id']} {answer['status']} by {answer['decided_by']}"
+
+
+def decision(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options as the arguments of a deciding service."""
+    if len(options["reason"]) > 2000 or "\0" in options["reason"]:
+        raise CommandError("--reason must be at most 2000 characters.")
+    return {"approval_id": options["approval_id"], "reason": options["reason"], "by": decider(options["username"])}
+
+
+def decider(username: str) -> Actor:
+    """Return the account as who decides; raise CommandError unless it may."""
+    account = get_user_model()._default_manager.filter(username=username, is_active=True, is_staff=True).first()
+    if account is None:
+        raise CommandError(f"There is no active staff account {username}.")
+    if not account.has_perm("approvals_app.decide_approval"):
+        raise CommandError(f"{username} does not have the permission to decide approvals.")
+    role = Role.ADMIN if account.is_superuser else Role.AGENT
+    return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")

@@ -1,0 +1,250 @@
+"""Who may knock: API keys, restricted principals, and the console's own accounts."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import admin as auth_admin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
+
+from events_app.admin import RecordedAdmin
+from orchestrator_site import services
+from orchestrator_site.actors import Role
+from orchestrator_site.console import text
+from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
+from orchestrator_site.console.who import actor_of
+from orchestrator_site.models import ApiKey, Principal
+from orchestrator_site.names import is_name
+
+NOT_A_NAME = "1 to 128 printable characters, and not a reserved word such as system."
+
+
+class KeyForm(forms.ModelForm):
+    """Whose key, what it may do, and until when."""
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "role", "expires_at")
+        help_texts = {
+            "name": "The principal it speaks for, such as dev-agent-1.",
+            "expires_at": "UTC; empty for never.",
+        }
+
+    def clean_name(self) -> str:
+        """Refuse what cannot name a principal."""
+        if not is_name(self.cleaned_data["name"]):
+            raise forms.ValidationError(NOT_A_NAME)
+        return str(self.cleaned_data["name"])
+
+    def clean_expires_at(self) -> datetime | None:
+        """Refuse a time that is over."""
+        ends: datetime | None = self.cleaned_data["expires_at"]
+        if ends and ends <= timezone.now():
+            raise forms.ValidationError("The key would have expired already.")
+        return ends
+
+
+class RevokeForm(BaseDialogForm):
+    """Nothing to fill in."""
+
+    button_class = "button-stop"
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(OwnButtons, RecordedAdmin):
+    """Keys: made here, shown once, revoked by a dialog; never changed."""
+
+    form = KeyForm
+    list_display = ("owner", "role_chip", "state", "used", "created_by", "made")
+    search_fields = ("=name", "=prefix")
+    ordering = ("name", "-created_at")
+    change_form_template = "admin/orchestrator_site/apikey/page.html"
+    actions_detail = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes a key."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes a key: the records name it."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Return whether the account may end keys."""
+        return bool(request.user.has_perm("orchestrator_site.change_apikey"))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Offer no role above the account's own reach: an operator's key is not an administrator's."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if not request.user.is_superuser and "role" in form.base_fields:
+            roles = [(role.value, role.value) for role in (Role.USER, Role.AGENT)]
+            form.base_fields["role"].choices = [("", "Select value"), *roles]
+        return form
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
+        """Make the key through the service; its text is kept for the answer only."""
+        asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
+        with transaction.atomic():
+            made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=timezone.now())
+            obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
+            self.tell(request, made, "added", {"role": made.role, "expires_at": str(made.expires_at or "never")})
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the key's text, this once."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Your new API key",
+            "key": obj,
+            "key_text": request.key_text,
+        }
+        return TemplateResponse(request, "admin/orchestrator_site/apikey/made.html", context)
+
+    @action(
+        description="Revoke",
+        permissions=["revoke"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Revoke this key?",
+            "description": "Whoever uses it is refused at once. It cannot be brought back.",
+            "form_class": RevokeForm,
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
+        """End a key."""
+        key = self.get_object(request, object_id)
+        if key is None:
+            raise Http404("There is no such key.")
+        attempt(request, self.end, f"{key}: revoked", request=request, key=key)
+        return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
+
+    @transaction.atomic
+    def end(self, *, request: HttpRequest, key: ApiKey, now: datetime) -> None:
+        """End a key and record it."""
+        services.revoke_api_key(prefix=key.prefix, by=actor_of(request), now=now)
+        self.tell(request, key, "revoked", {})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the form for a new key, or a key without its secret."""
+        context = {"may_revoke": self.has_revoke_permission(request), "state": None}
+        if object_id and (key := self.get_object(request, object_id)):
+            context |= {"title": f"API key of {key.name}", "state": self.state(key), "alive": key.revoked_at is None}
+        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @display(description="Owner", ordering="name")
+    def owner(self, key: ApiKey) -> SafeString:
+        """Say whose, and which."""
+        return text.stacked(text.visible(key.name), text.code(f"ork_{key.prefix}_…"))
+
+    @display(description="Role")
+    def role_chip(self, key: ApiKey) -> SafeString:
+        """Show the role."""
+        return text.chip(key.role, "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm")
+
+    @display(description="State")
+    def state(self, key: ApiKey) -> SafeString:
+        """Say whether it opens anything."""
+        if key.revoked_at:
+            return text.chip("revoked", "calm")
+        if key.expires_at and key.expires_at <= timezone.now():
+            return text.chip("expired", "calm")
+        return text.chip("active", "success")
+
+    @display(description="Last used", ordering="last_used_at")
+    def used(self, key: ApiKey) -> SafeString:
+        """Say when."""
+        return text.when(key.last_used_at, timezone.now())
+
+    @display(description="Made", ordering="created_at")
+    def made(self, key: ApiKey) -> SafeString:
+        """Say when."""
+        return text.when(key.created_at, timezone.now())
+
+
+@admin.register(Principal)
+class PrincipalAdmin(RecordedAdmin):
+    """Names that may do less than their credentials say."""
+
+    list_display = ("name", "disabled", "role", "note")
+    search_fields = ("=name",)
+    named_once = ("name",)
+    fields = ("name", "disabled", "role", "note")
+
+
+class SuperusersOnly:
+    """Only superusers see these pages."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Ask for a superuser."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Ask for a superuser."""
+        return self.has_module_permission(request)
+
+    has_view_permission = has_change_permission = has_delete_permission = has_permission
+    has_add_permission = has_module_permission
+
+
+class AccountCreationForm(UserCreationForm):
+    """A console account is known by its name in all records, so the name must be one."""
+
+    def clean_username(self) -> str:
+        """Refuse what cannot name a principal."""
+        name = super().clean_username()
+        if not is_name(name):
+            raise forms.ValidationError(NOT_A_NAME)
+        return str(name)
+
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
+    """Console accounts. Their groups say what they may do."""
+
+    form, add_form, change_password_form = UserChangeForm, AccountCreationForm, AdminPasswordChangeForm
+    list_display = ("username", "is_active", "is_superuser", "member_of", "last_login")
+    list_filter = ()
+    named_once = ("username",)
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        ("May do", {"fields": ("is_active", "is_superuser", "groups")}),
+    )
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("username", "password1", "password2", "groups")}),)
+
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        """Save and record; every account may sign in here."""
+        obj.is_staff = True
+        super().save_model(request, obj, form, change)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Read the groups along."""
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @display(description="Groups")
+    def member_of(self, user: User) -> str:
+        """Name the groups."""
+        return ", ".join(group.name for group in user.groups.all()) or "–"
+
+
+@admin.register(Group)
+class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
+    """Groups of accounts and their permissions."""
+
+    filter_horizontal = ()

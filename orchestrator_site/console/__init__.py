@@ -1,0 +1,1 @@
+"""What every page of the console needs; knows no app."""

@@ -1,0 +1,159 @@
+"""Pages that only show, and dialogs that ask before something is done."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ShowFacets, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList as Rows
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.forms import BaseDialogForm
+from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from orchestrator_site.errors import DomainError
+
+PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class PublicRows(ChangeList):
+    """A list whose links name rows by their public ids."""
+
+    def url_for_result(self, result: Model) -> str:
+        """Return the address of a row's page."""
+        return page_of(self.opts.label_lower, getattr(result, self.model_admin.public_id))
+
+
+class OwnButtons:
+    """Dialogs are registered as Unfold's, but the page itself says where their buttons are."""
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Show none in the header."""
+        return []
+
+
+class ReadOnlyAdmin(OwnButtons, ModelAdmin):
+    """Rows that nobody adds, changes or deletes here, not even a superuser; found by their public ids.
+
+    Lists show the next page without counting all: their cost does not grow with the table.
+    """
+
+    public_id = ""
+    exact_search: tuple[str, ...] = ()
+    actions: Any = None
+    list_per_page = 50
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    list_fullwidth = True
+    fields = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody changes."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes."""
+        return False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
+        """Return the row with a public id or row number, or None."""
+        return self.find(object_id)
+
+    def find(self, object_id: str) -> Any:
+        """Return the row with a public id or row number, or None."""
+        if not PUBLIC_ID.match(object_id):
+            return None
+        by_number = Q(pk=int(object_id)) if object_id.isdigit() and len(object_id) < 19 else Q()
+        return self.model._default_manager.filter(Q(**{self.public_id: object_id}) | by_number).first()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
+        """Link by public ids."""
+        return PublicRows
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Have the search box shown."""
+        return self.exact_search
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[Any, bool]:
+        """Return the rows with a field that equals the term: every field searched has an index or few rows."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q()
+        for field in self.exact_search:
+            wanted |= Q(**{field: term})
+        return queryset.filter(wanted), False
+
+
+class ReasonForm(BaseDialogForm):
+    """A dialog that takes a reason."""
+
+    reason = forms.CharField(
+        required=False, max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), label="Reason"
+    )
+
+
+class NeedsReasonForm(ReasonForm):
+    """A dialog that insists on a reason."""
+
+    reason = forms.CharField(
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        label="Reason",
+        error_messages={"required": "Say why: it is kept with the decision."},
+    )
+
+
+class Choice(SimpleListFilter):
+    """A filter over fixed choices. Subclasses name `column` and `options`."""
+
+    column = ""
+
+    def options(self) -> Iterable[str]:
+        """Return the values to choose from."""
+        return ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices, and the present value if it is none of them."""
+        known = list(dict.fromkeys(self.options()))
+        asked = request.GET.get(self.parameter_name or "")
+        return [(value, value) for value in known + ([asked] if asked and asked not in known else []) if value]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the chosen value."""
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
+def page_of(label: str, object_id: object) -> str:
+    """Return the address of a row's page. label: such as `tasks_app.task`."""
+    return reverse(f"admin:{label.replace('.', '_')}_change", args=[object_id])
+
+
+def attempt(request: HttpRequest, act: Callable[..., Any], done: str, **asked: Any) -> bool:
+    """Call a service with the clock and say what happened; return whether it was done."""
+    try:
+        act(**asked, now=timezone.now())
+    except DomainError as refusal:
+        messages.warning(request, str(refusal))
+        return False
+    messages.success(request, done)
+    return True
+
+
+def close_dialog(request: HttpRequest, otherwise: str) -> HttpResponse:
+    """Close a dialog: the page below loads again and shows the messages. otherwise: where to go without scripts."""
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return HttpResponseRedirect(otherwise)

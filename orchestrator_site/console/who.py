@@ -1,0 +1,23 @@
+"""Who acts when somebody clicks in the console."""
+
+from django.http import HttpRequest
+
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.names import MAX_NAME
+
+DECIDE = "approvals_app.decide_approval"
+OPERATE = "tasks_app.operate_task"
+
+
+def actor_of(request: HttpRequest, role: Role | None = None) -> Actor:
+    """Return the signed-in account as an actor. role: what the page itself grants, after asking its permission."""
+    name = request.user.get_username()
+    granted = role or role_of(request)
+    return Actor(name[:MAX_NAME], granted, Door.CONSOLE, Assurance.HUMAN, f"account:{name}")
+
+
+def role_of(request: HttpRequest) -> Role:
+    """Return what an account may do: a superuser all, who may decide as an agent may, others look."""
+    if request.user.is_superuser:
+        return Role.ADMIN
+    return Role.AGENT if request.user.has_perm(DECIDE) else Role.USER

@@ -1,0 +1,115 @@
+"""The first page of the console, and what stands beside every page. Costs do not grow with the tables."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+
+from approvals_app.models import Approval
+from events_app.models import Event
+from orchestrator_site.console.who import DECIDE
+from tasks_app.counts import counts
+from tasks_app.models import OPEN, Agent, Status, Task
+
+MOST = 1000  # more than this is not counted exactly: nobody looks at the difference
+URGENT, NEWEST, AGENTS = 5, 10, 12
+
+
+def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add to the first page what the account may see."""
+    user = request.user
+    context["title"] = "Overview"
+    if user.has_perm("approvals_app.view_approval"):
+        context |= {"inbox": inbox(), "may_decide": user.has_perm(DECIDE)}
+    if user.has_perm("tasks_app.view_task"):
+        context |= work()
+    if user.has_perm("tasks_app.view_agent"):
+        context["agents"] = agents()
+    if user.has_perm("events_app.view_event"):
+        context["latest"] = list(Event.objects.order_by("-id")[:NEWEST])
+    return context
+
+
+def inbox() -> dict[str, Any]:
+    """Return how much waits for a person, for how long, and the most urgent of it."""
+    pending = Approval.objects.pending()
+    oldest = pending.order_by("created_at").values_list("created_at", flat=True).first()
+    return {
+        "waiting": at_most(pending),
+        "oldest": (timezone.now() - oldest).total_seconds() if oldest else None,
+        "urgent": list(pending.order_by("priority", "created_at")[:URGENT]),
+    }
+
+
+def work() -> dict[str, Any]:
+    """Return how many tasks stand where, as figures and as bars in percent of the longest."""
+    number = counts()
+    longest = max(1, *(number[status] for status in Status))
+    bars = [
+        {"status": status.value, "number": number[status], "percent": -(-100 * number[status] // longest)}
+        for status in Status
+    ]
+    return {
+        "counted": number | {"open": sum(number[status] for status in OPEN)},
+        "bars": bars,
+        "total": sum(number[status] for status in Status),
+    }
+
+
+def agents() -> list[dict[str, Any]]:
+    """Return the agents with what they do and what waits for them."""
+    return [
+        {
+            "agent": agent,
+            "running": at_most(Task.objects.filter(assigned_agent=agent.name, status=Status.IN_PROGRESS)),
+            "waiting": at_most(Task.objects.filter(assigned_agent=agent.name, status=Status.ASSIGNED)),
+        }
+        for agent in Agent.objects.order_by("name")[:AGENTS]
+    ]
+
+
+def at_most(rows: Any) -> str:
+    """Return how many rows there are, without counting past the limit."""
+    number = rows.order_by()[:MOST].count()
+    return f"{MOST - 1}+" if number == MOST else str(number)
+
+
+def pending_badge(request: HttpRequest) -> str:
+    """Return how many requests wait, for the sidebar."""
+    return at_most(Approval.objects.pending())
+
+
+def environment(request: HttpRequest) -> list[str] | None:
+    """Return the label of a server that is not for production."""
+    return ["Development", "warning"] if settings.DEVELOPMENT else None
+
+
+def in_inbox(request: HttpRequest) -> bool:
+    """Return whether the page shown belongs to the inbox."""
+    return "/approvals_app/approval/" in request.path and not in_history(request)
+
+
+def in_history(request: HttpRequest) -> bool:
+    """Return whether the page shown is the list of decisions."""
+    return request.path.endswith("/approvals_app/approval/") and bool(request.GET.get("status"))
+
+
+def may_see(label: str) -> Any:
+    """Return a permission callback for a link. label: such as `tasks_app.view_task`."""
+    return lambda request: request.user.has_perm(label)
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    """Return whether the account manages accounts."""
+    return bool(request.user.is_superuser)
+
+
+sees_approvals = may_see("approvals_app.view_approval")
+sees_policies = may_see("approvals_app.view_approvalpolicy")
+sees_tasks = may_see("tasks_app.view_task")
+sees_agents = may_see("tasks_app.view_agent")
+sees_rules = may_see("tasks_app.view_routingrule")
+sees_events = may_see("events_app.view_event")
+sees_keys = may_see("orchestrator_site.view_apikey")
+sees_principals = may_see("orchestrator_site.view_principal")

@@ -1,0 +1,355 @@
+"""Tasks as an operator sees and steers them; agents and routing rules."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from approvals_app.models import Approval
+from events_app.admin import RecordedAdmin
+from events_app.models import Event
+from events_app.wakeups import tasks_of
+from orchestrator_site.actors import Role
+from orchestrator_site.console import text
+from orchestrator_site.console.pages import (
+    Choice,
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    attempt,
+    close_dialog,
+    page_of,
+)
+from orchestrator_site.console.who import OPERATE, actor_of
+from tasks_app import operations, routing, services
+from tasks_app.jobs import route_pending
+from tasks_app.models import NEXT, OPEN, Agent, Priority, RoutingRule, Status, Task
+
+SHOWN_EVENTS = 100
+SHOWN_APPROVALS = 20
+
+
+class InStatus(Choice):
+    """Where a task stands."""
+
+    title, parameter_name, column = "status", "status", "status"
+
+    def options(self) -> list[str]:
+        """Return the statuses, and one group."""
+        return ["open", *Status.values]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the tasks of the chosen status."""
+        return queryset.open() if self.value() == "open" else super().queryset(request, queryset)
+
+
+class OfPriority(Choice):
+    """How urgent."""
+
+    title, parameter_name, column = "priority", "priority", "priority"
+
+    def options(self) -> list[str]:
+        """Return the priorities."""
+        return list(Priority.values)
+
+
+class OfType(Choice):
+    """What kind of work."""
+
+    title, parameter_name, column = "type", "type", "type"
+
+    def options(self) -> list[str]:
+        """Return the types with a rule."""
+        return sorted(routing.routing_rules())
+
+
+class OfAgent(Choice):
+    """Whose work."""
+
+    title, parameter_name, column = "agent", "agent", "assigned_agent"
+
+    def options(self) -> list[str]:
+        """Return the agents."""
+        return sorted(routing.agents())
+
+
+class InSlaState(Choice):
+    """How the deadline stands."""
+
+    title, parameter_name = "SLA", "sla"
+
+    def options(self) -> tuple[str, ...]:
+        """Return the states that can be asked of the rows."""
+        return ("violated", "warning", "on_track", "none")
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the tasks whose deadline stands so."""
+        wanted = {
+            "violated": {"sla_breached_at__isnull": False},
+            "warning": {"sla_warned_at__isnull": False, "sla_breached_at__isnull": True, "status__in": OPEN},
+            "on_track": {"due_at__isnull": False, "sla_warned_at__isnull": True, "status__in": OPEN},
+            "none": {"due_at__isnull": True},
+        }
+        return queryset.filter(**wanted.get(self.value() or "", {}))
+
+
+class AwaitsApproval(Choice):
+    """Whether a person must sign first."""
+
+    title, parameter_name = "waits for sign-off", "awaiting"
+
+    def options(self) -> tuple[str, ...]:
+        """Return yes and no."""
+        return ("yes", "no")
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the tasks that wait for a person, or do not."""
+        return queryset.filter(awaiting_approval=self.value() == "yes") if self.value() else queryset
+
+
+class CancelForm(NeedsReasonForm):
+    """Why."""
+
+    button_class = "button-stop"
+
+
+class RequeueForm(BaseDialogForm):
+    """Nothing to fill in."""
+
+
+class ReassignForm(NeedsReasonForm):
+    """To whom, and why."""
+
+    agent = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    field_order = ("agent", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Offer the agents that are switched on."""
+        super().__init__(*args, **kwargs)
+        self.fields["agent"].choices = [(name, name) for name, row in sorted(routing.agents().items()) if row.active]
+
+
+@admin.register(Task)
+class TaskAdmin(ReadOnlyAdmin):
+    """All tasks, newest first. Operators cancel, requeue and reassign through the services."""
+
+    public_id = "task_id"
+    exact_search = ("task_id", "trace_id", "created_by", "type", "parent_task_id", "approval_id")
+    search_help_text = "The exact id of a task, trace or approval, a task type, or who asked"
+    list_filter = (InStatus, OfPriority, OfType, OfAgent, InSlaState, AwaitsApproval)
+    list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
+    list_display_links = ("what",)
+    ordering = ("-id",)
+    change_form_template = "admin/tasks_app/task/page.html"
+    actions_detail = ("cancel", "requeue", "reassign")
+
+    def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Return whether the account may steer tasks."""
+        return bool(request.user.has_perm(OPERATE))
+
+    @display(description="", ordering="priority")
+    def urgency(self, task: Task) -> SafeString:
+        """Show the priority."""
+        return text.chip(task.priority)
+
+    @display(description="Task")
+    def what(self, task: Task) -> SafeString:
+        """Say what is to be done."""
+        return text.stacked(
+            format_html("<b>{}</b>", text.visible(task.type)), text.mono(text.summary(task.payload, 80))
+        )
+
+    @display(description="Status")
+    def state(self, task: Task) -> SafeString:
+        """Show the status, and whether a person must sign first."""
+        chip = text.chip(task.status)
+        waits = task.awaiting_approval and task.status in OPEN
+        return text.joined([chip, text.chip("sign-off", "warning", "Waits for a person")]) if waits else chip
+
+    @display(description="Agent")
+    def agent(self, task: Task) -> SafeString:
+        """Name the agent, and who of it holds the task."""
+        name = text.name(task.assigned_agent or "–")
+        return text.stacked(name, text.name(task.holder)) if task.holder else name
+
+    @display(description="SLA")
+    def sla(self, task: Task) -> SafeString:
+        """Show how the deadline stands."""
+        return text.faint("–") if task.sla_state == "none" else text.chip(task.sla_state)
+
+    @display(description="Asked by")
+    def asked(self, task: Task) -> SafeString:
+        """Say who asked."""
+        return text.name(task.created_by)
+
+    @display(description="Created")
+    def age(self, task: Task) -> SafeString:
+        """Say how long ago."""
+        return text.when(task.created_at, timezone.now())
+
+    @action(
+        description="Cancel",
+        permissions=["operate"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Cancel this task?",
+            "description": "What it asked sign-off for is withdrawn. It cannot be started again.",
+            "form_class": CancelForm,
+            "form_submit_text": "Cancel the task",
+        },
+    )
+    def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
+        """Cancel a task."""
+        return self.steer(request, object_id, services.cancel_task, "cancelled", reason=form.cleaned_data["reason"])
+
+    @action(
+        description="Requeue",
+        permissions=["operate"],
+        dialog={
+            "title": "Try this task again?",
+            "description": "It gets a fresh set of attempts. If it needs sign-off, it asks for a new one.",
+            "form_class": RequeueForm,
+            "form_submit_text": "Requeue",
+        },
+    )
+    def requeue(self, request: HttpRequest, form: RequeueForm, object_id: str) -> HttpResponse:
+        """Requeue a failed task."""
+        return self.steer(request, object_id, operations.requeue, "back in the queue")
+
+    @action(
+        description="Reassign",
+        permissions=["operate"],
+        dialog={
+            "title": "Give this task to another agent?",
+            "description": "A sign-off holds for the agent that was shown: a task that needs one asks again.",
+            "form_class": ReassignForm,
+            "form_submit_text": "Reassign",
+        },
+    )
+    def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
+        """Give a waiting task to another agent."""
+        agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
+        return self.steer(request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason)
+
+    def steer(self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any) -> HttpResponse:
+        """Call a service as an admin: the permission of the page is what grants it."""
+        task = self.find(object_id)
+        if task is None:
+            raise Http404("There is no such task.")
+        by = actor_of(request, Role.ADMIN)
+        attempt(request, act, f"{task.task_id}: {done}", task_id=task.task_id, by=by, **asked)
+        return close_dialog(request, page_of("tasks_app.task", task.task_id))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """List tasks."""
+        return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one task: what is asked, how it stands, who signed, what happened."""
+        task = self.find(object_id or "")
+        context = describe(task) if task else {}
+        if task and self.has_operate_permission(request):
+            context["dialogs"] = dialogs_for(task)
+        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """Return what the page of a task shows besides its row."""
+    written = [task.payload, task.metadata, task.result, task.error, task.note]
+    needs = task.dependencies.select_related("depends_on").order_by("pk")[:SHOWN_APPROVALS]
+    return {
+        "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
+        "unseen": text.unseen_in(written),
+        "approvals": list(Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]),
+        "needs": [dependency.depends_on for dependency in needs],
+        "timeline": list(Event.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_EVENTS]),
+    }
+
+
+def dialogs_for(task: Task) -> list[dict[str, str]]:
+    """Return the dialogs that make sense for a task as it stands."""
+    status = Status(task.status)
+    possible = {
+        "requeue": ("Requeue", "button-primary", status == Status.FAILED),
+        "reassign": ("Reassign", "", status in (Status.PENDING, Status.ASSIGNED)),
+        "cancel": ("Cancel the task", "button-reject", Status.CANCELLED in NEXT.get(status, ())),
+    }
+    return [
+        {"label": label, "style": style, "url": reverse(f"admin:tasks_app_task_{verb}", args=[task.task_id])}
+        for verb, (label, style, wanted) in possible.items()
+        if wanted
+    ]
+
+
+class RoutingAdmin(RecordedAdmin):
+    """What decides who gets which task: after a change, tasks that wait are routed again."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        """Save, record, and route what waits."""
+        super().save_model(request, obj, form, change)
+        route_after_commit()
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete, record, and route what waits."""
+        super().delete_model(request, obj)
+        route_after_commit()
+
+
+def route_after_commit() -> None:
+    """Have Celery route what waits; with the broker away the sweep does it soon."""
+    transaction.on_commit(lambda: route_pending.delay(), robust=True)
+
+
+@admin.register(Agent)
+class AgentAdmin(RoutingAdmin):
+    """Pools of workers. An agent is switched off rather than deleted: its tasks would be stranded."""
+
+    list_display = ("name", "description", "active", "paused", "most", "seen")
+    named_once = ("name",)
+    ordering = ("name",)
+    fields = ("name", "description", "active", "paused", "concurrency_limit", "silent_after")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes an agent."""
+        return False
+
+    def wakes(self, obj: Agent) -> list[str]:
+        """Wake who waits for this agent's tasks."""
+        return [tasks_of(obj.name)]
+
+    @display(description="Most at once")
+    def most(self, agent: Agent) -> str:
+        """Show the limit."""
+        return str(agent.concurrency_limit or "any")
+
+    @display(description="Last seen")
+    def seen(self, agent: Agent) -> SafeString:
+        """Say when, and whether it counts as silent."""
+        seen = text.when(agent.last_seen_at, timezone.now())
+        return text.joined([seen, text.chip("silent", "danger")]) if agent.silent_since else seen
+
+
+@admin.register(RoutingRule)
+class RoutingRuleAdmin(RoutingAdmin):
+    """Which agent takes tasks of a type."""
+
+    list_display = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
+    list_select_related = ("agent", "fallback")
+    named_once = ("task_type",)
+    ordering = ("task_type",)
+    fields = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
+
+    def wakes(self, obj: RoutingRule) -> list[str]:
+        """Wake who waits for tasks of this type."""
+        return [tasks_of(name) for name in (obj.agent_id, obj.fallback_id) if name]
