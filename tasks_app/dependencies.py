@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from events_app.services import record
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM
 from orchestrator_site.errors import Conflict, Invalid
-from tasks_app import retries
+from tasks_app import gate, retries
 from tasks_app.models import Dependency, Status, Task
 
 READY = "task.ready"
@@ -78,11 +77,10 @@ def settle_dependents(*, task_id: str, now: datetime) -> None:
 def settle_one(dependency: Dependency, *, now: datetime) -> list[str]:
     """Tell one dependent that what it waited for has ended; return its id if that ends it too."""
     ended = dependency.depends_on
-    if hopeless := blocks(dependency.task, ended):
-        withdraw(dependency.task, ended, now=now)
-    task = Task.objects.select_for_update().get(pk=dependency.task_id)
+    hopeless = blocks(dependency.task, ended)
+    task = lock_and_withdraw(dependency.task, ended, now=now) if hopeless else Task.objects.lock(dependency.task.task_id)
     won = Dependency.objects.filter(pk=dependency.pk, settled_at__isnull=True).update(settled_at=now)
-    if not won:
+    if not won or task is None:
         return []
     task.open_dependencies -= 1
     task.save(update_fields=["open_dependencies"])
@@ -95,9 +93,9 @@ def settle_one(dependency: Dependency, *, now: datetime) -> list[str]:
     return []
 
 
-def withdraw(task: Task, ended: Task, *, now: datetime) -> None:
-    """Withdraw the sign-off a task that can no longer run asks for, before its row is locked."""
-    approvals.end_open_requests(
+def lock_and_withdraw(task: Task, ended: Task, *, now: datetime) -> Task | None:
+    """Lock the row of a task that can no longer run, with nothing asked for it any more."""
+    return gate.lock_without_requests(
         task_id=task.task_id,
         status=ApprovalStatus.WITHDRAWN,
         by=SYSTEM,

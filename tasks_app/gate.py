@@ -61,10 +61,8 @@ def hold_back(*, task_id: str, now: datetime) -> None:
     """
     refusal = why_shut(Task.objects.get(task_id=task_id))
     changed = refusal is not None and refusal.state["approval_status"] == ApprovalStatus.APPROVED
-    if changed:
-        close_for_change(task_id=task_id, by=SYSTEM, now=now)
-    task = Task.objects.select_for_update().get(task_id=task_id)
-    if task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
+    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now) if changed else Task.objects.lock(task_id)
+    if task is None or task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True
@@ -73,14 +71,27 @@ def hold_back(*, task_id: str, now: datetime) -> None:
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
-def close_for_change(*, task_id: str, by: Actor, now: datetime) -> None:
-    """Supersede what a task waits for, because its content is about to change.
-
-    Before the task's row is locked: a decision takes the two rows in that order.
-    """
-    approvals.end_open_requests(
+def lock_for_change(*, task_id: str, by: Actor, now: datetime) -> Task | None:
+    """Supersede what a task waits for, because its content is about to change, and lock its row; return it."""
+    return lock_without_requests(
         task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason="The task has changed."
     )
+
+
+def lock_without_requests(
+    *, task_id: str, status: ApprovalStatus, by: Actor, now: datetime, reason: str
+) -> Task | None:
+    """End what a task waits for, then lock its row; return it, None if it is gone. Runs in the caller's transaction.
+
+    A decision takes the two rows in this order. Where somebody asked anew between the two steps, both are taken again.
+    """
+    while True:
+        with transaction.atomic():
+            approvals.end_open_requests(task_id=task_id, status=status, by=by, now=now, reason=reason)
+            task = Task.objects.lock(task_id)
+            if task is None or not approvals.waits(task_id):
+                return task
+            transaction.set_rollback(True)
 
 
 def ask_again(task: Task, *, by: Actor, now: datetime) -> None:

@@ -67,6 +67,10 @@ class InvalidTransition(Conflict):
 class TaskQuerySet(models.QuerySet["Task"]):
     """Which tasks."""
 
+    def lock(self, task_id: str) -> "Task | None":
+        """Return the task with its row locked until the transaction ends, or None."""
+        return self.select_for_update().filter(task_id=task_id).first()
+
     def open(self) -> "TaskQuerySet":
         """Return those that are not over."""
         return self.filter(status__in=OPEN)

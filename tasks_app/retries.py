@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.errors import NotFound
 from tasks_app import gate, routing, rules
 from tasks_app.models import FailureReason, InvalidTransition, Status, Task
 from tasks_app.moves import save_moved
@@ -69,8 +70,9 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
     Raise InvalidTransition unless it has failed.
     """
     with transaction.atomic():
-        gate.close_for_change(task_id=task_id, by=by, now=now)
-        task = Task.objects.select_for_update().get(task_id=task_id)
+        task = gate.lock_for_change(task_id=task_id, by=by, now=now)
+        if task is None:
+            raise NotFound(f"There is no task {task_id}.")
         ensure_failed(task)
         moved = task.move_to(Status.ASSIGNED, now=now)
         task.assigned_agent = task.assigned_agent or able_agent(task)

@@ -54,8 +54,7 @@ def assign(*, task_id: str, agent: str, by: Actor, now: datetime, only_from: str
 
     A sign-off holds for the agent that was shown, so a gated task asks for a new one.
     """
-    gate.close_for_change(task_id=task_id, by=by, now=now)
-    task = Task.objects.select_for_update().filter(task_id=task_id).first()
+    task = gate.lock_for_change(task_id=task_id, by=by, now=now)
     if not task or task.status not in (Status.PENDING, Status.ASSIGNED) or task.assigned_agent != only_from:
         transaction.set_rollback(True)
         return False

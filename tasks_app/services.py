@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from events_app.services import new_event, record_all
@@ -56,7 +55,17 @@ def get_task(task_id: str) -> Task:
 
 def locked_task(task_id: str) -> Task:
     """Return the task with its row locked until the transaction ends; raise UnknownTask."""
-    return found(Task.objects.select_for_update().filter(task_id=task_id).first(), task_id)
+    return found(Task.objects.lock(task_id), task_id)
+
+
+def locked_and_withdrawn(task_id: str, *, by: Actor, now: datetime, reason: str) -> Task:
+    """Return the task with its row locked and nothing asked for it any more; raise UnknownTask."""
+    return found(
+        gate.lock_without_requests(
+            task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason
+        ),
+        task_id,
+    )
 
 
 def found(task: Task | None, task_id: str) -> Task:
@@ -141,14 +150,15 @@ def report_status(
     attempt: the fencing token of the reporter's lease, if it names one. retryable: a failure worth another try.
     Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
     """
-    task = locked_task(task_id)
+    failed = status == Status.FAILED
+    task = locked_and_withdrawn(task_id, by=by, now=now, reason="The task failed.") if failed else locked_task(task_id)
     if is_repeat(task, status, by, attempt):
         return task
     ensure_may_report(task, by=by, attempt=attempt, now=now)
-    if status != Status.FAILED:
+    if not failed:
         gate.ensure_open(task)
         dependencies.ensure_settled(task)
-    if status == Status.FAILED and retryable and task.attempt and task.status == Status.IN_PROGRESS:
+    if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
         return retries.try_again(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)
     finish_or_start(task, status, by=by, now=now, error=error, result=result)
     return task
@@ -197,10 +207,7 @@ def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> 
     """
     if get_task(task_id).created_by != by.name and not by.role.covers(Role.ADMIN):
         raise MayNotCancel
-    approvals.end_open_requests(
-        task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason or "The task was cancelled."
-    )
-    task = locked_task(task_id)
+    task = locked_and_withdrawn(task_id, by=by, now=now, reason=reason or "The task was cancelled.")
     if task.status == Status.CANCELLED:
         return task
     end_cancelled(task, by=by, now=now, reason=reason)

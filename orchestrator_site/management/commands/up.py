@@ -1,6 +1,7 @@
 """`manage.py up`: the whole service, ready to use."""
 
 import functools
+import os
 import secrets
 import signal
 import socket
@@ -56,15 +57,11 @@ class Command(BaseCommand):
 
     def take_port(self, options: dict[str, Any]) -> socket.socket:
         """Return the listening socket: first of all, so that nothing is begun that cannot be reached."""
+        host, port = address(options)
         try:
-            host = options["host"] or env.text("HOST", "127.0.0.1")
-            port = env.integer("PORT", 8000) if options["port"] is None else options["port"]
             return listen(host, port)
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise CommandError(f"Cannot listen on {host}:{port}: {reason}. Set PORT to use another.") from None
+        except OSError as error:
+            raise CommandError(f"Cannot listen on {host}:{port}: {reason(error)}. Set PORT to use another.") from None
 
     def prepare(self, *, migrate: bool) -> str:
         """Bring the tables up to date where that is ours to do; return the first login's password, or nothing."""
@@ -113,6 +110,23 @@ class Command(BaseCommand):
         """Print at once, also into a pipe."""
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def address(options: dict[str, Any]) -> tuple[str, int]:
+    """Return the host and port to listen on: the options, else the environment, else the default."""
+    try:
+        host = options["host"] or env.text("HOST", "127.0.0.1")
+        port = env.integer("PORT", 8000) if options["port"] is None else options["port"]
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+    if not 0 <= port <= 65_535:
+        raise CommandError(f"{port} is not a port: ports go from 0, for a free one, to 65535.")
+    return host, port
+
+
+def reason(error: OSError) -> str:
+    """Return why an address could not be taken, in the system's words."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 
 
 def migrations_due() -> int:

@@ -1,0 +1,41 @@
+"""What the commands share: an answer as text or JSON, a refusal as one sentence and exit status 1."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.errors import DomainError
+
+# Whoever may run commands on this machine, when no account is named.
+OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "command")
+
+
+class DoorCommand(BaseCommand):
+    """A command that makes one service call: `perform` returns the answer, `text` says it to people."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare `--json`."""
+        parser.add_argument("--json", action="store_true", help="Answer as JSON on one line.")
+
+    def handle(self, **options: Any) -> None:
+        """Perform, and answer."""
+        try:
+            answer = self.perform(**options)
+        except DomainError as refusal:
+            raise CommandError(str(refusal)) from None
+        except DatabaseError as fault:
+            raise CommandError(f"The database says: {str(fault).partition(chr(10))[0]}") from None
+        shown = json.dumps(answer, cls=DjangoJSONEncoder) if options["json"] else self.text(answer)
+        self.stdout.write(shown)
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Make the call; return what `--json` shows."""
+        raise NotImplementedError
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Return the answer for people."""
+        raise NotImplementedError

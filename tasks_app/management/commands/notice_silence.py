@@ -1,0 +1,25 @@
+"""The sweep over silent agents, by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from orchestrator_site.management.door import DoorCommand
+from tasks_app import registry
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Mark every agent that gave no sign of life for longer than its row allows (silent_after), once. "
+        "`route_pending` then moves its waiting tasks on. The service does both by itself."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Sweep."""
+        return {"silent": registry.notice_silence(now=timezone.now())}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['silent']} agent(s) fell silent"

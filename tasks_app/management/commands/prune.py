@@ -1,0 +1,46 @@
+"""Forget old tasks by hand."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from orchestrator_site.management.door import OPERATOR, DoorCommand
+from tasks_app import pruning
+
+MOST_DAYS = 36_500
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Count the tasks that ended more than N days ago; with --delete, remove them with their approvals. "
+        "Open tasks stay, and so does what an open task waits for or belongs to. Events are not touched: the "
+        "log keeps what happened. Without --delete nothing is changed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--older-than-days", type=int, required=True, metavar="N", help="Days since a task ended.")
+        parser.add_argument("--delete", action="store_true", help="Remove them; they cannot be brought back.")
+        super().add_arguments(parser)
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Count, or remove."""
+        days, now = options["older_than_days"], timezone.now()
+        if not 1 <= days <= MOST_DAYS:
+            raise CommandError(f"--older-than-days must be 1 to {MOST_DAYS}.")
+        before = now - timedelta(days=days)
+        if options["delete"]:
+            number = pruning.prune_tasks(before=before, by=OPERATOR, now=now)
+        else:
+            number = pruning.prunable(before).count()
+        return {"deleted": options["delete"], "number": number, "before": before}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        if answer["deleted"]:
+            return f"{answer['number']} task(s) removed"
+        return f"{answer['number']} task(s) would be removed; add --delete to remove them"

@@ -1,0 +1,25 @@
+"""The sweep over tasks without an able agent, by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from orchestrator_site.management.door import DoorCommand
+from tasks_app import routing
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Give every waiting task an agent that can take it now: those that have none, and those whose agent was "
+        "switched off or fell silent. The service does it by itself; run it to do so at once."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Sweep."""
+        return {"routed": routing.route_pending(now=timezone.now())}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['routed']} task(s) routed"
