@@ -1,5 +1,6 @@
 """A small service of its own for the tests of the API base: doors that do nothing but show how they were called."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import OperationalError
@@ -17,13 +18,13 @@ from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.models import Principal
 
-REFUSALS = {
-    "conflict": Conflict("It is done.", status="done"),
-    "forbidden": Forbidden("Not yours."),
-    "missing": NotFound("There is no such thing."),
-    "invalid": Invalid("Too long.", field="name"),
-    "gone": OperationalError("server closed the connection"),
-    "fault": RuntimeError("a bug"),
+REFUSALS: dict[str, Callable[[], Exception]] = {
+    "conflict": lambda: Conflict("It is done.", status="done"),
+    "forbidden": lambda: Forbidden("Not yours."),
+    "missing": lambda: NotFound("There is no such thing."),
+    "invalid": lambda: Invalid("Too long.", field="name"),
+    "gone": lambda: OperationalError("server closed the connection"),
+    "fault": lambda: RuntimeError("a bug"),
 }
 
 
@@ -93,7 +94,7 @@ class ThingViewSet(ApiViewSet):
     @extend_schema(responses=SuccessSerializer)
     def refuse(self, request: Request, kind: str) -> Response:
         """Refuse."""
-        raise REFUSALS[kind]
+        raise REFUSALS[kind]()
 
     @extend_schema(responses=SuccessSerializer)
     def unnamed(self, request: Request) -> Response:

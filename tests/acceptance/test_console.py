@@ -1,0 +1,350 @@
+"""The approval console over HTTP: who sees what, who decides, and that nothing else can be done."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from approvals_app import services
+from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.models import Status as ApprovalStatus
+from events_app.models import Event
+from orchestrator_site.actors import Actor, Assurance, Door, Role
+from tasks_app.models import Status, Task
+
+Make = Callable[..., Task]
+Login = Callable[..., Client]
+INBOX = "/admin/approvals_app/approval/"
+HIDDEN = "pay\u202ephish\u202c\u200b <script>alert(1)</script> <img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def login(db: None) -> Login:
+    """Sign in: `login("Approvers")` as a new account of a group, `login(None)` as a superuser."""
+
+    def sign_in(group: str | None, name: str = "dana", **settings: Any) -> Client:
+        user = User.objects.create_user(name, password="a-password-9", is_staff=True, is_superuser=group is None)
+        if group:
+            user.groups.add(Group.objects.get(name=group))
+        client = Client(raise_request_exception=False, **settings)
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+def waiting(task: Task) -> Approval:
+    return Approval.objects.get(task_id=task.task_id, status="pending")
+
+
+def decide(client: Client, approval: Approval, verb: str = "approve", **form: str) -> Any:
+    """Send a dialog as the page does."""
+    sent = {"_form_submitted": "True", "digest": approval.digest, "reason": "Looked at it.", **form}
+    address = f"{INBOX}{approval.approval_id}/{verb}/"
+    return client.post(address, sent, headers={"HX-Request": "true"})
+
+
+def said(client: Client) -> str:
+    """Return the messages the next page shows."""
+    return client.get(INBOX).content.decode()
+
+
+# --- Who gets in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "approvals_app/approval/", "tasks_app/task/", "events_app/event/", "orchestrator_site/apikey/", "auth/user/"],
+)
+def test_a_page_without_a_login_shows_nothing(db: None, path: str) -> None:
+    answer = Client().get(f"/admin/{path}")
+
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/?next=/admin/")
+    assert not answer.content
+
+
+def test_a_dialog_without_a_login_decides_nothing(make_task: Make) -> None:
+    approval = waiting(make_task(priority="P0"))
+
+    answer = decide(Client(), approval)
+
+    assert answer["Location"].startswith("/admin/login/")
+    assert waiting(Task.objects.get()).status == "pending"
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "/\\evil.example"])
+def test_a_login_leads_to_no_other_site(login: Login, target: str) -> None:
+    login(None)
+
+    answer = Client().post(f"/admin/login/?next={target}", {"username": "dana", "password": "a-password-9", "next": target})
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+def test_a_login_changes_the_session(login: Login) -> None:
+    login(None)
+    client = Client()
+    client.get("/admin/login/")
+    session = client.session
+    session["planted"] = "1"
+    session.save()
+    client.cookies["sessionid"] = session.session_key
+
+    client.post("/admin/login/", {"username": "dana", "password": "a-password-9"})
+
+    assert client.cookies["sessionid"].value != session.session_key
+
+
+def test_a_disabled_account_is_out_at_once(login: Login) -> None:
+    client = login("Approvers")
+    User.objects.update(is_active=False)
+
+    assert client.get(INBOX).status_code == 302
+
+
+def test_the_console_may_not_be_framed(login: Login) -> None:
+    answer = login("Viewers").get("/admin/")
+
+    assert answer["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+
+
+# --- The inbox --------------------------------------------------------------------------------
+
+
+def test_the_inbox_shows_what_waits_the_most_urgent_first(login: Login, make_task: Make) -> None:
+    for priority, issue in (("P1", "older"), ("P0", "urgent"), ("P1", "newer"), ("P2", "free")):
+        make_task(priority=priority, payload={"issue": issue})
+
+    page = login("Approvers").get(INBOX).content.decode()
+
+    places = [page.index(f"issue: {issue}") for issue in ("urgent", "older", "newer")]
+    assert places == sorted(places)
+    assert "issue: free" not in page
+
+
+def test_a_request_is_shown_in_full_with_who_asked(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0", payload={"deep": {"list": [1, "x" * 3000]}}, metadata={"ticket": "OPS-1"})
+    approval = waiting(task)
+
+    page = login("Viewers").get(f"{INBOX}{approval.approval_id}/change/").content.decode()
+
+    for shown in ("dev-agent-1", "shared secret", "x" * 3000, "OPS-1", approval.digest, task.task_id, "task.created"):
+        assert shown in page
+
+
+def test_hidden_characters_are_boxed_and_flagged_and_markup_is_inert(login: Login, make_task: Make) -> None:
+    approval = waiting(make_task(priority="P0", payload={HIDDEN: HIDDEN}, source=HIDDEN))
+    client = login("Approvers")
+
+    for path in (INBOX, f"{INBOX}{approval.approval_id}/change/", f"{INBOX}{approval.approval_id}/approve/", "/admin/"):
+        page = client.get(path).content.decode()
+        assert "\u202e" not in page and "\u200b" not in page
+        assert "<script>alert" not in page and "<img src=x" not in page
+        assert 'title="RIGHT-TO-LEFT OVERRIDE">U+202E</span>' in page
+    assert "Hidden characters." in client.get(f"{INBOX}{approval.approval_id}/change/").content.decode()
+
+
+@pytest.mark.parametrize("term", ["x" * 10_000, "%", "'", "\\", "(a+)+$", "\x00", "💥", "\u202e", "' OR 1=1 --"])
+@pytest.mark.parametrize("page", ["approvals_app/approval", "tasks_app/task", "events_app/event"])
+def test_a_search_takes_any_term(login: Login, make_task: Make, page: str, term: str) -> None:
+    make_task()
+
+    assert login("Viewers").get(f"/admin/{page}/", {"q": term}).status_code == 200
+
+
+def test_a_search_finds_by_approval_task_requester_and_trace(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0", trace_id="release-7", payload={"issue": "wanted"})
+    make_task(priority="P0", payload={"issue": "other"}, by=Actor("x", Role.AGENT, Door.API, Assurance.SHARED, "jwt"))
+    client = login("Viewers")
+
+    for term in (waiting(task).approval_id, task.task_id, "dev-agent-1", "release-7"):
+        page = client.get(INBOX, {"q": term}).content.decode()
+        assert "issue: wanted" in page and "issue: other" not in page
+
+
+@pytest.mark.parametrize("address", ["approval_x/change/", "%00/change/", "99999999999999999999/change/", "%ff/approve/"])
+def test_an_unknown_request_is_no_fault(login: Login, address: str) -> None:
+    assert login("Approvers").get(INBOX + address).status_code in (302, 404)
+
+
+# --- Deciding ---------------------------------------------------------------------------------
+
+
+def test_an_approver_approves_and_the_record_names_them(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0")
+    client = login("Approvers")
+
+    answer = decide(client, waiting(task))
+
+    approval = Approval.objects.get()
+    assert answer["HX-Refresh"] == "true"
+    assert f"{approval.approval_id}: approved" in said(client)
+    assert (approval.status, approval.decided_by, approval.door) == ("approved", "dana", "console")
+    assert (approval.decider_credential, approval.decision_reason) == ("account:dana", "Looked at it.")
+    assert Event.objects.get(event_type=services.APPROVED).origin == "human"
+    task.refresh_from_db()
+    assert not task.awaiting_approval
+
+
+def test_a_rejection_needs_a_reason_and_cancels_the_task(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0")
+    client = login("Approvers")
+
+    again = decide(client, waiting(task), "reject", reason=" ").content.decode()
+    assert "Say why" in again
+    assert waiting(task)
+    decide(client, waiting(task), "reject", reason="Freeze.")
+
+    task.refresh_from_db()
+    assert (Approval.objects.get().decision_reason, task.status) == ("Freeze.", Status.CANCELLED)
+
+
+@pytest.mark.parametrize("group", ["Viewers", "Operators"])
+def test_who_may_not_decide_has_no_buttons_and_gets_no_further(login: Login, make_task: Make, group: str) -> None:
+    approval = waiting(make_task(priority="P0"))
+    client = login(group)
+
+    for page in (INBOX, f"{INBOX}{approval.approval_id}/change/", "/admin/"):
+        assert "/approve/" not in client.get(page).content.decode()
+    assert client.get(f"{INBOX}{approval.approval_id}/approve/").status_code == 403
+    assert decide(client, approval).status_code == 403
+    assert bulk(client, [approval], "approve_selected", confirmed="yes").status_code == 403
+    assert Approval.objects.get().status == "pending"
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64])
+def test_a_decision_without_a_valid_token_is_refused(login: Login, make_task: Make, token: str) -> None:
+    approval = waiting(make_task(priority="P0"))
+    client = login("Approvers", enforce_csrf_checks=True)
+    client.get(f"{INBOX}{approval.approval_id}/approve/")
+
+    answer = decide(client, approval, csrfmiddlewaretoken=token)
+
+    assert answer.status_code == 403
+    assert Approval.objects.get().status == "pending"
+
+
+def test_a_late_decision_hears_the_outcome(login: Login, make_task: Make, ops: Actor, now: Any) -> None:
+    approval = waiting(make_task(priority="P0"))
+    services.reject(approval_id=approval.approval_id, by=ops, now=now, reason="No.")
+    client = login("Approvers")
+
+    decide(client, approval)
+
+    assert f"{approval.approval_id} is already rejected by ops-agent-1." in said(client)
+    assert Approval.objects.get().status == "rejected"
+
+
+@pytest.mark.parametrize("change", ["form", "row"])
+def test_a_decision_on_something_else_than_was_shown_is_refused(login: Login, make_task: Make, change: str) -> None:
+    approval = waiting(make_task(priority="P0"))
+    client = login("Approvers")
+    if change == "row":
+        Approval.objects.update(snapshot={**approval.snapshot, "payload": {"issue": "worse"}})
+
+    decide(client, approval, digest=approval.digest if change == "row" else "0" * 64)
+
+    assert "is not what you were shown" in said(client)
+    assert Approval.objects.get().status == "pending"
+
+
+def test_fields_added_by_hand_change_nothing(login: Login, make_task: Make) -> None:
+    approval = waiting(make_task(priority="P0"))
+
+    decide(login("Approvers"), approval, status="expired", decided_by="root", priority="P3", door="api")
+
+    approval.refresh_from_db()
+    assert (approval.status, approval.decided_by, approval.priority, approval.door) == ("approved", "dana", "P0", "console")
+
+
+@pytest.mark.parametrize("mode", ["four-eyes", "strict", "human"])
+def test_nobody_decides_their_own_request_here_either(login: Login, make_task: Make, settings: Any, mode: str) -> None:
+    settings.ORCHESTRATOR_APPROVAL_MODE = mode
+    approval = waiting(make_task(priority="P0"))
+    client = login("Approvers", name="dev-agent-1")
+
+    decide(client, approval)
+
+    assert "Nobody decides what they asked for" in said(client)
+    assert Approval.objects.get().status == "pending"
+
+
+def test_a_policy_for_admins_is_not_for_approvers(login: Login, make_task: Make) -> None:
+    ApprovalPolicy.objects.update(decider_role="admin")
+    approval = waiting(make_task(priority="P0"))
+    client = login("Approvers")
+
+    decide(client, approval)
+    assert "needs the role admin" in said(client)
+    decide(login(None, name="root"), approval)
+
+    assert Approval.objects.get().decided_by == "root"
+
+
+# --- Deciding several -------------------------------------------------------------------------
+
+
+def bulk(client: Client, approvals: list[Approval], action: str, **form: str) -> Any:
+    chosen = [approval.pk for approval in approvals]
+    return client.post(INBOX, {"action": action, "index": "0", "_selected_action": chosen, **form})
+
+
+def test_several_are_approved_after_a_second_look(login: Login, make_task: Make) -> None:
+    approvals = [waiting(make_task(priority="P1")) for _ in range(3)]
+    client = login("Approvers")
+
+    look = bulk(client, approvals, "approve_selected").content.decode()
+    assert "Approve 3 requests?" in look
+    assert Approval.objects.pending().count() == 3
+    bulk(client, approvals, "approve_selected", confirmed="yes", reason="All fine.")
+
+    assert set(Approval.objects.values_list("status", "decision_reason")) == {("approved", "All fine.")}
+    assert f"{approvals[0].approval_id}: approved" in said(client)
+
+
+def test_rejecting_several_needs_a_reason(login: Login, make_task: Make) -> None:
+    approvals = [waiting(make_task(priority="P1")), waiting(make_task(priority="P0"))]
+    client = login("Approvers")
+
+    assert "Say why" in bulk(client, approvals, "reject_selected", confirmed="yes", reason="").content.decode()
+    assert Approval.objects.pending().count() == 2
+    bulk(client, approvals, "reject_selected", confirmed="yes", reason="Freeze.")
+
+    assert not Approval.objects.pending().exists()
+
+
+@pytest.mark.parametrize(
+    ("priorities", "mode", "name", "sentence"),
+    [
+        (["P1", "P0"], "guide", "dana", "A P0 request is approved on its own"),
+        (["P1"] * 21, "guide", "dana", "At most 20 requests"),
+        (["P1", "P1"], "four-eyes", "dev-agent-1", "Nobody decides what they asked for"),
+    ],
+)
+def test_a_bulk_approval_that_may_not_be_is_refused_as_a_whole(
+    login: Login, make_task: Make, settings: Any, priorities: list[str], mode: str, name: str, sentence: str
+) -> None:
+    settings.ORCHESTRATOR_APPROVAL_MODE = mode
+    approvals = [waiting(make_task(priority=priority)) for priority in priorities]
+    client = login("Approvers", name=name)
+
+    bulk(client, approvals, "approve_selected", confirmed="yes", reason="ok")
+
+    assert sentence in said(client)
+    assert Approval.objects.filter(status=ApprovalStatus.PENDING).count() == len(priorities)
+
+
+def test_of_several_those_decided_meanwhile_say_so(login: Login, make_task: Make, ops: Actor, now: Any) -> None:
+    first, second = waiting(make_task(priority="P1")), waiting(make_task(priority="P1"))
+    services.approve(approval_id=first.approval_id, by=ops, now=now)
+    client = login("Approvers")
+
+    bulk(client, [first, second], "approve_selected", confirmed="yes")
+
+    second.refresh_from_db()
+    assert second.status in ("approved", "pending")
+    assert Approval.objects.get(pk=first.pk).decided_by == "ops-agent-1"

@@ -1,0 +1,109 @@
+"""Rows kept in memory: read once, and never behind a change of this process."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from orchestrator_site import caching
+from orchestrator_site.caching import CachedRows
+from orchestrator_site.models import Principal
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(caching, "time", found)
+    return found
+
+
+def names() -> CachedRows[list[str]]:
+    return CachedRows(["orchestrator_site.Principal"], lambda: sorted(Principal.objects.values_list("name", flat=True)))
+
+
+@pytest.mark.django_db
+def test_rows_are_read_once(django_assert_num_queries: Any, clock: Clock) -> None:
+    rows = names()
+    with django_assert_num_queries(1):
+        assert rows() == rows() == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("seconds", "seen"), [(0.9, []), (1.0, ["behind"])])
+def test_a_change_elsewhere_is_seen_after_a_second(clock: Clock, seconds: float, seen: list[str]) -> None:
+    rows = names()
+    rows()
+    Principal.objects.bulk_create([Principal(name="behind")])  # sends no signal, as another process does not
+
+    clock.now += seconds
+
+    assert rows() == seen
+
+
+@pytest.mark.django_db
+def test_a_change_here_is_seen_at_once(clock: Clock) -> None:
+    rows = names()
+    assert rows() == []
+    one = Principal.objects.create(name="one")
+    assert rows() == ["one"]
+    one.name = "two"
+    one.save()
+    assert rows() == ["two"]
+    one.delete()
+    assert rows() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_thread_read_before_the_commit_is_forgotten_at_the_commit(clock: Clock) -> None:
+    rows = names()
+    with transaction.atomic():
+        Principal.objects.create(name="one")
+        rows._kept = (clock.now + 1, [])  # as another thread would keep it, which does not see our row yet
+
+    assert rows() == ["one"]
+
+
+def test_a_change_while_loading_is_not_overlooked(clock: Clock) -> None:
+    loads: list[int] = []
+
+    def load() -> int:
+        loads.append(1)
+        if len(loads) == 1:
+            rows.forget()
+        return len(loads)
+
+    rows = CachedRows(["orchestrator_site.Principal"], load)
+
+    assert [rows(), rows(), rows()] == [1, 2, 2]
+
+
+def test_many_threads_may_ask(clock: Clock) -> None:
+    rows = CachedRows(["orchestrator_site.Principal"], lambda: 7)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.extend(rows() for _ in range(200))) for _ in range(8)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        rows.forget()
+        thread.join()
+
+    assert found == [7] * 1600
+
+
+def test_everything_can_be_forgotten(clock: Clock) -> None:
+    values = iter([1, 2])
+    rows = CachedRows(["orchestrator_site.Principal"], lambda: next(values))
+    rows()
+
+    caching.forget_all()
+
+    assert rows() == 2

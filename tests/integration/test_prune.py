@@ -1,0 +1,120 @@
+"""Forgetting what ended long ago: only that, with what belongs to it, and the counts stay right."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from approvals_app import services as approvals
+from approvals_app.models import Approval
+from events_app.models import Event
+from orchestrator_site.actors import Actor
+from tasks_app import pruning, services
+from tasks_app.counts import counts, queue_stats
+from tasks_app.models import Dependency, Status, Task
+
+Make = Callable[..., Task]
+DAY = timedelta(days=1)
+
+
+def end(task: Task, by: Actor, now: datetime, status: str = "completed") -> None:
+    services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now)
+
+
+def left() -> list[str]:
+    return list(Task.objects.order_by("pk").values_list("task_id", flat=True))
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+@pytest.mark.parametrize(("seconds", "kept"), [(-1, False), (0, True), (1, True)])
+def test_only_what_ended_before_the_moment_goes(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime, status: str, seconds: int, kept: bool
+) -> None:
+    task = make_task(now=now - 90 * DAY)
+    ended = now - 30 * DAY + timedelta(seconds=seconds)
+    if status == "cancelled":
+        services.cancel_task(task_id=task.task_id, by=dev, now=ended)
+    else:
+        end(task, dev, ended, status)
+
+    number = pruning.prune_tasks(before=now - 30 * DAY, by=admin, now=now)
+
+    assert (number, left()) == ((0, [task.task_id]) if kept else (1, []))
+
+
+def test_open_tasks_stay_however_old(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+    running, _ = make_task(now=now - 900 * DAY), make_task(now=now - 900 * DAY)
+    end(running, dev, now - 900 * DAY, "in_progress")
+
+    assert pruning.prune_tasks(before=now, by=admin, now=now) == 0
+
+
+def test_what_an_open_task_depends_on_or_belongs_to_stays(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
+    needed, parent, lonely = (make_task(now=now - 90 * DAY) for _ in range(3))
+    waiting = make_task(depends_on=[needed.task_id])
+    child = make_task(parent_task_id=parent.task_id)
+    for task in (needed, parent, lonely):
+        end(task, dev, now - 80 * DAY)
+
+    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 1
+    assert left() == [needed.task_id, parent.task_id, waiting.task_id, child.task_id]
+
+    end(waiting, dev, now - 70 * DAY)
+    end(child, dev, now - 70 * DAY)
+    assert pruning.prune_tasks(before=now + DAY, by=admin, now=now) == 4
+
+
+def test_what_belongs_to_a_task_goes_with_it_and_the_log_stays(
+    make_task: Make, dev: Actor, ops: Actor, admin: Actor, now: datetime
+) -> None:
+    first = make_task(priority="P0", now=now - 90 * DAY)
+    second = make_task(depends_on=[first.task_id], now=now - 90 * DAY)
+    kept = make_task(priority="P0")
+    approvals.approve(approval_id=first.approval_id, by=ops, now=now - 90 * DAY)
+    end(first, dev, now - 90 * DAY)
+    end(second, dev, now - 90 * DAY)
+    events = Event.objects.count()
+
+    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 2
+
+    assert list(Approval.objects.values_list("approval_id", flat=True)) == [kept.approval_id]
+    assert not Dependency.objects.exists()
+    assert Event.objects.count() == events + 1
+    told = Event.objects.get(event_type="tasks.pruned")
+    assert told.payload == {"number": 2, "before": (now - DAY).isoformat()}
+    assert told.publisher == admin.name
+
+
+def test_the_counts_stay_right(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    for status in ("completed", "failed", "completed", "failed", "completed"):
+        end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY, status)
+    make_task()
+    before = counts()
+
+    number = pruning.prune_tasks(before=now - DAY, by=admin, now=now)
+
+    assert (before["completed"], before["failed"], number) == (3, 2, 5)
+    assert queue_stats() == {"pending_tasks": 1, "processing_tasks": 0, "total_tasks": 1}
+    assert counts() == before | {"completed": 0, "failed": 0}
+    numbers = [event.payload["number"] for event in Event.objects.filter(event_type="tasks.pruned").order_by("pk")]
+    assert numbers == [2, 2, 1]
+
+
+def test_the_counts_stay_right_when_nobody_counted_before(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
+    end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY)
+
+    pruning.prune_tasks(before=now - DAY, by=admin, now=now)
+
+    assert set(counts().values()) == {0}
+
+
+def test_with_nothing_to_do_nothing_is_told(db: None, admin: Actor, now: datetime) -> None:
+    assert pruning.prune_tasks(before=now, by=admin, now=now) == 0
+    assert not Event.objects.exists()

@@ -1,0 +1,161 @@
+"""The hot path stays lean: how many statements a request costs, and that none of them grows with the table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from approvals_app.models import Approval
+from orchestrator_site.actors import Actor
+from tasks_app import leases, services
+from tasks_app.models import Status, Task
+
+Make = Callable[..., Task]
+Callers = Callable[..., Any]
+NEW = {"type": "bugfix", "payload": {"issue": "1"}}
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Give the statements that were sent, filled when the block ends."""
+    found: list[str] = []
+    with CaptureQueriesContext(connection) as captured:
+        yield found
+    found += [query["sql"].strip() for query in captured]
+
+
+def kinds(sent: list[str]) -> list[str]:
+    """Return the first word of each statement, without the test's own savepoints."""
+    return [sql.split()[0] for sql in sent if not sql.startswith(("SAVEPOINT", "RELEASE"))]
+
+
+@pytest.fixture
+def warm(api: Callers) -> Any:
+    """A caller whose process has served before: rules, agents, policies and its own record are in memory."""
+    agent = api("agent")
+    agent.post("/tasks", NEW)
+    agent.get("/stats")
+    return agent
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_creating_a_task_is_one_transaction_of_at_most_four_statements(warm: Any) -> None:
+    with statements() as sent:
+        warm.post("/tasks", NEW)
+
+    assert kinds(sent) == ["BEGIN", "INSERT", "INSERT", "COMMIT"]
+
+
+def test_creating_a_task_asks_nothing_before_it(warm: Any) -> None:
+    with statements() as sent:
+        warm.post("/tasks", {**NEW, "sla_target": 60, "metadata": {"a": 1}, "trace_id": "trace-1"})
+
+    assert kinds(sent) == ["INSERT", "INSERT"]
+
+
+def test_creating_a_task_sends_no_celery_message(warm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery.app.task import Task as Job
+
+    sent: list[object] = []
+    monkeypatch.setattr(Job, "apply_async", lambda *args, **options: sent.append(args))
+
+    warm.post("/tasks", NEW)
+    warm.post("/tasks", {**NEW, "priority": "P0"})
+
+    assert sent == []
+
+
+def test_a_gated_task_costs_the_request_and_its_event_more(warm: Any) -> None:
+    with statements() as sent:
+        warm.post("/tasks", {**NEW, "priority": "P0"})
+
+    assert kinds(sent) == ["INSERT", "INSERT", "INSERT", "INSERT"]
+
+
+CYCLE = {"claim": ["UPDATE", "INSERT"], "heartbeat": ["SELECT", "UPDATE"], "report": ["SELECT", "UPDATE", "INSERT"]}
+
+
+def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetime) -> None:
+    make_task()
+    make_task()
+    leases.claim(agent="dev_agent", by=dev, now=now)
+
+    with statements() as claimed:
+        [task] = leases.claim(agent="dev_agent", by=dev, now=now)
+    with statements() as beaten:
+        leases.heartbeat(task_id=task.task_id, attempt=1, by=dev, now=now)
+    with statements() as reported:
+        services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
+
+    assert kinds(claimed) == CYCLE["claim"]
+    assert kinds(beaten) == CYCLE["heartbeat"]
+    # What waited for it is looked up; nothing waits here.
+    assert kinds(reported) == [*CYCLE["report"], "SELECT"]
+
+
+def test_claiming_many_costs_as_much_as_claiming_one(make_task: Make, dev: Actor, now: datetime) -> None:
+    leases.claim(agent="dev_agent", by=dev, now=now)
+    costs = []
+    for number in (1, 20):
+        for _ in range(number):
+            make_task()
+        with statements() as sent:
+            assert len(leases.claim(agent="dev_agent", by=dev, now=now, limit=50)) == number
+        costs.append(kinds(sent))
+
+    assert costs[0] == costs[1]
+
+
+def test_asking_in_vain_costs_one_statement(db: None, dev: Actor, now: datetime) -> None:
+    leases.claim(agent="dev_agent", by=dev, now=now)
+
+    with statements() as sent:
+        leases.claim(agent="dev_agent", by=dev, now=now)
+
+    assert kinds(sent) == ["UPDATE"]
+
+
+READS = {
+    "/stats": 3,
+    "/health": 4,
+    "/tasks": 2,
+    "/tasks?status=assigned&overdue=true": 2,
+    "/approvals/pending": 1,
+    "/approvals/history": 1,
+    "/agents": 6,
+}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_read_costs_the_same_however_much_there_is(
+    api: Callers, make_task: Make, dev: Actor, now: datetime, path: str
+) -> None:
+    caller, costs = api("agent"), []
+    caller.get(path)
+    for _ in range(2):
+        for _ in range(6):
+            make_task(priority="P0", sla_target=1)
+        for approval in Approval.objects.filter(status="pending")[:3]:
+            Approval.objects.filter(pk=approval.pk).update(status="approved", decided_by="x", decided_at=now)
+        caller.get("/stats")  # the events have their place
+        with statements() as sent:
+            assert caller.get(path).status_code == 200
+        costs.append(len(kinds(sent)))
+
+    assert costs[0] == costs[1] <= READS[path], sent
+
+
+@pytest.mark.parametrize("path", ["/stats", "/health"])
+def test_counts_are_read_not_counted(api: Callers, make_task: Make, path: str) -> None:
+    make_task()
+    caller = api("agent")
+    caller.get(path)
+
+    with statements() as sent:
+        caller.get(path)
+
+    assert not [sql for sql in sent if "tasks_app_task\"" in sql or "COUNT(" in sql.upper()], sent
