@@ -55,8 +55,15 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "other": 60,
     }.items()
 }
+MAX_STREAMS_PER_PRINCIPAL = env.integer("ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1)  # in each process
 MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)  # the parser enforces MAX_BODY_BYTES itself
+WEBHOOK_ALLOW_NETS = env.networks("ORCHESTRATOR_WEBHOOK_ALLOW_NETS")  # else only public addresses are reached
+WEBHOOK_RETRY_SECONDS = env.integers(  # the waits after the first, second, … failed attempt, as Standard Webhooks
+    "ORCHESTRATOR_WEBHOOK_RETRY_SECONDS", "5,300,1800,7200,18000,36000,50400,72000,86400"
+)
+WEBHOOK_TIMEOUT_SECONDS = env.number("ORCHESTRATOR_WEBHOOK_TIMEOUT_SECONDS", 10)
+WEBHOOK_MAX_SUBSCRIPTIONS = env.integer("ORCHESTRATOR_WEBHOOK_MAX_SUBSCRIPTIONS", 100, least=1)
 
 # --- The parts --------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -138,6 +145,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: what is due is in the database
 SWEEP_SECONDS = env.integer("ORCHESTRATOR_SWEEP_SECONDS", 10, least=1)
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": float(SWEEP_SECONDS), "options": {"expires": SWEEP_SECONDS}}
@@ -149,6 +157,13 @@ CELERY_BEAT_SCHEDULE = {
         "expire-approvals": "approvals_app.jobs.expire_approvals",
         "number-events": "events_app.jobs.number_events",
     }.items()
+} | {
+    "deliver-webhooks": {  # a retry is due after 5 s; what is new is sent at once, by a message
+        "task": "events_app.jobs.deliver_webhooks",
+        "schedule": float(min(5, SWEEP_SECONDS)),
+        "options": {"expires": 5},
+    },
+    "forget-deliveries": {"task": "events_app.jobs.forget_deliveries", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
 # --- The API ----------------------------------------------------------------------------------
@@ -175,7 +190,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "persistAuthorization": False},
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "orchestrator_site.models.ROLES",
+        "PriorityEnum": "events_app.serializers.PRIORITIES",
+        "TaskPriorityEnum": "tasks_app.models.Priority",
+    },
 }
 
 # --- Pages ------------------------------------------------------------------------------------
@@ -197,6 +216,109 @@ STORAGES = {
 }
 LOGIN_REDIRECT_URL = "/admin/"
 LOGIN_URL = "/admin/login/"
+UNFOLD = {  # the console: its own colours, its own files only
+    "SITE_TITLE": "Orchestrator",
+    "SITE_HEADER": "Orchestrator",
+    "SITE_SUBHEADER": "Approval console",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}],
+    "STYLES": ["/static/console/console.css"],
+    "SCRIPTS": ["/static/console/console.js"],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "ENVIRONMENT": "orchestrator_site.dashboard.environment",
+    "DASHBOARD_CALLBACK": "orchestrator_site.dashboard.fill",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .013 235)",
+            "100": "oklch(94.5% .028 235)",
+            "200": "oklch(89.5% .055 236)",
+            "300": "oklch(82% .095 238)",
+            "400": "oklch(73% .13 242)",
+            "500": "oklch(64% .15 247)",
+            "600": "oklch(54.5% .16 253)",
+            "700": "oklch(48% .145 256)",
+            "800": "oklch(42% .12 257)",
+            "900": "oklch(37% .095 257)",
+            "950": "oklch(27% .07 258)",
+        },
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "items": [
+                    {"title": "Overview", "icon": "space_dashboard", "link": "/admin/"},
+                    {
+                        "title": "Approvals",
+                        "icon": "approval",
+                        "link": "/admin/approvals_app/approval/",
+                        "badge": "orchestrator_site.dashboard.pending_badge",
+                        "badge_variant": "warning",
+                        "active": "orchestrator_site.dashboard.in_inbox",
+                        "permission": "orchestrator_site.dashboard.sees_approvals",
+                    },
+                    {
+                        "title": "Decisions",
+                        "icon": "gavel",
+                        "link": "/admin/approvals_app/approval/?status=decided",
+                        "active": "orchestrator_site.dashboard.in_history",
+                        "permission": "orchestrator_site.dashboard.sees_approvals",
+                    },
+                ],
+            },
+            {
+                "title": "Work",
+                "items": [
+                    {
+                        "title": title,
+                        "icon": icon,
+                        "link": f"/admin/{page}/",
+                        "permission": f"orchestrator_site.dashboard.{permission}",
+                    }
+                    for title, icon, page, permission in (
+                        ("Tasks", "checklist", "tasks_app/task", "sees_tasks"),
+                        ("Events", "history", "events_app/event", "sees_events"),
+                    )
+                ],
+            },
+            {
+                "title": "Rules",
+                "items": [
+                    {
+                        "title": title,
+                        "icon": icon,
+                        "link": f"/admin/{page}/",
+                        "permission": f"orchestrator_site.dashboard.{permission}",
+                    }
+                    for title, icon, page, permission in (
+                        ("Routing", "alt_route", "tasks_app/routingrule", "sees_rules"),
+                        ("Agents", "smart_toy", "tasks_app/agent", "sees_agents"),
+                        ("Approval policies", "policy", "approvals_app/approvalpolicy", "sees_policies"),
+                    )
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    {
+                        "title": title,
+                        "icon": icon,
+                        "link": f"/admin/{page}/",
+                        "permission": f"orchestrator_site.dashboard.{permission}",
+                    }
+                    for title, icon, page, permission in (
+                        ("API keys", "key", "orchestrator_site/apikey", "sees_keys"),
+                        ("Restricted principals", "person_off", "orchestrator_site/principal", "sees_principals"),
+                        ("Accounts", "group", "auth/user", "is_superuser"),
+                        ("Groups", "badge", "auth/group", "is_superuser"),
+                    )
+                ],
+            },
+        ],
+    },
+}
 
 # --- Safety -----------------------------------------------------------------------------------
 INSECURE_HTTP = env.flag("ORCHESTRATOR_ALLOW_HTTP", DEVELOPMENT)
@@ -220,6 +342,7 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},  # 4xx are answers, not faults
+        "django.security": {"level": "CRITICAL"},  # so are bad hosts and other malformed requests
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
     },
