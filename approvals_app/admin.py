@@ -4,7 +4,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -137,6 +138,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     list_display_links = ("subject",)
     change_form_template = "admin/approvals_app/approval/page.html"
     actions = ("approve_selected", "reject_selected")
+    list_disable_select_all = True
     actions_detail = ("approve", "reject")
 
     def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -153,7 +155,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the most urgent and then oldest first, of what is over the newest first."""
-        return ("-id",) if request.GET.get("status") else ("priority", "created_at")
+        return ("-id",) if request.GET.get("status") else ("priority", "created_at", "pk")
 
     @display(description="", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
@@ -250,18 +252,20 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @admin.action(description="Approve the selected requests", permissions=["decide"])
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
         """Approve several: after a look at all of them, with one reason, none of them P0."""
-        return self.settle_selected(request, queryset, Status.APPROVED)
+        return self.settle_selected(request, Status.APPROVED)
 
     @admin.action(description="Reject the selected requests", permissions=["decide"])
     def reject_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
         """Reject several: after a look at all of them, with one reason."""
-        return self.settle_selected(request, queryset, Status.REJECTED)
+        return self.settle_selected(request, Status.REJECTED)
 
-    def settle_selected(
-        self, request: HttpRequest, queryset: QuerySet[Approval], verdict: Status
-    ) -> HttpResponse | None:
-        """Ask once more, then decide row by row; refuse the lot if one of them may not be decided so."""
-        chosen = list(queryset.order_by("priority", "created_at")[: bulk.MOST + 1])
+    def settle_selected(self, request: HttpRequest, verdict: Status) -> HttpResponse | None:
+        """Ask once more, then decide row by row; refuse the lot if one of them may not be decided so.
+
+        The rows are those that were ticked: the list's own would leave out what was decided meanwhile.
+        """
+        ticked = Approval.objects.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
+        chosen = list(ticked.order_by("priority", "created_at", "pk")[: bulk.MOST + 1])
         refusal = bulk.refusal(chosen, verdict, by=actor_of(request))
         if refusal:
             messages.warning(request, refusal)
@@ -300,6 +304,8 @@ class ApprovalAdmin(ReadOnlyAdmin):
         """Show the inbox or run a bulk action; whoever may not decide gets no further than looking."""
         if request.method == "POST" and not self.has_decide_permission(request):
             raise PermissionDenied
+        if not all(row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest("Rows are numbers.")
         shown = request.GET.get("status", "")
         tabs = [{"name": name, "query": f"?status={key}" if key else "?", "on": key == shown} for key, name in TABS.items()]
         return super().changelist_view(request, {"title": "Approvals", "tabs": tabs, **(extra_context or {})})

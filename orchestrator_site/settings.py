@@ -163,7 +163,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": float(min(5, SWEEP_SECONDS)),
         "options": {"expires": 5},
     },
-    "forget-deliveries": {"task": "events_app.jobs.forget_deliveries", "schedule": 3600.0, "options": {"expires": 3600}},
+    "forget-deliveries": {"task": "events_app.jobs.forget_deliveries", "schedule": 3600.0},
 }
 
 # --- The API ----------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def span(seconds: float) -> str:
 def when(moment: datetime | None, now: datetime) -> SafeString:
     """Return how long ago or ahead a moment is, the moment itself on hovering."""
     if moment is None:
-        return format_html('<span class="faint">never</span>')
+        return faint("never")
     away = (now - moment).total_seconds()
     text = f"{span(away)} ago" if away >= 0 else f"in {span(-away)}"
     return format_html(

@@ -345,6 +345,13 @@ def test_of_several_those_decided_meanwhile_say_so(login: Login, make_task: Make
 
     bulk(client, [first, second], "approve_selected", confirmed="yes")
 
-    second.refresh_from_db()
-    assert second.status in ("approved", "pending")
+    page = said(client)
+    assert f"{first.approval_id} is already approved by ops-agent-1." in page
+    assert f"{second.approval_id}: approved" in page
     assert Approval.objects.get(pk=first.pk).decided_by == "ops-agent-1"
+
+
+def test_rows_that_are_no_rows_are_refused(login: Login) -> None:
+    answer = login("Approvers").post(INBOX, {"action": "approve_selected", "index": "0", "_selected_action": "x"})
+
+    assert answer.status_code == 400
