@@ -21,9 +21,9 @@ from django.db.models import Q
 
 from events_app import ledger, safe_http, webhook_rules, webhooks
 from events_app.cloudevents import STRUCTURED, cloud_event
-from events_app.models import Delivery, Event, Subscription
+from events_app.models import Event
 from events_app.rules import matches
-from events_app.webhook_models import Format
+from events_app.webhook_models import Delivery, Format, Subscription
 from orchestrator_site.actors import SYSTEM
 
 PAGE = 500  # events looked through in one transaction
@@ -238,12 +238,16 @@ def settle(sending: Sending, outcome: Outcome, *, now: datetime) -> None:
     subscription = rows.first()
     again = None if outcome.arrived else next_attempt_at(sending, subscription, outcome, now=now)
     status = Delivery.Status.PENDING if again else Delivery.Status.DEAD
-    mine = Delivery.objects.pending().filter(pk=delivery.pk, claim=delivery.claim).update(
-        status=Delivery.Status.DELIVERED if outcome.arrived else status,
-        attempts=delivery.attempts + 1,
-        next_attempt_at=again or now,
-        settled_at=None if again else now,
-        log=logged(delivery, outcome, now=now),
+    mine = (
+        Delivery.objects.pending()
+        .filter(pk=delivery.pk, claim=delivery.claim)
+        .update(
+            status=Delivery.Status.DELIVERED if outcome.arrived else status,
+            attempts=delivery.attempts + 1,
+            next_attempt_at=again or now,
+            settled_at=None if again else now,
+            log=logged(delivery, outcome, now=now),
+        )
     )
     if mine and subscription:
         note(subscription, outcome, dead=not outcome.arrived and not again, now=now)

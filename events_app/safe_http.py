@@ -90,7 +90,11 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], reach: Reach, sec
 def request(target: Target, headers: Mapping[str, str], length: int) -> bytes:
     """Return the head of the request."""
     host = f"[{target.host}]" if ":" in target.host else target.host
-    lines = {"Host": host if target.port == PORTS[target.scheme] else f"{host}:{target.port}", "Connection": "close", "Accept": "*/*"}
+    lines = {
+        "Host": host if target.port == PORTS[target.scheme] else f"{host}:{target.port}",
+        "Connection": "close",
+        "Accept": "*/*",
+    }
     lines |= {**headers, "Content-Length": str(length)}
     head = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items())]
     return ("\r\n".join(head) + "\r\n\r\n").encode("ascii")

@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models import F
 
 from events_app import ledger
-from events_app.models import Delivery, Event, Subscription
+from events_app.models import Event
 from events_app.services import record
-from events_app.webhook_models import DeliveryQuerySet, Format
-from events_app.webhook_rules import PREFIX, PORTS, Reach, checked_secret, ensure_may_subscribe, target_of
+from events_app.webhook_models import Delivery, DeliveryQuerySet, Format, Subscription
+from events_app.webhook_rules import PORTS, PREFIX, Reach, checked_secret, ensure_may_subscribe, target_of
 from orchestrator_site.actors import Actor
 from orchestrator_site.caching import CachedRows
 from orchestrator_site.errors import Conflict, Invalid, NotFound
@@ -106,7 +106,7 @@ def deliveries(
     *, subscription_id: str, limit: int, below: int | None = None, status: str = ""
 ) -> tuple[list[Delivery], int | None]:
     """Return deliveries, newest first, and the row below which the next page begins, None on the last."""
-    rows: DeliveryQuerySet = find(subscription_id).deliveries.order_by("-pk")  # type: ignore[attr-defined]
+    rows: DeliveryQuerySet = find(subscription_id).deliveries.order_by("-pk")
     rows = rows.filter(status=status) if status else rows
     found = list((rows if below is None else rows.filter(pk__lt=below))[: limit + 1])
     return found[:limit], found[limit - 1].pk if len(found) > limit else None
@@ -160,9 +160,7 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
 
 
 @transaction.atomic
-def resend(
-    *, subscription_id: str, by: Actor, now: datetime, event_id: str = "", since: datetime | None = None
-) -> int:
+def resend(*, subscription_id: str, by: Actor, now: datetime, event_id: str = "", since: datetime | None = None) -> int:
     """Send again: one event, or all that happened since a time; return how many known deliveries start anew.
 
     Events since the time that it never had come on top, when the log is looked through again.

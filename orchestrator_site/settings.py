@@ -170,7 +170,10 @@ CELERY_BEAT_SCHEDULE = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator_site.api.authentication.CredentialAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.api.permissions.HasRole"],
-    "DEFAULT_PARSER_CLASSES": ["orchestrator_site.api.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": [
+        "orchestrator_site.api.parsers.StrictJSONParser",
+        "orchestrator_site.api.parsers.EmptyFormParser",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator_site.api.parsers.JSONOnly",
     "DEFAULT_SCHEMA_CLASS": "orchestrator_site.api.schema.ApiSchema",

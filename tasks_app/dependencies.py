@@ -78,7 +78,8 @@ def settle_one(dependency: Dependency, *, now: datetime) -> list[str]:
     """Tell one dependent that what it waited for has ended; return its id if that ends it too."""
     ended = dependency.depends_on
     hopeless = blocks(dependency.task, ended)
-    task = lock_and_withdraw(dependency.task, ended, now=now) if hopeless else Task.objects.lock(dependency.task.task_id)
+    waiting = dependency.task
+    task = lock_and_withdraw(waiting, ended, now=now) if hopeless else Task.objects.lock(waiting.task_id)
     won = Dependency.objects.filter(pk=dependency.pk, settled_at__isnull=True).update(settled_at=now)
     if not won or task is None:
         return []

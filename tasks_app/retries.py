@@ -87,9 +87,8 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
 def ensure_failed(task: Task) -> None:
     """Raise InvalidTransition unless the task has failed: a running one is not taken from its holder."""
     if task.status != Status.FAILED:
-        raise InvalidTransition(
-            f"{task.task_id} is {task.status}; only a failed task is requeued.", task_id=task.task_id, status=task.status
-        )
+        said = f"{task.task_id} is {task.status}; only a failed task is requeued."
+        raise InvalidTransition(said, task_id=task.task_id, status=task.status)
 
 
 def able_agent(task: Task) -> str:

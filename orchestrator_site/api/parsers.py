@@ -40,6 +40,21 @@ class StrictJSONParser(BaseParser):
         return read_object(body)
 
 
+class EmptyFormParser(BaseParser):
+    """Reads the form without fields that some clients send for no body at all; any other form is a 415."""
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return an empty object; raise UnsupportedMediaType when the form holds anything."""
+        kind, parts = parse_header_parameters(media_type or "")
+        if stream.read(256).strip() not in (b"", f"--{parts.get('boundary')}--".encode()):
+            raise UnsupportedMediaType(kind)
+        return {}
+
+
 def check_coding(media_type: str, request: Any) -> None:
     """Refuse other charsets, and compressed bodies, which grow when opened."""
     charset = parse_header_parameters(media_type)[1].get("charset", "utf-8").lower()

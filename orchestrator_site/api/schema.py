@@ -73,6 +73,10 @@ class ApiSchema(AutoSchema):
         """Return whether the action takes an Idempotency-Key."""
         return self.method == "POST" and self.action in getattr(self.view, "once_actions", ())
 
+    def map_parsers(self) -> list[Any]:
+        """Return what bodies may be: the empty form is taken from clients that send it, not offered."""
+        return [kind for kind in super().map_parsers() if kind != "multipart/form-data"]
+
     def get_tags(self) -> list[str]:
         """Return the app's name as a heading."""
         app = type(self.view).__module__.partition(".")[0]

@@ -94,7 +94,7 @@ def test_the_python_blocks_run(server: LiveServer, fill: Callable[[str], str]) -
 @pytest.mark.skipif(bool(documents.why_no_node()), reason=documents.why_no_node())
 @pytest.mark.parametrize("block", of("javascript"), ids=str)
 def test_a_javascript_block_runs(block: Block, fill: Callable[[str], str]) -> None:
-    assert documents.run_node(fill(block.text))
+    assert documents.run_node(fill(block.text)).strip()
 
 
 def test_no_block_is_of_a_kind_that_is_not_tested() -> None:

@@ -84,12 +84,13 @@ def test_of_eight_deciders_exactly_one_wins(make_task: Make, together: Together,
 
 def test_of_six_equal_keys_one_makes_the_task(api: Callable[..., Any], together: Together) -> None:
     body = {"type": "bugfix", "payload": {"issue": "1"}, "priority": "P0"}
+    api("agent").get("/stats")  # the schema that answers are checked against is made once
     for round_ in range(10):
         headers = {"Idempotency-Key": f"key-{round_}"}
 
         answers = together(*(lambda: api("agent").post("/tasks", body, **headers) for _ in range(6)))
 
-        assert {answer.status_code for answer in answers} == {200}, [a.content for a in answers]
+        assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["task_id"] for answer in answers}) == 1
         assert [answer.headers.get("Idempotent-Replay") for answer in answers].count("true") == 5
     assert (Task.objects.count(), Approval.objects.count()) == (10, 10)

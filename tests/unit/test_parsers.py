@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from django.test import RequestFactory
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, UnsupportedMediaType
 
-from orchestrator_site.api.parsers import StrictJSONParser, read_object
+from orchestrator_site.api.parsers import EmptyFormParser, StrictJSONParser, read_object
 
 
 def nested(depth: int) -> bytes:
@@ -120,3 +120,14 @@ def test_compressed_bodies_are_refused(coding: str) -> None:
         parse(b"{}", **{"Content-Encoding": coding})
 
     assert refusal.value.status_code == 415
+
+
+@pytest.mark.parametrize(("body", "taken"), [(b"--b--\r\n", True), (b"", True), (b"--b\r\n\r\nx\r\n--b--", False)])
+def test_a_form_is_taken_only_when_it_holds_nothing(body: bytes, taken: bool) -> None:
+    form = "multipart/form-data; boundary=b"
+
+    if taken:
+        assert EmptyFormParser().parse(io.BytesIO(body), form) == {}
+    else:
+        with pytest.raises(UnsupportedMediaType):
+            EmptyFormParser().parse(io.BytesIO(body), form)

@@ -29,8 +29,5 @@ class Command(DoorCommand):
 
     def text(self, answer: dict[str, Any]) -> str:
         """One line for each."""
-        lines = [
-            f"{row['approval_id']}  {row['priority']}  {row['task_id']}  asked by {row['requested_by']}: {row['reason']}"
-            for row in answer["approvals"]
-        ]
-        return "\n".join(lines) or "Nothing waits for a decision"
+        line = "{approval_id}  {priority}  {task_id}  asked by {requested_by}: {reason}"
+        return "\n".join(line.format(**row) for row in answer["approvals"]) or "Nothing waits for a decision"
