@@ -86,9 +86,9 @@ endef
 
 # --- What the Node examples of the guide import; without it their tests are skipped --------------
 
-NPM = --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000
+NPM = $$(command -v timeout >/dev/null && echo timeout 120) npm install --silent --no-audit --no-fund --fetch-retries=0
 
 node-modules:
 	@[ -d $(NODE_FOLDER)/node_modules/axios ] || ! command -v npm >/dev/null || { \
-	  mkdir -p $(NODE_FOLDER) && npm install $(NPM) --prefix $(NODE_FOLDER) axios@1 jsonwebtoken@9 </dev/null \
+	  mkdir -p $(NODE_FOLDER) && $(NPM) --prefix $(NODE_FOLDER) axios@1 jsonwebtoken@9 </dev/null \
 	  || echo "npm could not install axios and jsonwebtoken: the tests of the Node examples are skipped."; }

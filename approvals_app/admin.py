@@ -18,12 +18,12 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from approvals_app import bulk, rules, services
+from approvals_app.admin_filters import InState, OfPolicy, OfPriority, OfRequester
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import RecordedAdmin
 from events_app.models import Event
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
-    Choice,
     NeedsReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
@@ -33,60 +33,8 @@ from orchestrator_site.console.pages import (
 )
 from orchestrator_site.console.who import DECIDE, actor_of
 
-RECENT = 500  # the requests among which requesters are looked for
 SHOWN_EVENTS = 100
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
-
-
-class InState(Choice):
-    """Where a request stands; those that wait, unless asked otherwise."""
-
-    title, parameter_name = "status", "status"
-
-    def options(self) -> list[str]:
-        """Return the states, and two groups of them."""
-        return ["all", "decided", *(state for state in Status.values if state != Status.PENDING)]
-
-    def choices(self, changelist: Any) -> Any:
-        """Name the choice without a value for what it shows."""
-        for choice in super().choices(changelist):
-            yield choice | ({"display": "pending"} if choice["display"] == "All" else {})
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the requests of the chosen state."""
-        groups = {None: queryset.pending, "": queryset.pending, "decided": queryset.decided, "all": queryset.all}
-        chosen = groups.get(self.value())
-        return chosen() if chosen else queryset.filter(status=self.value())
-
-
-class OfPriority(Choice):
-    """How urgent."""
-
-    title, parameter_name, column = "priority", "priority", "priority"
-
-    def options(self) -> tuple[str, ...]:
-        """Return the priorities."""
-        return PRIORITIES
-
-
-class OfPolicy(Choice):
-    """Which policy asked."""
-
-    title, parameter_name, column = "policy", "policy", "policy"
-
-    def options(self) -> list[str]:
-        """Return the policies there are now."""
-        return list(ApprovalPolicy.objects.order_by("name").values_list("name", flat=True))
-
-
-class OfRequester(Choice):
-    """Who asked, among the newest requests."""
-
-    title, parameter_name, column = "requester", "requested_by", "requested_by"
-
-    def options(self) -> list[str]:
-        """Return who asked lately."""
-        return sorted(set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT]))
 
 
 class DecisionForm(forms.Form):
@@ -259,7 +207,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         """Reject several: after a look at all of them, with one reason."""
         return self.settle_selected(request, Status.REJECTED)
 
-    def settle_selected(self, request: HttpRequest, verdict: Status) -> HttpResponse | None:
+    def settle_selected(self, request: HttpRequest, verdict: str) -> HttpResponse | None:
         """Ask once more, then decide row by row; refuse the lot if one of them may not be decided so.
 
         The rows are those that were ticked: the list's own would leave out what was decided meanwhile.
@@ -277,16 +225,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
             attempt(
                 request,
                 bulk.SERVICE[verdict],
-                f"{approval.approval_id}: {verdict.value}",
+                f"{approval.approval_id}: {verdict}",
                 approval_id=approval.approval_id,
                 by=actor_of(request),
                 reason=form.cleaned_data["reason"],
             )
         return HttpResponseRedirect(request.get_full_path())
 
-    def confirm(
-        self, request: HttpRequest, chosen: list[Approval], verdict: Status, form: forms.Form
-    ) -> TemplateResponse:
+    def confirm(self, request: HttpRequest, chosen: list[Approval], verdict: str, form: forms.Form) -> TemplateResponse:
         """Show what would be decided."""
         word = "Approve" if verdict == Status.APPROVED else "Reject"
         context = {
@@ -307,7 +253,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         if not all(row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest("Rows are numbers.")
         shown = request.GET.get("status", "")
-        tabs = [{"name": name, "query": f"?status={key}" if key else "?", "on": key == shown} for key, name in TABS.items()]
+        tabs = [
+            {"name": name, "query": f"?status={key}" if key else "?", "on": key == shown} for key, name in TABS.items()
+        ]
         return super().changelist_view(request, {"title": "Approvals", "tabs": tabs, **(extra_context or {})})
 
     def changeform_view(
@@ -326,7 +274,9 @@ def button(verb: str, label: str, approval: Approval) -> SafeString:
         '<a class="button button-{}" role="button" href="{}" {}>{}</a>',
         verb,
         dialog_url(verb, approval),
-        format_html('hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog', dialog_url(verb, approval)),
+        format_html(
+            'hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog', dialog_url(verb, approval)
+        ),
         label,
     )
 

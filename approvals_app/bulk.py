@@ -31,12 +31,12 @@ class BulkRejectForm(BulkForm):
     )
 
 
-def form_for(verdict: Status) -> type[BulkForm]:
+def form_for(verdict: str) -> type[BulkForm]:
     """Return the form that asks for the reason."""
     return BulkRejectForm if verdict == Status.REJECTED else BulkForm
 
 
-def refusal(chosen: list[Approval], verdict: Status, *, by: Actor) -> str:
+def refusal(chosen: list[Approval], verdict: str, *, by: Actor) -> str:
     """Return why these may not be decided together, or nothing."""
     if len(chosen) > MOST:
         return f"At most {MOST} requests can be decided together. Nothing was decided."

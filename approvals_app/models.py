@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from orchestrator_site.actors import Role
+from orchestrator_site.choices import TextChoices
 from orchestrator_site.ids import new_id
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
@@ -17,7 +18,7 @@ def new_approval_id() -> str:
     return new_id("approval")
 
 
-class Status(models.TextChoices):
+class Status(TextChoices):
     """The life of a request: pending, then one of the others for good."""
 
     PENDING = "pending"

@@ -22,9 +22,7 @@ def policy_for(task_type: str, priority: str, policies: Iterable[ApprovalPolicy]
 
 def fits(policy: ApprovalPolicy, task_type: str, priority: str) -> bool:
     """Return whether a policy asks for sign-off on tasks of this type and priority."""
-    return (not policy.priorities or priority in policy.priorities) and (
-        not policy.types or task_type in policy.types
-    )
+    return (not policy.priorities or priority in policy.priorities) and (not policy.types or task_type in policy.types)
 
 
 def digest_of(content: dict[str, Any]) -> str:

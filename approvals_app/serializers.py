@@ -3,13 +3,13 @@
 from rest_framework import serializers
 
 from approvals_app.models import Approval, Status
-from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, rfc3339
+from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, WholeNumberField, rfc3339
 
 
 class ApprovalListQuery(serializers.Serializer):
     """`limit` of both lists."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=1000, default=100)
 
 
 class DecisionInput(serializers.Serializer):

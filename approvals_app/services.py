@@ -73,9 +73,7 @@ def request_approval(
     return ask(approval, content=content, by=by, now=now)
 
 
-def request_again(
-    *, approval_id: str, task_id: str, content: dict[str, Any], by: Actor, now: datetime
-) -> Approval:
+def request_again(*, approval_id: str, task_id: str, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
     """Ask anew for a task whose content has changed: same policy, same requester, same patience."""
     approval = get_approval(approval_id)
     if approval.expires_at:
@@ -203,7 +201,8 @@ def expire_approvals(*, now: datetime, limit: int = 500) -> int:
     for approval_id in list(due[:limit]):
         try:
             with transaction.atomic():
-                close(approval_id=approval_id, status=Status.EXPIRED, by=SYSTEM, now=now, reason="Nobody decided in time.")
+                reason = "Nobody decided in time."
+                close(approval_id=approval_id, status=Status.EXPIRED, by=SYSTEM, now=now, reason=reason)
         except AlreadyDecided:
             continue  # somebody decided, or another sweep was first
         expired += 1

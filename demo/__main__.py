@@ -133,7 +133,7 @@ class Day:
         timeline(self.pager.get("/events", trace_id=self.trace_id, limit=200)["events"])
         say(f"\nIn the console: {self.url}/admin/tasks_app/task/?q={self.trace_id} (its tasks),")
         say(f"  {self.url}/admin/events_app/event/?q={self.trace_id} (its events),")
-        say(f"  {self.url}/admin/approvals_app/approval/ (who signed what).")
+        say(f"  {self.url}/admin/approvals_app/approval/?status=decided (who signed what).")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -160,3 +160,6 @@ class EventAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one event."""
         return super().changeform_view(request, object_id, form_url, {"title": "Event", **(extra_context or {})})
+
+
+from events_app import webhook_admin  # noqa: E402, F401 - Django finds admins here

@@ -4,13 +4,14 @@ from django.apps import AppConfig
 
 
 class EventsConfig(AppConfig):
-    """Names the app, and has webhooks hear of new events."""
+    """Names the app, and has webhooks hear of new events and keep what they still need."""
 
     name = "events_app"
     verbose_name = "Events"
 
     def ready(self) -> None:
-        """Have webhooks hear of new events."""
-        from events_app import nudging, wakeups
+        """Have webhooks hear of new events, and keep those they have not sent."""
+        from events_app import nudging, retention, wakeups, webhooks
 
         wakeups.listen(nudging.nudger.hear)
+        retention.keepers.append(webhooks.oldest_needed)

@@ -55,7 +55,7 @@ class ConsumerViewSet(ApiViewSet):
         """Return a consumer and how far it is."""
         return Response(ConsumerAnswer({"consumer": consumers.find(name, by=self.actor)}).data)
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def destroy(self, request: Request, name: str) -> Response:
         """Forget a consumer."""
         consumers.delete(name=name, by=self.actor, now=self.now)

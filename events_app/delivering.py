@@ -216,7 +216,7 @@ def attempt(sending: Sending, reach: webhook_rules.Reach) -> Outcome:
     except safe_http.Failed as failure:
         return Outcome(0, since(began), str(failure))
     except Exception:  # a fault of ours must not keep the others from being sent
-        logger.exception("%s could not be sent.", sending.delivery)
+        logger.exception("%s could not be sent to %s.", sending.delivery, sending.subscription)
         return Outcome(0, since(began), "An internal fault; it was logged.")
     error = "" if 200 <= answer.status < 300 else f"The receiver answered {answer.status}."
     error += " Redirects are not followed." if 300 <= answer.status < 400 else ""

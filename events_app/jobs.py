@@ -1,4 +1,4 @@
-"""What Celery runs for the ledger."""
+"""What Celery runs for the ledger and for webhooks."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from events_app import ledger, retention
+from events_app import delivering, ledger, nudging, retention
 
 
 @shared_task
@@ -16,7 +16,20 @@ def number_events() -> None:
 
 
 @shared_task
+def deliver_webhooks() -> None:
+    """Beat, and when an event comes that somebody may want: send webhooks that are due."""
+    nudging.nudged()
+    delivering.deliver(clock=timezone.now)
+
+
+@shared_task
+def forget_deliveries() -> None:
+    """Beat, hourly: forget settled deliveries of events that have been pruned, and secrets that have been replaced."""
+    delivering.forget(now=timezone.now())
+
+
+@shared_task
 def prune_events() -> None:
-    """Beat, once a day: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all."""
+    """Beat, hourly: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all."""
     if settings.EVENTS_KEPT_DAYS:
         retention.prune(older_than=timedelta(days=settings.EVENTS_KEPT_DAYS), now=timezone.now())

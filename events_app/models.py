@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from orchestrator_site.choices import TextChoices
 from orchestrator_site.ids import new_id
 
 
@@ -14,7 +15,7 @@ def new_event_id() -> str:
     return new_id("evt")
 
 
-class Origin(models.TextChoices):
+class Origin(TextChoices):
     """Whose word an event is. Only `system` and `human` events come with a change of state."""
 
     SYSTEM = "system"

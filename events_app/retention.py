@@ -11,9 +11,9 @@ from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
 
 BATCH = 1000  # rows deleted in one statement
 
-# Those who read the log by position say from where on they still need it: the lowest position, or None.
-keepers: list[Callable[[datetime], int | None]] = []
-# Those who need single events take them out of what may be deleted.
+# Those who read the log on say after which position they still need it, or None.
+keepers: list[Callable[[], int | None]] = []
+# Those who need single events, however old, leave them out of the events they are given.
 sparers: list[Callable[["QuerySet[Event]"], "QuerySet[Event]"]] = []
 
 
@@ -44,11 +44,11 @@ def prune(*, older_than: timedelta, now: datetime) -> Prunable:
 
 
 def last_prunable(before: datetime, *, now: datetime) -> int:
-    """Return the position up to which all events are older than a time, and nobody reads any more."""
+    """Return the position up to which all events are older than a time, and nobody has still to read any."""
     pruned_to, end = ledger.bounds()
     younger = Event.objects.after(pruned_to).filter(created_at__gte=before).values_list("position", flat=True).first()
-    needed = [position for keep in keepers if (position := keep(now)) is not None]
-    return max(pruned_to, min([end, *(position - 1 for position in [*needed, younger] if position)]))
+    needed = [younger and younger - 1, needed_by_consumers(now), *(keep() for keep in keepers)]
+    return max(pruned_to, min(position for position in [end, *needed] if position is not None))
 
 
 def spared(events: "QuerySet[Event]") -> "QuerySet[Event]":
@@ -66,12 +66,11 @@ def delete_batch(position: int) -> int:
 
 
 def needed_by_consumers(now: datetime) -> int | None:
-    """Return the first position that a live consumer has not been handed, or not acknowledged yet."""
+    """Return the position after which a live consumer has something to read or to acknowledge, or None."""
     live = Consumer.objects.live(now)
-    unread = live.aggregate(least=Min("position"))["least"]
+    read = live.aggregate(least=Min("position"))["least"]
     waiting = ConsumerDelivery.objects.in_flight().filter(consumer__in=live).aggregate(least=Min("position"))["least"]
-    needed = [position for position in (None if unread is None else unread + 1, waiting) if position is not None]
-    return min(needed, default=None)
+    return min((place for place in (read, waiting and waiting - 1) if place is not None), default=None)
 
 
 def spare_parked(events: "QuerySet[Event]") -> "QuerySet[Event]":
@@ -79,5 +78,4 @@ def spare_parked(events: "QuerySet[Event]") -> "QuerySet[Event]":
     return events.exclude(event_id__in=ConsumerDelivery.objects.parked().values("event_id"))
 
 
-keepers.append(needed_by_consumers)
 sparers.append(spare_parked)

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from events_app.models import Event
 from events_app.rules import EVENT_TYPE, PATTERN, cursor
-from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer
+from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer, WholeNumberField
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
 MOST_TYPES, LONGEST_TYPE = 50, 128
@@ -16,7 +16,9 @@ MOST_TYPES, LONGEST_TYPE = 50, 128
 class PublishSerializer(SharedFieldsSerializer):
     """An event to publish."""
 
-    event_type = serializers.RegexField(EVENT_TYPE, max_length=LONGEST_TYPE, help_text="Like `deployment.completed`.")
+    event_type = serializers.RegexField(
+        EVENT_TYPE, max_length=LONGEST_TYPE, trim_whitespace=False, help_text="Like `deployment.completed`."
+    )
     source_agent = serializers.CharField(max_length=100, help_text="Who you are; kept as said, marked if verified.")
     payload = serializers.DictField(required=False, help_text="Any JSON object; empty if absent.")
     task_id = serializers.CharField(max_length=64, required=False, allow_null=True, allow_blank=True)
@@ -113,7 +115,7 @@ class EventFilter(serializers.Serializer):
 class EventListQuery(EventFilter):
     """Which events, from where on, and how many."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=500, default=100)
 
 
 class EventListAnswer(SuccessSerializer):

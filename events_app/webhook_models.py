@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from orchestrator_site.choices import TextChoices
 from orchestrator_site.ids import new_id
 
 
@@ -14,7 +15,7 @@ def new_subscription_id() -> str:
     return new_id("sub")
 
 
-class Format(models.TextChoices):
+class Format(TextChoices):
     """How an event is written in the body."""
 
     JSON = "json"
@@ -83,7 +84,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 class Delivery(models.Model):
     """One event on its way to one subscriber: when it is tried next, and how every attempt went."""
 
-    class Status(models.TextChoices):
+    class Status(TextChoices):
         """Where it stands. What is dead stays listed until it is sent again by hand or the log is pruned."""
 
         PENDING = "pending"
@@ -120,4 +121,4 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id} to {self.subscription}"
+        return self.event_id

@@ -65,7 +65,7 @@ class SubscriptionViewSet(ApiViewSet):
         """Show a subscription and how it fares."""
         return Response(SubscriptionAnswer(envelope(webhooks.find(subscription_id))).data)
 
-    @extend_schema(request=None, responses=SuccessSerializer)
+    @extend_schema(request=None, responses={200: SuccessSerializer})
     def destroy(self, request: Request, subscription_id: str) -> Response:
         """Delete a subscription; what is on its way is forgotten."""
         webhooks.delete(subscription_id=subscription_id, by=self.actor, now=self.now)

@@ -138,7 +138,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Show the form for a new key, or a key without its secret."""
-        context = {"may_revoke": self.has_revoke_permission(request), "state": None}
+        context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
         if object_id and (key := self.get_object(request, object_id)):
             context |= {"title": f"API key of {key.name}", "state": self.state(key), "alive": key.revoked_at is None}
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})

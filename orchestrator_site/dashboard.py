@@ -45,15 +45,15 @@ def inbox() -> dict[str, Any]:
 def work() -> dict[str, Any]:
     """Return how many tasks stand where, as figures and as bars in percent of the longest."""
     number = counts()
-    longest = max(1, *(number[status] for status in Status))
+    longest = max(1, *(number[status] for status in Status.values))
     bars = [
-        {"status": status.value, "number": number[status], "percent": -(-100 * number[status] // longest)}
-        for status in Status
+        {"status": status, "number": number[status], "percent": -(-100 * number[status] // longest)}
+        for status in Status.values
     ]
     return {
         "counted": number | {"open": sum(number[status] for status in OPEN)},
         "bars": bars,
-        "total": sum(number[status] for status in Status),
+        "total": sum(number[status] for status in Status.values),
     }
 
 
@@ -111,5 +111,6 @@ sees_tasks = may_see("tasks_app.view_task")
 sees_agents = may_see("tasks_app.view_agent")
 sees_rules = may_see("tasks_app.view_routingrule")
 sees_events = may_see("events_app.view_event")
+sees_webhooks = may_see("events_app.view_subscription")
 sees_keys = may_see("orchestrator_site.view_apikey")
 sees_principals = may_see("orchestrator_site.view_principal")

@@ -8,7 +8,7 @@ import time
 class LineFormatter(logging.Formatter):
     """`2026-01-31T12:00:00Z INFO name message`, escaped so that it stays on one line."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")

@@ -55,6 +55,7 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "other": 60,
     }.items()
 }
+EVENTS_KEPT_DAYS = env.integer("ORCHESTRATOR_EVENTS_KEPT_DAYS", 0)  # 0: for ever
 MAX_STREAMS_PER_PRINCIPAL = env.integer("ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1)  # in each process
 MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)  # the parser enforces MAX_BODY_BYTES itself
@@ -164,6 +165,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 5},
     },
     "forget-deliveries": {"task": "events_app.jobs.forget_deliveries", "schedule": 3600.0},
+    "prune-events": {"task": "events_app.jobs.prune_events", "schedule": 3600.0},
 }
 
 # --- The API ----------------------------------------------------------------------------------
@@ -283,6 +285,7 @@ UNFOLD = {  # the console: its own colours, its own files only
                     for title, icon, page, permission in (
                         ("Tasks", "checklist", "tasks_app/task", "sees_tasks"),
                         ("Events", "history", "events_app/event", "sees_events"),
+                        ("Webhooks", "webhook", "events_app/subscription", "sees_webhooks"),
                     )
                 ],
             },

@@ -1,6 +1,9 @@
 """Reactions to news from below. They run in the transaction that records the news."""
 
+from django.db.models import Exists, OuterRef, QuerySet
+
 from approvals_app import services as approvals
+from events_app import retention
 from events_app.models import Event
 from events_app.registry import on
 from events_app.services import wake_after_commit
@@ -45,3 +48,11 @@ def hands_in(task_id: str) -> frozenset[str]:
 
 
 approvals.involved_in.append(hands_in)
+
+
+def spare_open_tasks(events: "QuerySet[Event]") -> "QuerySet[Event]":
+    """Keep the story of tasks that are not over."""
+    return events.exclude(Exists(Task.objects.open().filter(task_id=OuterRef("task_id"))))
+
+
+retention.sparers.append(spare_open_tasks)

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
+from orchestrator_site.choices import TextChoices
 from orchestrator_site.errors import Conflict
 from orchestrator_site.ids import new_id
 
@@ -15,7 +16,7 @@ def new_task_id() -> str:
     return new_id("task")
 
 
-class Priority(models.TextChoices):
+class Priority(TextChoices):
     """How urgent; P0 is the most urgent."""
 
     P0 = "P0", "P0 critical"
@@ -24,7 +25,7 @@ class Priority(models.TextChoices):
     P3 = "P3", "P3 low"
 
 
-class Status(models.TextChoices):
+class Status(TextChoices):
     """The life of a task; `NEXT` says which may follow which."""
 
     PENDING = "pending"
@@ -51,7 +52,7 @@ STAMP = {
 }
 
 
-class FailureReason(models.TextChoices):
+class FailureReason(TextChoices):
     """Why a task failed for good."""
 
     REPORTED = "reported", "reported by its agent"
@@ -136,7 +137,9 @@ class Task(models.Model):
     sla_breached_at = models.DateTimeField(null=True, blank=True)
 
     approval_id = models.CharField(max_length=40, blank=True, default="")
-    awaiting_approval = models.BooleanField(default=False, help_text="A hint for the queue; the gate asks the approval.")
+    awaiting_approval = models.BooleanField(
+        default=False, help_text="A hint for the queue; the gate asks the approval."
+    )
 
     turn_at = models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait.")
     not_before = models.DateTimeField(null=True, blank=True)
@@ -265,7 +268,9 @@ class Agent(models.Model):
     description = models.CharField(max_length=200, blank=True)
     active = models.BooleanField(default=True, help_text="Switched off, its waiting tasks go elsewhere.")
     paused = models.BooleanField(default=False, help_text="Paused, it keeps its tasks but is handed none.")
-    concurrency_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Most tasks at once; empty for any.")
+    concurrency_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most tasks at once; empty for any."
+    )
     silent_after = models.PositiveIntegerField(
         null=True, blank=True, help_text="Seconds without a sign of life until it counts as silent; empty for never."
     )
@@ -292,7 +297,9 @@ class RoutingRule(models.Model):
         help_text="Takes over while the agent is switched off or silent.",
     )
     paused = models.BooleanField(default=False, help_text="Paused, tasks of this type are kept but not handed out.")
-    concurrency_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Most tasks at once; empty for any.")
+    concurrency_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most tasks at once; empty for any."
+    )
 
     def __str__(self) -> str:
         return f"{self.task_type} → {self.agent_id}"

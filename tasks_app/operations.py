@@ -23,9 +23,7 @@ def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime)
     """
     registry.known_agent(agent)
     task = get_task(task_id)
-    if not routing.assign(
-        task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason
-    ):
+    if not routing.assign(task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason):
         task = get_task(task_id)
         raise NotWaiting(f"{task_id} is {task.status}; it cannot be reassigned.", task_id=task_id, status=task.status)
     return get_task(task_id)

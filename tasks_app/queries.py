@@ -40,14 +40,14 @@ def with_gates(tasks: Iterable[Task]) -> list[Task]:
     ids = [task.approval_id for task in found if task.approval_id]
     states = dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status")) if ids else {}
     for task in found:
-        task.gate = gate_of(task, states.get(task.approval_id))  # type: ignore[attr-defined]
+        task.gate = gate_of(task, states.get(task.approval_id))
     return found
 
 
 def with_new_gates(tasks: list[Task]) -> list[Task]:
     """Return tasks that were just created, each with its `gate`, without a query: it can only be pending."""
     for task in tasks:
-        task.gate = gate_of(task, "pending" if task.approval_id else None)  # type: ignore[attr-defined]
+        task.gate = gate_of(task, "pending" if task.approval_id else None)
     return tasks
 
 

@@ -7,7 +7,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 
-from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer, rfc3339
+from orchestrator_site.api.serializers import (
+    RowSerializer,
+    SharedFieldsSerializer,
+    SuccessSerializer,
+    WholeNumberField,
+    rfc3339,
+)
 from tasks_app.models import Priority, Status, Task
 
 REPORTED = (Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
@@ -29,7 +35,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
     payload = serializers.DictField(help_text="What the agent needs to know; any JSON object.")
     priority = serializers.ChoiceField(choices=Priority.values, default=Priority.P2.value)
     source = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    sla_target = serializers.IntegerField(
+    sla_target = WholeNumberField(
         min_value=1, max_value=YEAR, required=False, allow_null=True, help_text="Seconds until it should be done."
     )
     metadata = serializers.DictField(required=False, help_text="Anything else; `trace_id` in it is taken (D9).")
@@ -42,7 +48,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
     on_dependency_failure = serializers.ChoiceField(
         choices=["fail", "free"], default="fail", help_text="If one of them fails: fail too, or run anyway."
     )
-    max_attempts = serializers.IntegerField(min_value=1, max_value=100, default=3)
+    max_attempts = WholeNumberField(min_value=1, max_value=100, default=3)
 
 
 class ReportSerializer(SharedFieldsSerializer):
@@ -50,8 +56,8 @@ class ReportSerializer(SharedFieldsSerializer):
 
     status = serializers.ChoiceField(choices=[status.value for status in REPORTED])
     error = serializers.CharField(max_length=4096, required=False, default="", allow_blank=True, allow_null=True)
-    attempt = serializers.IntegerField(
-        min_value=0, max_value=2**31 - 1, required=False, help_text="The fencing token of your lease."
+    attempt = WholeNumberField(
+        in_query=True, min_value=0, max_value=2**31 - 1, required=False, help_text="The fencing token of your lease."
     )
     result = serializers.DictField(required=False, allow_null=True, help_text="What came of it; at most 256 KiB.")
     retryable = serializers.BooleanField(required=False, default=False, help_text="A failure worth another attempt.")
@@ -132,7 +138,7 @@ class TaskSerializer(RowSerializer):
 
     def get_approval(self, task: Task) -> ApprovalStateSerializer:
         """Return the gate."""
-        return task.gate  # type: ignore[return-value]
+        return task.gate
 
     def get_sla(self, task: Task) -> SlaSerializer:
         """Return the deadline."""
@@ -177,7 +183,7 @@ class TaskListQuery(SharedFieldsSerializer):
     parent_task_id = serializers.CharField(max_length=64, required=False)
     failure_reason = serializers.CharField(max_length=20, required=False)
     overdue = serializers.BooleanField(required=False, allow_null=True, default=None)
-    limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=200, default=50)
     cursor = serializers.CharField(max_length=100, required=False)
 
 

@@ -61,9 +61,7 @@ def locked_task(task_id: str) -> Task:
 def locked_and_withdrawn(task_id: str, *, by: Actor, now: datetime, reason: str) -> Task:
     """Return the task with its row locked and nothing asked for it any more; raise UnknownTask."""
     return found(
-        gate.lock_without_requests(
-            task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason
-        ),
+        gate.lock_without_requests(task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason),
         task_id,
     )
 
@@ -90,7 +88,7 @@ def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
 def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: Any) -> Task:
     """Return a task as it will be stored, routed and with its deadlines."""
     if new["type"] not in routing.routing_rules():
-        raise UnknownType(f"No agent takes tasks of type {new['type']}.", field="type")
+        raise UnknownType(f"No agent takes tasks of type {new['type']!r}.", field="type")
     if parent := new.get("parent_task_id"):
         ensure_parent(parent)
     agent = routing.route(new["type"])

@@ -104,5 +104,3 @@ def trace_id_of(new: dict[str, Any], request: Request) -> str:
 def intake_message(agent: str) -> str:
     """Return what the answer says of a new task."""
     return f"Task created and assigned to {agent}" if agent else "Task created; no agent can take it yet"
-
-

@@ -1,13 +1,15 @@
 """What the work loop asks and answers: claims, heartbeats, batches, agents."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from events_app.serializers import EventSerializer
-from orchestrator_site.api.serializers import SharedFieldsSerializer, SuccessSerializer
+from orchestrator_site.api.serializers import SharedFieldsSerializer, SuccessSerializer, WholeNumberField
 from tasks_app.models import FailureReason
 from tasks_app.serializers import NewTaskSerializer, TaskSerializer
 
-ATTEMPT = {"min_value": 1, "max_value": 2**31 - 1, "help_text": "The fencing token the claim answered with."}
+ATTEMPT: Any = {"min_value": 1, "max_value": 2**31 - 1, "help_text": "The fencing token the claim answered with."}
 
 
 class ClaimSerializer(SharedFieldsSerializer):
@@ -21,9 +23,9 @@ class ClaimSerializer(SharedFieldsSerializer):
         max_length=100,
         help_text="Only tasks of these types.",
     )
-    limit = serializers.IntegerField(min_value=1, max_value=50, default=1)
-    lease_seconds = serializers.IntegerField(min_value=5, max_value=86_400, default=60)
-    wait_seconds = serializers.IntegerField(
+    limit = WholeNumberField(min_value=1, max_value=50, default=1)
+    lease_seconds = WholeNumberField(min_value=5, max_value=86_400, default=60)
+    wait_seconds = WholeNumberField(
         min_value=0, max_value=60, default=0, help_text="How long to wait while there is nothing."
     )
 
@@ -37,8 +39,8 @@ class ClaimAnswer(SuccessSerializer):
 class HeartbeatSerializer(SharedFieldsSerializer):
     """A sign of life."""
 
-    attempt = serializers.IntegerField(**ATTEMPT)
-    progress = serializers.IntegerField(min_value=0, max_value=100, required=False, allow_null=True)
+    attempt = WholeNumberField(**ATTEMPT)
+    progress = WholeNumberField(min_value=0, max_value=100, required=False, allow_null=True)
     note = serializers.CharField(max_length=500, required=False, allow_blank=True, allow_null=True)
 
 
@@ -55,7 +57,7 @@ class HeartbeatAnswer(SuccessSerializer):
 class ReleaseSerializer(serializers.Serializer):
     """Give a task back."""
 
-    attempt = serializers.IntegerField(**ATTEMPT)
+    attempt = WholeNumberField(**ATTEMPT)
     reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
 
 
@@ -78,7 +80,7 @@ class DeadLetterQuery(serializers.Serializer):
     type = serializers.CharField(max_length=64, required=False)
     assigned_agent = serializers.CharField(max_length=64, required=False)
     failure_reason = serializers.ChoiceField(choices=FailureReason.values, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=200, default=50)
     cursor = serializers.CharField(max_length=100, required=False)
 
 
@@ -88,7 +90,7 @@ class RequeueSerializer(serializers.Serializer):
     type = serializers.CharField(max_length=64, required=False)
     assigned_agent = serializers.CharField(max_length=64, required=False)
     failure_reason = serializers.ChoiceField(choices=FailureReason.values, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=200, default=200)
+    limit = WholeNumberField(min_value=1, max_value=200, default=200)
 
 
 class RequeuedAnswer(SuccessSerializer):
@@ -114,7 +116,7 @@ class BatchSerializer(serializers.Serializer):
 class BatchRequest(BatchSerializer):
     """The same, as the schema shows it."""
 
-    tasks = BatchItemSerializer(many=True)  # type: ignore[assignment]
+    tasks = BatchItemSerializer(many=True)
 
 
 class BatchResultSerializer(serializers.Serializer):
@@ -163,8 +165,8 @@ class AgentChangeSerializer(serializers.Serializer):
 
     active = serializers.BooleanField(required=False)
     paused = serializers.BooleanField(required=False)
-    concurrency_limit = serializers.IntegerField(min_value=0, max_value=100_000, required=False, allow_null=True)
-    silent_after = serializers.IntegerField(min_value=5, max_value=31_536_000, required=False, allow_null=True)
+    concurrency_limit = WholeNumberField(min_value=0, max_value=100_000, required=False, allow_null=True)
+    silent_after = WholeNumberField(min_value=5, max_value=31_536_000, required=False, allow_null=True)
 
 
 class AgentChangedAnswer(SuccessSerializer):
@@ -181,7 +183,7 @@ class TypeChangeSerializer(serializers.Serializer):
     """What to change of a task type."""
 
     paused = serializers.BooleanField(required=False)
-    concurrency_limit = serializers.IntegerField(min_value=0, max_value=100_000, required=False, allow_null=True)
+    concurrency_limit = WholeNumberField(min_value=0, max_value=100_000, required=False, allow_null=True)
 
 
 class TypeChangedAnswer(SuccessSerializer):

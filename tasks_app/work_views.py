@@ -68,7 +68,7 @@ class WorkViewSet(ApiViewSet):
         """Extend your lease, and learn whether the task was cancelled."""
         said = self.checked(HeartbeatSerializer)
         task = leases.heartbeat(task_id=task_id, **said, by=self.actor, now=self.now)
-        task.cancelled = task.status == Status.CANCELLED  # type: ignore[attr-defined]
+        task.cancelled = task.status == Status.CANCELLED
         return Response(HeartbeatAnswer(task).data)
 
     @extend_schema(request=ReleaseSerializer, responses=StatusAnswer)
@@ -131,7 +131,9 @@ class WorkViewSet(ApiViewSet):
     def _each(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         read = [BatchItemSerializer(data=item) for item in items]
         valid = [place for place, item in enumerate(read) if item.is_valid()]
-        made = batch.create_each([self._traced(read[place].validated_data) for place in valid], by=self.actor, now=self.now)
+        made = batch.create_each(
+            [self._traced(read[place].validated_data) for place in valid], by=self.actor, now=self.now
+        )
         outcome: list[Task | DomainError] = [DomainError(first_error(item.errors)) for item in read]
         for place, result in zip(valid, made, strict=True):
             outcome[place] = result
@@ -155,5 +157,5 @@ def batch_answer(mode: str, outcome: list[Task | DomainError]) -> dict[str, Any]
         else {"success": False, "task_id": None, "task": None, "detail": str(made)}
         for made in outcome
     ]
-    created = sum(result["success"] for result in results)
+    created = sum(isinstance(made, Task) for made in outcome)
     return BatchAnswer({"mode": mode, "created": created, "results": results}).data

@@ -100,7 +100,7 @@ def pickup(connect: Callable[[], Client], rounds: int) -> str:
     asked = {"agent": "faq_agent", "wait_seconds": 10}
     for _ in range(rounds):
         arrived: list[float] = []
-        waiting = threading.Thread(target=lambda: take(claimer, asked, arrived))
+        waiting = threading.Thread(target=take, args=(claimer, asked, arrived))
         waiting.start()
         time.sleep(0.05)  # until it waits
         start = time.monotonic()
@@ -130,7 +130,9 @@ def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
     times: list[float] = []
     sent: dict[int, float] = {}
     ready = threading.Barrier(readers + 1)
-    threads = [threading.Thread(target=read_stream, args=(connect(), ready, sent, times, rounds)) for _ in range(readers)]
+    threads = [
+        threading.Thread(target=read_stream, args=(connect(), ready, sent, times, rounds)) for _ in range(readers)
+    ]
     for thread in threads:
         thread.start()
     ready.wait()
@@ -200,7 +202,10 @@ def measure(connect: Callable[[], Client], seconds: float) -> None:
             print(f"{name:28} {connections:3} connections {rate(connect, step, connections, seconds)}", flush=True)
     print(f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}", flush=True)
     for readers in (1, 50):
-        print(f"{'publish → stream readers':28} {readers:3} readers     {'':11}   {arrival(connect, readers, 100)}", flush=True)
+        print(
+            f"{'publish → stream readers':28} {readers:3} readers     {'':11}   {arrival(connect, readers, 100)}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 os.environ.setdefault("ORCHESTRATOR_ENV", "development")
-os.environ.setdefault("ORCHESTRATOR_RATE_LIMIT_SCALE", "1000")  # the limits have tests of their own
 
 import jwt
 import pytest
-from django.conf import settings
+from django.conf import settings as site
 from django.core.cache import cache
 from django.test import Client
 
@@ -24,8 +23,9 @@ from tests.contract import client as contract
 
 
 @pytest.fixture(autouse=True)
-def fresh_memory() -> Iterator[None]:
+def fresh_memory(settings: Any) -> Iterator[None]:
     """Forget what a test kept in memory: its rollback tells no cache."""
+    settings.RATE_LIMIT_SCALE = 1000  # the limits have tests of their own
     caching.forget_all()
     cache.clear()
     yield
@@ -66,7 +66,7 @@ def token(role: str = "agent", name: str = "dev-agent-1", **claims: Any) -> str:
     """Return a token as the guide makes it."""
     seconds = int(time.time())
     payload = {"sub": name, "role": role, "iat": seconds, "exp": seconds + 86_400, **claims}
-    return jwt.encode(payload, settings.ORCHESTRATOR_JWT_SECRET, algorithm="HS256")
+    return jwt.encode(payload, site.ORCHESTRATOR_JWT_SECRET, algorithm="HS256")
 
 
 class Api:
@@ -86,7 +86,7 @@ class Api:
         """Send bytes as they are."""
         extra = {"data": data, "content_type": content_type}
         answer = self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
-        if settings.ROOT_URLCONF == "orchestrator_site.urls":  # else it is a test's own service
+        if site.ROOT_URLCONF == "orchestrator_site.urls":  # else it is a test's own service
             contract.check(method, path, answer)
         return answer
 

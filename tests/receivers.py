@@ -109,7 +109,7 @@ class Receiver:
             return
         status, _, wait = how.partition(" ")
         extra = f"Retry-After: {wait}\r\n" if wait else ""
-        sock.sendall(f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 4\r\nConnection: close\r\n\r\nnoted"[:-1].encode())
+        sock.sendall(f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\nnoted".encode())
 
     def received(self) -> list[str]:
         """Return the ids of what came, in order."""
@@ -169,6 +169,11 @@ def flood(receiver: Receiver, sock: socket.socket) -> None:
         sock.sendall(b"X: " + b"x" * 10_000 + b"\r\n")
 
 
+def long(receiver: Receiver, sock: socket.socket) -> None:
+    """Answer with a million bytes."""
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000)
+
+
 def garbage(receiver: Receiver, sock: socket.socket) -> None:
     """Answer what is not HTTP."""
     sock.sendall(b"\x00\xff nonsense\r\n\r\n")
@@ -186,6 +191,7 @@ MISBEHAVE: dict[str, Callable[[Receiver, socket.socket], None]] = {
     "hang": hang,
     "drip": drip,
     "flood": flood,
+    "long": long,
     "garbage": garbage,
     "redirect": redirect,
 }

@@ -1,10 +1,13 @@
 """The envelope of every success."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
+
+DIGITS = re.compile(r"-?[0-9]{1,19}")
 
 
 class SharedFieldsSerializer(serializers.Serializer):
@@ -14,13 +17,29 @@ class SharedFieldsSerializer(serializers.Serializer):
     """
 
     @property
-    def fields(self) -> BindingDict:  # type: ignore[override]
+    def fields(self) -> BindingDict:
         """Return the fields of this class, bound to the first serializer that was made of it."""
         kept: BindingDict | None = self.__class__.__dict__.get("_shared_fields")
         if kept is None:
             kept = super().fields
-            self.__class__._shared_fields = kept  # type: ignore[attr-defined]
+            self.__class__._shared_fields = kept
         return kept
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A whole number: in JSON a number, in a query ASCII digits. Not `true`, `"3600"`, `1_0` or `１`."""
+
+    def __init__(self, *, in_query: bool = False, **options: Any) -> None:
+        """in_query: it may come as text."""
+        super().__init__(**options)
+        self._in_query = in_query
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number; raise ValidationError."""
+        written = isinstance(data, str) and self._in_query and DIGITS.fullmatch(data)
+        if not written and (isinstance(data, bool | str) or not isinstance(data, int | float)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class SuccessSerializer(SharedFieldsSerializer):
@@ -41,7 +60,7 @@ class RowSerializer(serializers.ModelSerializer):
 
     def to_representation(self, row: Any) -> dict[str, Any]:
         """Return the row's fields as JSON data."""
-        return {name: self.value_of(row, name) for name in self.Meta.fields}  # type: ignore[attr-defined]
+        return {name: self.value_of(row, name) for name in self.Meta.fields}
 
     def value_of(self, row: Any, name: str) -> Any:
         """Return one field; times as RFC 3339 in UTC."""

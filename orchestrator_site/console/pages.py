@@ -141,7 +141,7 @@ def page_of(label: str, object_id: object) -> str:
     return reverse(f"admin:{label.replace('.', '_')}_change", args=[object_id])
 
 
-def attempt(request: HttpRequest, act: Callable[..., Any], done: str, **asked: Any) -> bool:
+def attempt(request: HttpRequest, act: Callable[..., Any], done: str, /, **asked: Any) -> bool:
     """Call a service with the clock and say what happened; return whether it was done."""
     try:
         act(**asked, now=timezone.now())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from approvals_app import services
@@ -13,6 +13,7 @@ from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Status, Task
+from tests import console
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]
@@ -20,19 +21,7 @@ INBOX = "/admin/approvals_app/approval/"
 HIDDEN = "pay\u202ephish\u202c\u200b <script>alert(1)</script> <img src=x onerror=alert(2)>"
 
 
-@pytest.fixture
-def login(db: None) -> Login:
-    """Sign in: `login("Approvers")` as a new account of a group, `login(None)` as a superuser."""
-
-    def sign_in(group: str | None, name: str = "dana", **settings: Any) -> Client:
-        user = User.objects.create_user(name, password="a-password-9", is_staff=True, is_superuser=group is None)
-        if group:
-            user.groups.add(Group.objects.get(name=group))
-        client = Client(raise_request_exception=False, **settings)
-        client.force_login(user)
-        return client
-
-    return sign_in
+login = console.login
 
 
 def waiting(task: Task) -> Approval:
@@ -79,7 +68,9 @@ def test_a_dialog_without_a_login_decides_nothing(make_task: Make) -> None:
 def test_a_login_leads_to_no_other_site(login: Login, target: str) -> None:
     login(None)
 
-    answer = Client().post(f"/admin/login/?next={target}", {"username": "dana", "password": "a-password-9", "next": target})
+    answer = Client().post(
+        f"/admin/login/?next={target}", {"username": "dana", "password": "a-password-9", "next": target}
+    )
 
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
 
@@ -166,7 +157,9 @@ def test_a_search_finds_by_approval_task_requester_and_trace(login: Login, make_
         assert "issue: wanted" in page and "issue: other" not in page
 
 
-@pytest.mark.parametrize("address", ["approval_x/change/", "%00/change/", "99999999999999999999/change/", "%ff/approve/"])
+@pytest.mark.parametrize(
+    "address", ["approval_x/change/", "%00/change/", "99999999999999999999/change/", "%ff/approve/"]
+)
 def test_an_unknown_request_is_no_fault(login: Login, address: str) -> None:
     assert login("Approvers").get(INBOX + address).status_code in (302, 404)
 
@@ -258,7 +251,12 @@ def test_fields_added_by_hand_change_nothing(login: Login, make_task: Make) -> N
     decide(login("Approvers"), approval, status="expired", decided_by="root", priority="P3", door="api")
 
     approval.refresh_from_db()
-    assert (approval.status, approval.decided_by, approval.priority, approval.door) == ("approved", "dana", "P0", "console")
+    assert (approval.status, approval.decided_by, approval.priority, approval.door) == (
+        "approved",
+        "dana",
+        "P0",
+        "console",
+    )
 
 
 @pytest.mark.parametrize("mode", ["four-eyes", "strict", "human"])

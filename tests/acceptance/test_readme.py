@@ -15,7 +15,7 @@ BLOCKS = [block for block in documents.blocks(PAGE) if block.language == "bash"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
-    with live_server() as running:
+    with live_server(ORCHESTRATOR_RATE_LIMIT_SCALE="1") as running:
         yield running
 
 

@@ -9,8 +9,11 @@ import argparse
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from tests.faults import work
+from tests.faults.cuts import stream_cuts
+from tests.faults.ordering import ordering
 from tests.faults.service import Report, Service, embedded, on_servers
 from tests.servers import NotInstalled
 
@@ -22,10 +25,19 @@ LONG: dict[str, Run] = {
     ),
     "frozen_holders": lambda service, seed: work.frozen_holders(service, holders=200, seed=seed),
     "reports_at_expiry": lambda service, seed: work.reports_at_expiry(service, rounds=1000, seed=seed, at_once=20),
+    "ordering": lambda service, seed: ordering(
+        # SQLite lets one write at a time: there the run is a matter of patience, not of order
+        service,
+        writers=8,
+        events=10_000 if "DATABASE_URL" in service.settings else 1_000,
+        seed=seed,
+    ),
+    "stream_cuts": lambda service, seed: stream_cuts(service, cuts=500, seed=seed),
 }
 TEETH: dict[str, tuple[str, Run]] = {
     "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
     "rescue_by_id": ("embedded", lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed)),
+    "cursor_by_id": ("servers", lambda service, seed: ordering(service, writers=8, events=60, seed=seed)),
     "claim_without_lock": (
         "servers",
         lambda service, seed: work.claim_storm(service, tasks=300, claimers=32, seed=seed),
@@ -51,7 +63,7 @@ def promises(seed: int, only: str | None) -> bool:
     for stores, start in STORES.items():
         for name, run in LONG.items():
             if only in (None, name):
-                good &= attempt(f"{stores}: {name}", lambda run=run, start=start: with_service(start, run, seed))
+                good &= attempt(f"{stores}: {name}", partial(with_service, start, run, seed))
     return good
 
 

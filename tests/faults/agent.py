@@ -65,7 +65,7 @@ def main() -> None:
         return hold(caller, int(number[0]))
     while True:
         try:
-            work(caller, Journal(path), random.Random(seed))  # noqa: S311 - a schedule, not a secret
+            work(caller, Journal(path), random.Random(seed))
         except requests.RequestException:
             time.sleep(0.1)
 

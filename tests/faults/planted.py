@@ -59,6 +59,26 @@ def claim_without_lock() -> None:
     leases.CLAIM = leases.CLAIM.replace("{lock}", "")
 
 
+@fault
+def cursor_by_id() -> None:
+    """Let readers go by id: what commits late lies behind them."""
+    from django.db import connection, transaction
+
+    from events_app import ledger
+
+    @transaction.atomic
+    def number_batch() -> int:
+        ledger.Ledger.objects.select_for_update().get()
+        with connection.cursor() as rows:
+            rows.execute("UPDATE events_app_event SET position = id WHERE position IS NULL")
+            rows.execute(
+                "UPDATE events_app_ledger SET head = (SELECT coalesce(max(position), 0) FROM events_app_event)"
+            )
+        return 0
+
+    ledger.number_batch = number_batch
+
+
 def main() -> None:
     """Plant the fault that is named, then run manage.py with the rest of the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")

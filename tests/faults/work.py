@@ -89,9 +89,7 @@ def frozen_holders(service: Service, *, holders: int, seed: int, each: int = 10)
     ids = service.caller("creator").create(holders, max_attempts=100)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with tempfile.TemporaryDirectory() as folder:
-        frozen = [
-            start_agent(service, f"holder-{n}", folder, seed, str(each), **pipes) for n in range(holders // each)
-        ]
+        frozen = [start_agent(service, f"holder-{n}", folder, seed, str(each), **pipes) for n in range(holders // each)]
         held = sum(int(agent.stdout.readline()) for agent in frozen if agent.stdout)
         for agent in frozen:
             agent.send_signal(signal.SIGSTOP)

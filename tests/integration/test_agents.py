@@ -59,7 +59,8 @@ def test_a_type_runs_no_more_than_its_limit_and_others_go_on(make_task, dev: Act
 def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(make_task, dev, now: datetime) -> None:
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
     RoutingRule.objects.filter(task_type="bugfix").update(fallback_id="ops_agent")
-    routing.agents.forget(), routing.routing_rules.forget()
+    routing.agents.forget()
+    routing.routing_rules.forget()
     task = make_task()
     later = now + timedelta(seconds=61)
 

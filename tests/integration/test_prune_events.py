@@ -33,7 +33,7 @@ def say(event_type: str, by: Actor, now: datetime, **said: Any) -> Event:
 
 
 def left() -> list[str]:
-    return list(Event.objects.order_by("position").values_list("event_type", flat=True))
+    return list(Event.objects.order_by("pk").values_list("event_type", flat=True))
 
 
 def test_old_events_go_and_young_ones_stay(old: list[Event], now: datetime) -> None:
@@ -114,7 +114,7 @@ def test_an_abandoned_consumer_holds_nothing_back_and_is_told(old: list[Event], 
 
     retention.prune(older_than=WEEK, now=now)
 
-    assert left() == ["new", "consumer.created"] or left()[0] == "new"
+    assert "old.n9" not in left()
     with pytest.raises(CursorExpired):
         consumers.fetch(name="gone", by=dev, now=now)
 

@@ -14,7 +14,7 @@ Make = Callable[..., Task]
 
 
 def report(task: Task, status: str, by: Actor, now: datetime, **more: object) -> Task:
-    return services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now, **more)  # type: ignore[arg-type]
+    return services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now, **more)
 
 
 def test_a_task_runs_its_course(make_task: Make, dev: Actor, now: datetime) -> None:

@@ -1,0 +1,319 @@
+"""Webhooks as an operator sees them: who is sent what, what got through, and the dialogs to put it right."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from events_app import webhooks
+from events_app.webhook_models import Delivery, Subscription
+from events_app.webhook_rules import target_of
+from orchestrator_site.actors import Actor, Role
+from orchestrator_site.console import text
+from orchestrator_site.console.pages import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
+from orchestrator_site.console.who import actor_of
+from orchestrator_site.errors import DomainError
+
+MANAGE = "events_app.change_subscription"
+SHOWN = 20  # of the newest deliveries, on the page of a subscription
+TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
+HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
+
+
+class PlainForm(BaseDialogForm):
+    """Nothing to fill in."""
+
+
+class StopForm(NeedsReasonForm):
+    """Why."""
+
+    button_class = "button-stop"
+
+
+class ResendForm(BaseDialogForm):
+    """One event, or all of the last hours."""
+
+    hours = forms.TypedChoiceField(
+        coerce=int,
+        empty_value=0,
+        required=False,
+        choices=[("", "one event"), *HOURS.items()],
+        label="What",
+        widget=UnfoldAdminSelectWidget,
+    )
+    event_id = forms.CharField(max_length=40, required=False, label="Event", widget=UnfoldAdminTextInputWidget)
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for one of both."""
+        asked = super().clean() or self.cleaned_data
+        if bool(asked.get("hours")) == bool(asked.get("event_id")):
+            self.add_error("event_id", "Name one event, or choose a time.")
+        return asked
+
+
+class InState(Choice):
+    """Where a delivery stands."""
+
+    title, parameter_name, column = "status", "status", "status"
+
+    def options(self) -> list[str]:
+        """Return the states."""
+        return list(Delivery.Status.values)
+
+
+def state_of(subscription: Subscription) -> SafeString:
+    """Show whether it is on, and whether anything gets through."""
+    if not subscription.active:
+        return text.chip("off", "danger", subscription.disabled_reason)
+    return text.chip("failing", "warning") if subscription.failing_since else text.chip("on", "success")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    """Subscriptions; the API makes and deletes them, here they are switched, rotated and sent again."""
+
+    public_id = "subscription_id"
+    exact_search = ("subscription_id", "created_by")
+    search_help_text = "The exact id of a subscription, or who made it"
+    list_display = ("where", "state", "wants", "waiting", "created_by", "made")
+    ordering = ("-id",)
+    change_form_template = "admin/events_app/subscription/page.html"
+    actions_detail = ("resend", "rotate", "switch_off", "switch_on")
+
+    def has_manage_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Return whether the account may do what an administrator may by the API."""
+        return bool(request.user.has_perm(MANAGE))
+
+    @display(description="Receiver")
+    def where(self, subscription: Subscription) -> SafeString:
+        """Name the host; the rest of the URL may be a secret."""
+        host = format_html("<b>{}</b>", text.visible(target_of(subscription.url).host))
+        return text.stacked(host, text.visible(subscription.description), text.code(subscription.subscription_id))
+
+    @display(description="State")
+    def state(self, subscription: Subscription) -> SafeString:
+        """Show how it fares."""
+        return state_of(subscription)
+
+    @display(description="Types")
+    def wants(self, subscription: Subscription) -> SafeString:
+        """Show what it is sent."""
+        return format_html('<span class="below">{}</span>', text.joined(map(text.chip, subscription.types)))
+
+    @display(description="Not delivered")
+    def waiting(self, subscription: Subscription) -> SafeString:
+        """Count what waits and what was given up, up to a thousand."""
+        rows = subscription.deliveries.all()
+        pending, dead = (counted(rows.filter(status=one)) for one in (Delivery.Status.PENDING, Delivery.Status.DEAD))
+        return text.stacked(text.visible(f"{pending} waiting"), text.visible(f"{dead} given up"))
+
+    @display(description="Made")
+    def made(self, subscription: Subscription) -> SafeString:
+        """Say when."""
+        return text.when(subscription.created_at, timezone.now())
+
+    @action(
+        description="Send again",
+        permissions=["manage"],
+        dialog={
+            "title": "Send again?",
+            "description": "One event, or everything of a time: also what was given up, and what it never had.",
+            "form_class": ResendForm,
+            "form_submit_text": "Send again",
+        },
+    )
+    def resend(self, request: HttpRequest, form: ResendForm, object_id: str) -> HttpResponse:
+        """Send one event or all of a time again."""
+        event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
+        since = timezone.now() - timedelta(hours=hours) if hours else None
+        return self.manage(request, object_id, webhooks.resend, "sending again", event_id=event_id, since=since)
+
+    @action(
+        description="Rotate the secret",
+        permissions=["manage"],
+        dialog={
+            "title": "Make a new secret?",
+            "description": "It is shown once. For 24 hours the old one signs beside it.",
+            "form_class": PlainForm,
+            "form_submit_text": "Make a new secret",
+        },
+    )
+    def rotate(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
+        """Make a new secret and show it, this once, instead of the dialog."""
+        subscription = self.known(object_id)
+        asked = {"subscription_id": subscription.subscription_id, "by": actor(request), "now": timezone.now()}
+        try:
+            rotated = webhooks.rotate(**asked)
+        except DomainError as refusal:
+            messages.warning(request, str(refusal))
+            return close_dialog(request, page_of("events_app.subscription", subscription.subscription_id))
+        context = {**self.admin_site.each_context(request), "title": "The new secret", "subscription": rotated}
+        headers = {"HX-Retarget": "#dialog", "HX-Reselect": "#dialog"}
+        return TemplateResponse(request, "admin/events_app/subscription/rotated.html", context, headers=headers)
+
+    @action(
+        description="Switch off",
+        permissions=["manage"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Switch this webhook off?",
+            "description": "Nothing is sent until it is switched on again; then it goes on where it stopped.",
+            "form_class": StopForm,
+            "form_submit_text": "Switch off",
+        },
+    )
+    def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
+        """Switch it off."""
+        reason = form.cleaned_data["reason"]
+        return self.manage(request, object_id, webhooks.switch_off, "switched off", reason=reason)
+
+    @action(
+        description="Switch on",
+        permissions=["manage"],
+        dialog={
+            "title": "Switch this webhook on?",
+            "description": "It goes on where it stopped, as far as the log is kept.",
+            "form_class": PlainForm,
+            "form_submit_text": "Switch on",
+        },
+    )
+    def switch_on(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
+        """Switch it on."""
+        return self.manage(request, object_id, webhooks.switch_on, "switched on")
+
+    def manage(self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any) -> HttpResponse:
+        """Call a service as an administrator: the permission of the page is what grants it."""
+        subscription_id = self.known(object_id).subscription_id
+        attempt(request, act, f"{subscription_id}: {done}", subscription_id=subscription_id, by=actor(request), **asked)
+        return close_dialog(request, page_of("events_app.subscription", subscription_id))
+
+    def known(self, object_id: str) -> Subscription:
+        """Return a subscription; raise Http404."""
+        subscription = self.find(object_id)
+        if subscription is None:
+            raise Http404("There is no such subscription.")
+        return subscription
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """List subscriptions."""
+        return super().changelist_view(request, {"title": "Webhooks", **(extra_context or {})})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one subscription and its newest deliveries."""
+        subscription = self.find(object_id or "")
+        context = describe(subscription, managed=self.has_manage_permission(request)) if subscription else {}
+        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Return the account as an administrator."""
+    return actor_of(request, Role.ADMIN)
+
+
+def counted(rows: QuerySet[Delivery]) -> str:
+    """Return how many rows there are, without counting past a thousand."""
+    number = rows[:1000].count()
+    return "999+" if number == 1000 else str(number)
+
+
+def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
+    """Return what the page of a subscription shows besides its row. managed: whether the account may act."""
+    verbs = {"resend": "Send again", "rotate": "Rotate the secret", "switch_off": "Switch off"}
+    possible = verbs if subscription.active else {"rotate": verbs["rotate"], "switch_on": "Switch on"}
+    base = "admin:events_app_subscription"
+    return {
+        "title": f"Webhook to {target_of(subscription.url).host}",
+        "state": state_of(subscription),
+        "dialogs": [
+            {"label": label, "url": reverse(f"{base}_{verb}", args=[subscription.subscription_id])}
+            for verb, label in (possible.items() if managed else ())
+        ],
+        "deliveries": [
+            {"row": row, "chip": delivery_chip(row), "error": row.log[-1]["error"] if row.log else ""}
+            for row in subscription.deliveries.order_by("-id")[:SHOWN]
+        ],
+    }
+
+
+def delivery_chip(delivery: Delivery) -> SafeString:
+    """Show where a delivery stands."""
+    return text.chip(delivery.status, TONES.get(Delivery.Status(delivery.status), "warning"))
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """Every event on its way to a receiver, newest first."""
+
+    public_id = "id"
+    exact_search = ("event_id", "subscription__subscription_id")
+    search_help_text = "The exact id of an event or a subscription"
+    list_display = ("what", "to", "state", "tries", "next", "made")
+    list_filter = (InState,)
+    list_select_related = ("subscription",)
+    ordering = ("-id",)
+    change_form_template = "admin/events_app/delivery/page.html"
+
+    def find(self, object_id: str) -> Any:
+        """Return the delivery with a row number, or None."""
+        known = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
+        return Delivery.objects.select_related("subscription").filter(pk=int(object_id)).first() if known else None
+
+    @display(description="Event")
+    def what(self, delivery: Delivery) -> SafeString:
+        """Say which event."""
+        return text.stacked(text.visible(delivery.event_type), text.code(delivery.event_id))
+
+    @display(description="To")
+    def to(self, delivery: Delivery) -> SafeString:
+        """Name the receiver."""
+        return text.visible(target_of(delivery.subscription.url).host)
+
+    @display(description="Status")
+    def state(self, delivery: Delivery) -> SafeString:
+        """Show where it stands."""
+        return delivery_chip(delivery)
+
+    @display(description="Attempts")
+    def tries(self, delivery: Delivery) -> SafeString:
+        """Say how many there were, and how the last one failed."""
+        error = delivery.log[-1]["error"] if delivery.log else ""
+        return text.stacked(text.visible(delivery.attempts), text.faint(error)) if error else text.visible(
+            delivery.attempts
+        )
+
+    @display(description="Next")
+    def next(self, delivery: Delivery) -> SafeString:
+        """Say when it is tried again."""
+        pending = delivery.status == Delivery.Status.PENDING
+        return text.when(delivery.next_attempt_at, timezone.now()) if pending else text.faint("–")
+
+    @display(description="Made")
+    def made(self, delivery: Delivery) -> SafeString:
+        """Say when."""
+        return text.when(delivery.created_at, timezone.now())
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """List deliveries."""
+        return super().changelist_view(request, {"title": "Webhook deliveries", **(extra_context or {})})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one delivery with every attempt."""
+        delivery = self.find(object_id or "")
+        context = {"title": "Webhook delivery"} | ({"chip": delivery_chip(delivery)} if delivery else {})
+        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})

@@ -1,0 +1,365 @@
+"""Bad input at every door: a 4xx with one sentence, nothing stored, the same on every database.
+
+The tables are data: a line is a case. Requests that are malformed below JSON have `test_bad_input_transport.py`.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from approvals_app.models import Approval
+from events_app.models import Event
+from orchestrator_site.models import IdempotencyKey
+from tasks_app.models import Task
+
+Callers = Callable[..., Any]
+TASK = {"type": "bugfix", "payload": {"issue": "1"}}
+EVENT = {"event_type": "pr.merged", "source_agent": "dev_agent"}
+STORED = (Task, Approval, Event, IdempotencyKey)
+
+
+@pytest.fixture
+def agent(api: Callers) -> Any:
+    return api("agent")
+
+
+@pytest.fixture(autouse=True)
+def nothing_stored(agent: Any, make_task: Callable[..., Task]) -> Iterator[Task]:
+    """Give a waiting, gated task; check at the end that nothing at all was stored or changed."""
+    task = make_task(priority="P0")
+    before = [list(model.objects.order_by("pk").values()) for model in STORED]
+    yield task
+    assert [list(model.objects.order_by("pk").values()) for model in STORED] == before
+
+
+def check_refused(answer: Any, status: int, field: str = "") -> None:
+    """Check the shape every refusal has; the contract client has checked it against the schema."""
+    assert answer.status_code == status, answer.content
+    said = answer.json()
+    assert isinstance(said["detail"], str) and said["detail"] and "\n" not in said["detail"]
+    assert "Traceback" not in said["detail"] and "SELECT" not in said["detail"]
+    if field:
+        assert field in said["errors"], said
+
+
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+# J: texts of bodies, sent to each door that takes one.
+TEXTS: dict[str, tuple[bytes, int]] = {
+    "empty": (b"", 400),
+    "null": (b"null", 400),
+    "empty object": (b"{}", 400),
+    "array": (b"[]", 400),
+    "string": (b'"x"', 400),
+    "number": (b"1", 400),
+    "cut off": (b'{"type": "bugfix", "payl', 400),
+    "trailing brackets": (b"{}}}", 400),
+    "single quotes": (b"{'a': 1}", 400),
+    "comment": (b"{} // x", 400),
+    "two objects": (b"{}{}", 400),
+    "not UTF-8": (b'{"a": "\xff"}', 400),
+    "overlong UTF-8": (b'{"a": "\xc0\xaf"}', 400),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), 400),
+}
+# J: values, put into each free field of each door.
+VALUES = {
+    "NaN": "NaN",
+    "Infinity": "Infinity",
+    "-Infinity": "-Infinity",
+    "1e400": "1e400",
+    "2^63": str(2**63),
+    "5,000 digits": "9" * 5000,
+    "NUL": '"a\\u0000b"',
+    "NUL in a key": '{"a\\u0000b": 1}',
+    "lone surrogate": '"\\ud800"',
+    "lone surrogate in a key": '{"\\udc00": 1}',
+    "turned surrogates": '"\\udc00\\ud800"',
+    "65 levels": nested(65),
+    "100,000 brackets": "[" * 100_000,
+    "a field twice": '{"a": 1, "a": 2}',
+}
+DOORS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "task payload": ("/tasks", TASK, "payload"),
+    "task metadata": ("/tasks", TASK, "metadata"),
+    "task, unknown field": ("/tasks", TASK, "unheard_of"),
+    "event payload": ("/events/publish", EVENT, "payload"),
+    "batch": ("/tasks/batch", {"tasks": [TASK]}, "extra"),
+    "claim": ("/tasks/claim", {"agent": "dev_agent"}, "extra"),
+}
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/batch", "/tasks/claim", "/events/publish", "/auth/token"])
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_body_that_is_no_good(agent: Any, path: str, case: str) -> None:
+    data, status = TEXTS[case]
+
+    check_refused(agent.send_raw("POST", path, data, "application/json"), status)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("case", VALUES)
+def test_a_value_that_no_database_keeps(agent: Any, door: str, case: str) -> None:
+    path, body, field = DOORS[door]
+    members = [f'"{name}": {json.dumps(value)}' for name, value in body.items() if name != field]
+    text = "{" + ", ".join([*members, f'"{field}": {{"v": {VALUES[case]}}}']) + "}"
+
+    check_refused(agent.send_raw("POST", path, text.encode(), "application/json"), 400)
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/events/publish"])
+def test_a_body_that_is_too_large(agent: Any, path: str) -> None:
+    data = b'{"payload": {"a": "' + b"x" * 1_048_576 + b'"}}'
+
+    check_refused(agent.send_raw("POST", path, data, "application/json"), 413)
+
+
+LONG = "x" * 10_000
+# B: a new task; the one field that is wrong.
+TASKS: dict[str, list[Any]] = {
+    "type": [None, "", 5, "unknown", "BUGFIX", " bugfix", "bugfix\n", "ｂｕｇｆｉｘ", ["bugfix"], {}, True, LONG],
+    "payload": [None, [], "x", 1, True, ""],
+    "priority": ["P4", "p0", "P0 ", "", 0, None, ["P0"], {}, True, "high"],
+    "sla_target": [0, -1, 1.5, "x", "3600", True, 31_536_001, 2**31, 2**62, 10**12, [], {}],
+    "source": [None, "x" * 101, ["a"], {}, True],
+    "metadata": [None, [], "x", 1],
+    "metadata.trace_id": [{"trace_id": {}}, {"trace_id": "x" * 129}, {"trace_id": "a\nb"}, {"trace_id": 5}],
+    "trace_id": ["x" * 129, [], {}, True],
+    "parent_task_id": ["task_nowhere", "x" * 65, [], {}],
+    "not_before": ["soon", "2026-13-01T00:00:00Z", 5, [], "99999-01-01T00:00:00Z"],
+    "depends_on": [["task_nowhere"], "task_1", [5.5, []], [None], ["x" * 65], ["a"] * 51],
+    "on_dependency_failure": ["ignore", "", None, 1],
+    "max_attempts": [0, -1, 101, 1.5, "x", "3", None, 2**40, True],
+}
+# F: an event; the one field that is wrong.
+EVENTS: dict[str, list[Any]] = {
+    "event_type": [None, "", "*", "a..b", "A.B", "x" * 129, "a\nb", "a.b\n", ".a", "a.", "a b", "é", [], {}, True],
+    "source_agent": [None, "", "x" * 101, [], {}, True],
+    "payload": [[], "x", 1, True],
+    "task_id": ["x" * 65, [], {}, True],
+    "trace_id": ["x" * 129, [], {}, True],
+    "priority": ["medium", "P9", 1, [], "p0", ""],
+}
+
+
+def cases(table: dict[str, list[Any]]) -> list[Any]:
+    """Return the lines of a table as named parameters."""
+    return [
+        pytest.param(field, value, id=f"{field}={str(value)[:30]!r}")
+        for field, values in table.items()
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(("field", "value"), cases(TASKS))
+def test_a_task_with_one_wrong_field(agent: Any, field: str, value: Any) -> None:
+    answer = agent.post("/tasks", {**TASK, field.split(".")[0]: value})
+
+    check_refused(answer, 400)
+    assert any(name.startswith(field) for name in answer.json()["errors"]), answer.json()
+
+
+@pytest.mark.parametrize(("field", "value"), cases(EVENTS))
+def test_an_event_with_one_wrong_field(agent: Any, field: str, value: Any) -> None:
+    answer = agent.post("/events/publish", {**EVENT, field: value})
+
+    check_refused(answer, 400)
+    assert any(name.startswith(field) for name in answer.json()["errors"]), answer.json()
+
+
+@pytest.mark.parametrize("missing", ["type", "payload"])
+def test_a_task_without_what_it_needs(agent: Any, missing: str) -> None:
+    check_refused(agent.post("/tasks", {name: value for name, value in TASK.items() if name != missing}), 400, missing)
+
+
+@pytest.mark.parametrize("missing", ["event_type", "source_agent"])
+def test_an_event_without_what_it_needs(agent: Any, missing: str) -> None:
+    new = {name: value for name, value in EVENT.items() if name != missing}
+
+    check_refused(agent.post("/events/publish", new), 400, missing)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "é"])
+@pytest.mark.parametrize("path", ["/tasks", "/events/publish"])
+def test_an_idempotency_key_that_is_none(agent: Any, path: str, key: str) -> None:
+    check_refused(agent.post(path, TASK if path == "/tasks" else EVENT, **{"Idempotency-Key": key}), 400)
+
+
+# C, H: what is read. {task} and {approval} stand for ids that exist.
+READS: dict[str, int] = {
+    "/tasks/task_": 404,
+    "/tasks/task_nowhere": 404,
+    "/tasks/0": 404,
+    "/tasks/..%2f": 404,
+    "/tasks/%00": 404,
+    "/tasks/%ff": 404,
+    "/tasks/" + "x" * 65: 404,
+    "/tasks/'%20OR%20'1'='1": 404,
+    "/tasks/%25": 404,
+    "/tasks/*": 404,
+    "/tasks/task_nowhere/timeline": 404,
+    "/tasks?limit=0": 400,
+    "/tasks?limit=-1": 400,
+    "/tasks?limit=201": 400,
+    "/tasks?limit=x": 400,
+    "/tasks?limit=1_0": 400,
+    "/tasks?limit=%EF%BC%91": 400,
+    "/tasks?limit=" + "9" * 30: 400,
+    "/tasks?limit=": 400,
+    "/tasks?limit=1&limit=2": 400,
+    "/tasks?cursor=x": 400,
+    "/tasks?cursor=%00": 400,
+    "/tasks?cursor=dDE=x": 400,
+    "/tasks?cursor=" + "x" * 101: 400,
+    "/tasks?cursor=" + "dDk5OTk5OTk5OTk5OTk5OTk5OTk5": 400,
+    "/tasks?status=unknown": 400,
+    "/tasks?status=ASSIGNED": 400,
+    "/tasks?priority=P9": 400,
+    "/tasks?overdue=maybe": 400,
+    "/tasks?type=%00": 400,
+    "/tasks?source=%ED%A0%80": 200,  # no text at all in UTF-8: replaced, and nothing has such a source
+    "/tasks?created_by=" + "x" * 129: 400,
+    "/approvals/approval_": 404,
+    "/approvals/approval_nowhere": 404,
+    "/approvals/%00": 404,
+    "/approvals/{task}": 404,
+    "/approvals/pending?limit=0": 400,
+    "/approvals/pending?limit=-1": 400,
+    "/approvals/pending?limit=1001": 400,
+    "/approvals/pending?limit=x": 400,
+    "/approvals/history?limit=0": 400,
+    "/approvals/history?limit=1001": 400,
+    "/approvals/history?limit=" + "9" * 30: 400,
+}
+
+
+@pytest.mark.parametrize("path", READS, ids=lambda path: path[:50])
+def test_something_read_that_is_not_there(agent: Any, nothing_stored: Task, path: str) -> None:
+    answer = agent.get(path.format(task=nothing_stored.task_id))
+
+    if READS[path] == 200:
+        assert (answer.status_code, answer.json()["count"]) == (200, 0)
+    else:
+        check_refused(answer, READS[path])
+
+
+# D: reports on the task that waits for sign-off.
+REPORTS: dict[str, int] = {
+    "": 400,
+    "?status=": 400,
+    "?status=done": 400,
+    "?status=COMPLETED": 400,
+    "?status=pending": 400,
+    "?status=assigned": 400,
+    "?status=completed&status=failed": 400,
+    "?status=in_progress": 409,
+    "?status=completed": 409,
+    "?status=failed&error=" + "x" * 4097: 400,
+    "?status=failed&error=%00": 400,
+    "?status=failed&attempt=x": 400,
+    "?status=failed&attempt=-1": 400,
+    "?status=failed&attempt=" + "9" * 30: 400,
+    "?status=failed&attempt=7": 409,
+    "?status=failed&retryable=perhaps": 400,
+    "?status=completed&result=x": 400,
+}
+
+
+@pytest.mark.parametrize("query", REPORTS, ids=lambda query: query[:50])
+def test_a_report_that_cannot_be(agent: Any, nothing_stored: Task, query: str) -> None:
+    check_refused(agent.patch(f"/tasks/{nothing_stored.task_id}/status{query}"), REPORTS[query])
+
+
+BODIES: list[tuple[Any, int]] = [
+    ([], 400),
+    ("completed", 400),
+    ({"status": None}, 400),
+    ({"status": ["completed"]}, 400),
+    ({"status": "completed", "result": []}, 400),
+    ({"status": "failed", "error": {}}, 400),
+    ({"status": "completed", "result": {"a": "x" * 262_144}}, 413),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES, ids=lambda body: str(body)[:40])
+def test_a_report_whose_body_is_no_good(agent: Any, nothing_stored: Task, body: Any, status: int) -> None:
+    check_refused(agent.patch(f"/tasks/{nothing_stored.task_id}/status", body), status)
+
+
+def test_a_cancellation_by_somebody_else(api: Callers, nothing_stored: Task) -> None:
+    answer = api("agent", name="ops-agent-1").patch(f"/tasks/{nothing_stored.task_id}/status?status=cancelled")
+
+    check_refused(answer, 403)
+
+
+@pytest.mark.parametrize("status", ["in_progress", "completed", "failed", "cancelled"])
+def test_a_report_on_no_task(agent: Any, status: str) -> None:
+    check_refused(agent.patch(f"/tasks/task_nowhere/status?status={status}"), 404)
+
+
+# I: decisions. What the domain refuses is written down as an event; input that is no good is not.
+DECISIONS: dict[str, int] = {
+    "/approvals/approval_nowhere/approve": 404,
+    "/approvals/approval_nowhere/reject": 404,
+    "/approvals/%00/approve": 404,
+    "/approvals/{approval}/approve?reason=" + "x" * 2001: 400,
+    "/approvals/{approval}/reject?reason=" + "x" * 2001: 400,
+    "/approvals/{approval}/reject?reason=%00": 400,
+    "/approvals/{approval}/reject?reason=a&reason=b": 400,
+    "/approvals/{approval}/decide": 404,
+}
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path[:50])
+def test_a_decision_that_cannot_be(agent: Any, nothing_stored: Task, path: str) -> None:
+    check_refused(agent.post(path.format(approval=nothing_stored.approval_id)), DECISIONS[path])
+
+
+@pytest.mark.parametrize("body", [{"reason": []}, {"reason": {}}, {"reason": "x" * 2001}, [], "x", 1], ids=str)
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_whose_body_is_no_good(agent: Any, nothing_stored: Task, verb: str, body: Any) -> None:
+    check_refused(agent.post(f"/approvals/{nothing_stored.approval_id}/{verb}", body), 400)
+
+
+# E: the work loop. {path} stands for the task's own address.
+WORK: list[tuple[str, Any, int]] = [
+    ("/tasks/claim", {}, 400),
+    ("/tasks/claim", {"agent": "nobody"}, 404),
+    ("/tasks/claim", {"agent": ["dev_agent"]}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "lease_seconds": 0}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "lease_seconds": -1}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "lease_seconds": 86_401}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "limit": 0}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "limit": 51}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "types": []}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "types": ["x"] * 101}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "types": "bugfix"}, 400),
+    ("/tasks/claim", {"agent": "dev_agent", "wait_seconds": 61}, 400),
+    ("{path}/heartbeat", {}, 400),
+    ("{path}/heartbeat", {"attempt": 0}, 400),
+    ("{path}/heartbeat", {"attempt": 2**63 - 1}, 400),
+    ("{path}/heartbeat", {"attempt": 1}, 409),
+    ("{path}/heartbeat", {"attempt": 1, "progress": 101}, 400),
+    ("{path}/heartbeat", {"attempt": 1, "note": "x" * 501}, 400),
+    ("/tasks/task_nowhere/heartbeat", {"attempt": 1}, 404),
+    ("{path}/release", {}, 400),
+    ("{path}/release", {"attempt": 1}, 409),
+    ("{path}/release", {"attempt": 1, "reason": "x" * 501}, 400),
+    ("/tasks/task_nowhere/cancel", {}, 404),
+    ("{path}/cancel", {"reason": "x" * 2001}, 400),
+    ("/tasks/batch", {"tasks": []}, 400),
+    ("/tasks/batch", {"tasks": [TASK] * 101}, 400),
+    ("/tasks/batch", {"tasks": [TASK, {"type": "unknown", "payload": {}}]}, 400),
+    ("/tasks/batch", {"tasks": [TASK, {**TASK, "depends_on": ["task_nowhere"]}]}, 400),
+    ("/tasks/batch", {"tasks": [{**TASK, "ref": "a", "depends_on": ["a"]}]}, 400),
+    ("/tasks/batch", {"tasks": [TASK], "mode": "some"}, 400),
+    ("/tasks/batch", {"tasks": [5]}, 400),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status"), WORK, ids=lambda part: str(part)[:60])
+def test_work_that_cannot_be(agent: Any, nothing_stored: Task, path: str, body: Any, status: int) -> None:
+    check_refused(agent.post(path.format(path=f"/tasks/{nothing_stored.task_id}"), body), status)

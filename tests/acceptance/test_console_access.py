@@ -1,0 +1,106 @@
+"""The console where it says who may knock: API keys, principals, accounts."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from events_app.models import Event
+from orchestrator_site.models import ApiKey
+from tests import console
+
+Login = Callable[..., Client]
+login = console.login
+SUBMITTED = {"_form_submitted": "True"}
+
+
+def config_changes() -> list[dict[str, Any]]:
+    return list(Event.objects.filter(event_type="system.config_changed").values_list("payload", flat=True))
+
+
+def new_key(client: Client, **form: str) -> Any:
+    given = {"name": "dev-agent-7", "role": "agent", "expires_at_0": "", "expires_at_1": "", **form}
+    return client.post("/admin/orchestrator_site/apikey/add/", given)
+
+
+def test_a_key_is_shown_once_works_and_is_revoked(login: Login) -> None:
+    client = login("Operators", name="olga")
+
+    page = new_key(client).content.decode()
+    text = re.findall(r"ork_[0-9a-f]+_[\w-]{20,}", page)[0]
+    key = ApiKey.objects.get()
+    caller = Client(headers={"X-API-Key": text})
+    assert (key.name, key.created_by) == ("dev-agent-7", "olga")
+    assert caller.get("/approvals/pending").status_code == 200
+    for path in ("", f"{key.pk}/change/"):
+        shown = client.get(f"/admin/orchestrator_site/apikey/{path}").content.decode()
+        assert text not in shown and key.secret_hash not in shown
+    client.post(f"/admin/orchestrator_site/apikey/{key.pk}/revoke/", SUBMITTED)
+
+    assert caller.get("/approvals/pending").status_code == 401
+    assert [change["did"] for change in config_changes()] == ["added", "revoked"]
+    assert text not in str(config_changes()) and key.secret_hash not in str(config_changes())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"name": "system"}, {"name": " "}, {"role": "root"}, {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}],
+)
+def test_a_key_that_cannot_be_is_refused(login: Login, form: dict[str, str]) -> None:
+    assert new_key(login(None), **form).status_code == 200
+    assert not ApiKey.objects.exists()
+
+
+def test_an_operator_makes_no_key_of_an_administrator(login: Login) -> None:
+    new_key(login("Operators"), role="admin")
+    assert not ApiKey.objects.exists()
+
+    new_key(login(None, name="root"), role="admin")
+    assert ApiKey.objects.get().role == "admin"
+
+
+@pytest.mark.parametrize("group", ["Viewers", "Approvers"])
+def test_others_make_and_revoke_no_keys(login: Login, group: str, now: datetime) -> None:
+    key = ApiKey.objects.create(
+        prefix="abc", secret_hash="0" * 64, name="dev", role="agent", created_at=now, created_by="x"
+    )
+    client = login(group)
+
+    assert new_key(client).status_code == 403
+    assert client.post(f"/admin/orchestrator_site/apikey/{key.pk}/revoke/", SUBMITTED).status_code == 403
+    assert ApiKey.objects.filter(revoked_at=None).count() == 1
+
+
+def test_a_disabled_principal_is_out(login: Login, api: Callable[..., Any]) -> None:
+    assert api("agent").get("/approvals/pending").status_code == 200
+
+    form = {"name": "dev-agent-1", "disabled": "on", "role": "", "note": ""}
+    login("Operators").post("/admin/orchestrator_site/principal/add/", form)
+
+    assert api("agent").get("/approvals/pending").status_code == 401
+    assert config_changes()[0]["changes"]["disabled"] == [None, True]
+
+
+def test_a_superuser_makes_an_account_that_can_sign_in(login: Login) -> None:
+    approvers = Group.objects.get(name="Approvers")
+    form = {"username": "newbie", "password1": "sturdy-pass-7", "password2": "sturdy-pass-7", "groups": [approvers.pk]}
+
+    login(None).post("/admin/auth/user/add/", {**form, "usable_password": "true"})
+
+    client = Client()
+    assert client.login(username="newbie", password="sturdy-pass-7")
+    assert client.get("/admin/approvals_app/approval/").status_code == 200
+    assert "sturdy-pass-7" not in str(config_changes())
+    assert config_changes()[0]["changes"]["groups"] == [None, ["Approvers"]]
+
+
+def test_an_account_does_not_take_the_name_of_the_service(login: Login) -> None:
+    form = {"username": "System", "password1": "sturdy-pass-7", "password2": "sturdy-pass-7"}
+
+    login(None).post("/admin/auth/user/add/", {**form, "usable_password": "true"})
+
+    assert not User.objects.filter(username__iexact="system").exists()

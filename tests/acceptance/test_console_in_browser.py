@@ -1,0 +1,245 @@
+"""The console in a real browser: decide with a mouse and on a phone, with no other host and no error in sight."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.documents import ROOT
+from tests.live import LiveServer, live_server
+
+pytestmark = pytest.mark.browser
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PASSWORD = "a-password-9"
+INBOX = "/admin/approvals_app/approval/"
+PAGES = (
+    "",
+    "approvals_app/approval/",
+    "approvals_app/approval/?status=decided",
+    "tasks_app/task/",
+    "events_app/event/",
+    "tasks_app/routingrule/",
+    "tasks_app/routingrule/add/",
+    "tasks_app/agent/1/change/",
+    "approvals_app/approvalpolicy/1/change/",
+    "orchestrator_site/apikey/add/",
+    "orchestrator_site/principal/add/",
+    "auth/user/add/",
+    "auth/group/1/change/",
+    "password_change/",
+)
+HOSTILE = (
+    "<script>bad()</script>",
+    "<img src=x onerror=bad()>",
+    "\"'><svg onload=bad()>",
+    "javascript:bad()",
+    "{{ bad() }} {% debug %} ${bad()}",
+    "</pre></script><script>bad()</script>",
+    '" x-data="bad()" x-init="bad()',
+    "\u202egnp.live\u202c\u200b\ufeff",
+    "https://evil.example/track.png",
+    "<iframe src=https://evil.example></iframe>",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium on this machine")
+    with live_server(ORCHESTRATOR_APPROVAL_MODE="human") as running:
+        create = [
+            sys.executable,
+            "manage.py",
+            "createsuperuser",
+            "--noinput",
+            "--username=dana",
+            "--email=d@example.com",
+        ]
+        environment = {**os.environ, **running.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+        subprocess.run(create, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(server: LiveServer) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A page of a signed-in browser that notes whatever should not be."""
+
+    def __init__(self, browser: Any, server: LiveServer, width: int, scheme: str) -> None:
+        """width: of the window, pixels. scheme: `light` or `dark`."""
+        self.url = server.url
+        self.context = browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.wrong: list[str] = []
+        self.page.on("request", lambda request: self.note(request.url, not self.is_ours(request.url)))
+        self.page.on("console", lambda message: self.note(message.text, message.type == "error"))
+        self.page.on("pageerror", lambda error: self.note(str(error), True))
+        self.page.on("response", lambda answer: self.note(f"{answer.status} {answer.url}", answer.status >= 400))
+        self.page.add_init_script("window.bad = () => console.error('a script of the payload ran')")
+
+    def is_ours(self, address: str) -> bool:
+        return address.startswith((self.url + "/", "data:"))
+
+    def note(self, what: str, is_wrong: bool) -> None:
+        if is_wrong:
+            self.wrong.append(what)
+
+    def go(self, path: str) -> None:
+        self.page.goto(f"{self.url}/admin/{path}" if not path.startswith("/") else self.url + path)
+        self.page.wait_for_load_state("networkidle")
+
+    def login(self) -> "Visitor":
+        self.go("")
+        self.page.fill("[name=username]", "dana")
+        self.page.fill("[name=password]", PASSWORD)
+        self.page.click("button[type=submit]")
+        self.page.wait_for_selector("text=Most urgent")
+        return self
+
+    def decide(self, verb: str, reason: str, within: str = "") -> None:
+        """Press the button, fill the dialog, send it, and wait for the page to load again."""
+        self.page.click(f"{within} .button-{verb}")
+        self.page.wait_for_selector("#dialog textarea", state="visible")
+        self.page.fill("#dialog textarea", reason)
+        with self.page.expect_navigation():
+            self.page.click("#dialog .dialog-submit")
+        self.page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture
+def visit(chromium: Any, server: LiveServer) -> Iterator[Any]:
+    opened: list[Visitor] = []
+
+    def open_page(width: int = 1360, scheme: str = "light") -> Visitor:
+        opened.append(Visitor(chromium, server, width, scheme).login())
+        return opened[-1]
+
+    yield open_page
+    for visitor in opened:
+        visitor.context.close()
+
+
+def ask(server: LiveServer, method: str, path: str, **body: Any) -> Any:
+    """Send a request to the API and return the answer."""
+    headers = {"Authorization": f"Bearer {server.token()}"}
+    answer = requests.request(method, server.url + path, json=body or None, headers=headers, timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def hand_in(server: LiveServer, **new: Any) -> dict[str, str]:
+    """Hand in a task; return its id and that of its approval."""
+    task = ask(
+        server, "POST", "/tasks", **{"type": "deployment", "payload": {"service": "shop"}, "priority": "P0"} | new
+    )
+    waiting = ask(server, "GET", "/approvals/pending?limit=1000")["approvals"]
+    return next(approval for approval in waiting if approval["task_id"] == task["task_id"])
+
+
+def approval_of(server: LiveServer, task: dict[str, str]) -> dict[str, Any]:
+    """Return the approval of a task as the API tells it."""
+    return dict(ask(server, "GET", f"/approvals/{task['approval_id']}")["approval"])
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (1360, "dark"), (390, "light")])
+def test_no_page_asks_another_host_or_reports_an_error(visit: Any, server: LiveServer, width: int, scheme: str) -> None:
+    hand_in(server)
+    visitor = visit(width, scheme)
+
+    for path in PAGES:
+        visitor.go(path)
+        overflow = visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{path} is {overflow} px too wide"
+
+    assert visitor.wrong == []
+
+
+def test_a_person_approves_from_the_inbox(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "approved-here"})
+    visitor = visit()
+
+    visitor.go(INBOX)
+    visitor.decide("approve", "Looked at it.", within="tbody:has-text('approved-here')")
+
+    assert visitor.page.is_visible(f"text={task['approval_id']}: approved")
+    approval = approval_of(server, task)
+    assert (approval["status"], approval["decided_by"]) == ("approved", "dana")
+    assert visitor.wrong == []
+
+
+def test_a_person_rejects_on_a_phone_and_must_say_why(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "rejected-here"})
+    visitor = visit(390)
+    visitor.go(f"{INBOX}{task['approval_id']}/change/")
+
+    visitor.page.click(".button-reject")
+    visitor.page.wait_for_selector("#dialog textarea", state="visible")
+    visitor.page.click("#dialog .dialog-submit")
+    visitor.page.wait_for_selector("text=Say why")
+    assert approval_of(server, task)["status"] == "pending"
+    visitor.page.fill("#dialog textarea", "Freeze until Monday.")
+    with visitor.page.expect_navigation():
+        visitor.page.click("#dialog .dialog-submit")
+
+    visitor.page.wait_for_selector(".decision >> text=Freeze until Monday.")
+    assert approval_of(server, task)["status"] == "rejected"
+    assert visitor.wrong == []
+
+
+def test_an_operator_cancels_a_task(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "cancelled-here"})
+    visitor = visit()
+    visitor.go(f"tasks_app/task/{task['task_id']}/change/")
+
+    visitor.decide("reject", "Not needed any more.")
+
+    assert visitor.page.is_visible("text=Why it was cancelled")
+    assert visitor.wrong == []
+
+
+def test_what_agents_write_never_runs(visit: Any, server: LiveServer) -> None:
+    """Hostile text in every field that the API lets an agent fill."""
+    payload = {text: [text, {text: text}] for text in HOSTILE}
+    task = hand_in(server, payload=payload, metadata=payload, source=HOSTILE[1])
+    visitor = visit()
+
+    approval, row = f"{INBOX}{task['approval_id']}", f"tasks_app/task/{task['task_id']}"
+    for path in ("", INBOX, f"{approval}/change/", f"{approval}/approve/", f"{row}/change/", "events_app/event/"):
+        visitor.go(path)
+        visitor.page.wait_for_timeout(100)
+        assert not re.search("[\u202a-\u202e\u200b\ufeff]", visitor.page.content())
+    visitor.go(f"{approval}/change/")
+
+    assert visitor.page.is_visible("text=Hidden characters.")
+    assert visitor.page.is_visible("pre >> text=<script>bad()</script>")
+    assert visitor.wrong == []
+
+
+def test_a_new_key_is_shown_once(visit: Any) -> None:
+    visitor = visit()
+    visitor.go("orchestrator_site/apikey/add/")
+    visitor.page.fill("[name=name]", "ops-agent-9")
+    visitor.page.select_option("[name=role]", "agent")
+    visitor.page.click("[name=_save]")
+    text = visitor.page.inner_text("#key-text")
+
+    visitor.page.click("text=I have copied it")
+    visitor.page.wait_for_load_state("networkidle")
+
+    assert text.startswith("ork_")
+    assert text not in visitor.page.content()
+    assert visitor.wrong == []

@@ -1,0 +1,334 @@
+"""The console for operators: steering tasks, setting up routing and access, and what nobody may do."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from kombu.exceptions import OperationalError
+
+from approvals_app.models import Approval, ApprovalPolicy
+from events_app.models import Event
+from events_app.services import publish
+from orchestrator_site.actors import Actor
+from orchestrator_site.models import ApiKey
+from tasks_app import jobs, services
+from tasks_app.models import Agent, RoutingRule, Status, Task
+from tests import console
+
+Make = Callable[..., Task]
+Login = Callable[..., Client]
+login = console.login
+SUBMITTED = {"_form_submitted": "True"}
+
+
+def steer(client: Client, task: Task, verb: str, **form: str) -> Any:
+    return client.post(f"/admin/tasks_app/task/{task.task_id}/{verb}/", {**SUBMITTED, **form})
+
+
+def failed(task: Task, by: Actor, now: datetime) -> Task:
+    return services.report_status(task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke.")
+
+
+def config_changes() -> list[dict[str, Any]]:
+    return list(Event.objects.filter(event_type="system.config_changed").values_list("payload", flat=True))
+
+
+# --- Tasks ------------------------------------------------------------------------------------
+
+
+def test_an_operator_cancels_with_a_reason(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0")
+    client = login("Operators", name="olga")
+
+    assert "Say why" in steer(client, task, "cancel").content.decode()
+    steer(client, task, "cancel", reason="Not needed.")
+
+    task.refresh_from_db()
+    assert (task.status, task.error, task.reported_by) == ("cancelled", "Not needed.", "olga")
+    assert Approval.objects.get().status == "withdrawn"
+
+
+def test_an_operator_requeues_what_failed_and_the_gate_asks_again(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
+    task = failed(make_task(priority="P0"), dev, now)
+
+    steer(login("Operators"), task, "requeue")
+
+    task.refresh_from_db()
+    assert (task.status, task.awaiting_approval) == ("assigned", True)
+    assert Approval.objects.pending().count() == 1
+
+
+def test_an_operator_gives_a_task_to_another_agent(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P2")
+    client = login("Operators")
+
+    assert "ops_agent" in client.get(f"/admin/tasks_app/task/{task.task_id}/reassign/").content.decode()
+    steer(client, task, "reassign", agent="ops_agent", reason="Dev is busy.")
+
+    task.refresh_from_db()
+    assert task.assigned_agent == "ops_agent"
+    assert Event.objects.filter(event_type="task.assigned").latest("pk").payload["reason"] == "Dev is busy."
+
+
+def test_steering_what_is_over_says_why_not(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
+    task = make_task()
+    services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
+    client = login("Operators")
+
+    steer(client, task, "cancel", reason="Late.")
+
+    page = client.get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+    assert "it cannot become cancelled" in page
+    assert f"{task.task_id}/cancel/" not in page
+
+
+@pytest.mark.parametrize("group", ["Viewers", "Approvers"])
+@pytest.mark.parametrize("verb", ["cancel", "requeue", "reassign"])
+def test_others_do_not_steer_tasks(login: Login, make_task: Make, group: str, verb: str) -> None:
+    task = make_task()
+    client = login(group)
+
+    assert steer(client, task, verb, reason="x", agent="ops_agent").status_code == 403
+    assert f"/{verb}/" not in client.get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+    task.refresh_from_db()
+    assert (task.status, task.assigned_agent) == ("assigned", "dev_agent")
+
+
+def test_a_task_shows_its_content_sign_off_and_history(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
+    task = make_task(priority="P0", payload={"hidden": "a\u202eb<script>"}, sla_target=60)
+    failed(task, dev, now)
+
+    page = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+
+    for shown in ("It broke.", "U+202E", "approval.requested", "task.failed", Approval.objects.get().approval_id):
+        assert shown in page
+    assert "<script>" not in page.split("What happened")[0].split('id="content"')[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"status": "open"}, {"gated", "late", "plain"}),
+        ({"status": "failed"}, {"broken"}),
+        ({"priority": "P0"}, {"gated"}),
+        ({"type": "deployment"}, {"late"}),
+        ({"agent": "ops_agent"}, {"late"}),
+        ({"sla": "violated"}, {"late"}),
+        ({"sla": "none"}, {"gated", "plain", "broken"}),
+        ({"awaiting": "yes"}, {"gated"}),
+        ({"awaiting": "no"}, {"late", "plain", "broken"}),
+        ({"status": "nonsense"}, set()),
+    ],
+)
+def test_filters_narrow_the_tasks(
+    login: Login, make_task: Make, dev: Actor, now: datetime, asked: dict[str, str], found: set[str]
+) -> None:
+    make_task(priority="P0", payload={"name": "gated"})
+    late = make_task(type="deployment", priority="P2", payload={"name": "late"}, sla_target=60)
+    Task.objects.filter(pk=late.pk).update(sla_warned_at=now, sla_breached_at=now)
+    make_task(payload={"name": "plain"})
+    failed(make_task(payload={"name": "broken"}), dev, now)
+
+    page = login("Viewers").get("/admin/tasks_app/task/", asked).content.decode()
+
+    assert {name for name in ("gated", "late", "plain", "broken") if f"name: {name}" in page} == found
+
+
+# --- Nobody -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["approvals_app/approval", "tasks_app/task", "events_app/event"])
+def test_records_are_not_added_changed_or_deleted_by_anybody(login: Login, make_task: Make, page: str) -> None:
+    task = make_task(priority="P0")
+    event = Event.objects.filter(task_id=task.task_id).first()
+    row = {"approval": Approval.objects.get().pk, "task": task.pk, "event": event and event.pk}[page.split("/")[1]]
+    client = login(None)
+    before = (Approval.objects.count(), Task.objects.count(), Event.objects.count())
+
+    assert client.get(f"/admin/{page}/add/").status_code == 403
+    assert client.post(f"/admin/{page}/add/", {"task_id": "x"}).status_code == 403
+    assert client.post(f"/admin/{page}/{row}/change/", {"status": "approved"}).status_code == 403
+    assert client.post(f"/admin/{page}/{row}/delete/", {"post": "yes"}).status_code == 403
+    client.post(f"/admin/{page}/", {"action": "delete_selected", "_selected_action": row, "post": "yes", "index": "0"})
+    assert before == (Approval.objects.count(), Task.objects.count(), Event.objects.count())
+    assert Approval.objects.get().status == "pending"
+
+
+@pytest.mark.parametrize("page", ["auth/user", "auth/group"])
+@pytest.mark.parametrize("group", ["Viewers", "Approvers", "Operators"])
+def test_accounts_are_for_superusers(login: Login, page: str, group: str) -> None:
+    client = login(group)
+
+    assert client.get(f"/admin/{page}/").status_code == 403
+    assert client.post(f"/admin/{page}/add/", {"username": "eve", "name": "Eve"}).status_code == 403
+
+
+@pytest.mark.parametrize("page", ["tasks_app/agent", "tasks_app/routingrule", "approvals_app/approvalpolicy"])
+@pytest.mark.parametrize("group", ["Viewers", "Approvers"])
+def test_only_operators_change_the_set_up(login: Login, page: str, group: str) -> None:
+    client = login(group)
+
+    assert client.get(f"/admin/{page}/1/change/").status_code == 200
+    assert client.post(f"/admin/{page}/1/change/", {"name": "x"}).status_code == 403
+    assert client.post(f"/admin/{page}/add/", {"name": "x"}).status_code == 403
+
+
+def links_of(page: str) -> set[str]:
+    return {link.replace("&amp;", "&") for link in re.findall(r'(?:href|hx-get)="(/admin/[^"#]*|\?[^"#]*)"', page)}
+
+
+def test_no_get_changes_anything(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
+    """Follow every link of the console, dialogs too: nothing is decided, steered or recorded."""
+    make_task(priority="P0")
+    failed(make_task(), dev, now)
+    client = login(None, name="root")
+    ApiKey.objects.create(prefix="abc", secret_hash="0" * 64, name="dev", role="agent", created_at=now, created_by="x")
+    before = everything()
+    seen, left = {"/admin/logout/"}, ["/admin/"]
+    while left and len(seen) < 150:
+        path = left.pop()
+        answer = client.get(path)
+        assert answer.status_code < 500 and answer.status_code != 404, path
+        found = {path.split("?")[0] + link if link[0] == "?" else link for link in links_of(answer.content.decode())}
+        left += sorted(found - seen)
+        seen |= found
+
+    assert len(seen) > 60
+    assert everything() == before
+
+
+def everything() -> tuple[Any, ...]:
+    rows = (Task.objects.values_list("status"), Approval.objects.values_list("status"), Event.objects.values_list("pk"))
+    return (*(sorted(row) for row in rows), ApiKey.objects.filter(revoked_at=None).count(), User.objects.count())
+
+
+# --- Set-up -----------------------------------------------------------------------------------
+
+
+def agent_form(**changes: Any) -> dict[str, Any]:
+    return {"description": "Dev", "active": "on", "concurrency_limit": "", "silent_after": "", **changes}
+
+
+def test_a_change_of_an_agent_is_recorded_and_routes_what_waits(
+    login: Login, make_task: Make, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.route_pending, "delay", jobs.route_pending)  # what a worker would do, done here
+    Agent.objects.update(active=False)
+    task = make_task()
+    assert task.status == "pending"
+    agent = Agent.objects.get(name="dev_agent")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        login("Operators", name="olga").post(f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form())
+
+    task.refresh_from_db()
+    assert (task.status, task.assigned_agent) == ("assigned", "dev_agent")
+    event = Event.objects.get(event_type="system.config_changed")
+    assert (event.publisher, event.door, event.origin) == ("olga", "console", "human")
+    assert event.payload["name"] == "dev_agent"
+    assert event.payload["changes"]["active"] == [False, True]
+
+
+def test_a_broker_that_is_away_does_not_fail_the_change(
+    login: Login, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("refused")
+
+    monkeypatch.setattr(jobs.route_pending, "apply_async", refuse)
+    agent = Agent.objects.get(name="dev_agent")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = login("Operators").post(f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form(paused="on"))
+
+    assert answer.status_code == 302
+    agent.refresh_from_db()
+    assert agent.paused
+
+
+def test_the_name_of_an_agent_stays_and_nobody_deletes_one(login: Login) -> None:
+    agent = Agent.objects.get(name="dev_agent")
+    client = login(None)
+
+    client.post(f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form(name="renamed"))
+
+    agent.refresh_from_db()
+    assert agent.name == "dev_agent"
+    assert client.post(f"/admin/tasks_app/agent/{agent.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_rules_are_added_and_removed_on_record(login: Login) -> None:
+    client = login("Operators")
+
+    client.post("/admin/tasks_app/routingrule/add/", {"task_type": "audit", "agent": "ops_agent", "fallback": ""})
+    rule = RoutingRule.objects.get(task_type="audit")
+    client.post(f"/admin/tasks_app/routingrule/{rule.pk}/delete/", {"post": "yes"})
+
+    assert [(change["name"], change["did"]) for change in config_changes()] == [
+        ("audit → ops_agent", "added"),
+        ("audit → ops_agent", "removed"),
+    ]
+
+
+def test_a_policy_takes_priorities_and_types(login: Login, make_task: Make) -> None:
+    policy = ApprovalPolicy.objects.get()
+    form = {"name": policy.name, "active": "on", "priorities": ["P0"], "types": "deployment, incident"}
+    client = login("Operators")
+
+    client.post(
+        f"/admin/approvals_app/approvalpolicy/{policy.pk}/change/",
+        {**form, "decider_role": "agent", "expires_after": "", "reason": "Because."},
+    )
+
+    policy.refresh_from_db()
+    assert (policy.priorities, policy.types) == (["P0"], ["deployment", "incident"])
+    assert config_changes()[0]["changes"]["priorities"] == [["P0", "P1"], ["P0"]]
+    assert not make_task(priority="P0").awaiting_approval
+    assert make_task(priority="P0", type="incident").awaiting_approval
+
+
+# --- Overview ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", ["Viewers", "Approvers", "Operators", None])
+def test_the_overview_shows_how_things_stand(
+    login: Login, make_task: Make, dev: Actor, now: datetime, group: str | None
+) -> None:
+    make_task(priority="P0", payload={"issue": "urgent"})
+    failed(make_task(), dev, now)
+    publish(event_type="pr.merged", source_agent="dev_agent", by=dev, now=now)
+
+    page = login(group).get("/admin/").content.decode()
+
+    for shown in ("issue: urgent", "pr.merged", "dev_agent", "Tasks by status", "Failed"):
+        assert shown in page
+    assert ("/approve/" in page) == (group in ("Approvers", None))
+
+
+@pytest.mark.parametrize("path", ["", "approvals_app/approval/", "tasks_app/task/", "events_app/event/"])
+def test_a_page_asks_no_more_for_more_rows(login: Login, make_task: Make, path: str) -> None:
+    client = login(None)
+    make_task(priority="P0")
+    few = statements(client, path)
+
+    for _ in range(25):
+        make_task(priority="P1")
+
+    assert statements(client, path) == few
+
+
+def statements(client: Client, path: str) -> int:
+    client.get(f"/admin/{path}")  # what is new gets its number in the log, and lists are read into memory
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(f"/admin/{path}").status_code == 200
+    return len(captured)

@@ -1,0 +1,124 @@
+"""Webhooks in the console: what is sent where, what did not get through, and the dialogs to put it right."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from events_app import delivering, webhooks
+from events_app.models import Event
+from events_app.services import publish
+from events_app.webhook_models import Delivery, Subscription
+from orchestrator_site.actors import Actor
+from tests import console
+
+Login = Callable[..., Client]
+login = console.login
+SUBMITTED = {"_form_submitted": "True"}
+LIST = "/admin/events_app/subscription/"
+
+
+@pytest.fixture
+def subscription(db: None, admin: Actor, dev: Actor, now: datetime) -> Subscription:
+    """A subscription with one delivery that was given up."""
+    made = webhooks.subscribe(url="https://hook.example.com/in?token=hush", types=["pr.*"], by=admin, now=now)
+    publish(event_type="pr.merged", source_agent="dev_agent", by=dev, now=now)
+    delivering.fan_out(now=now)
+    [delivery] = Delivery.objects.all()
+    answer = "<script>alert(1)</script>"
+    outcome = delivering.Outcome(500, 12, "The receiver answered 500.", answer=answer)
+    Delivery.objects.update(status="dead", attempts=10, log=delivering.logged(delivery, outcome, now=now))
+    return made
+
+
+def press(client: Client, subscription: Subscription, verb: str, **form: str) -> Any:
+    return client.post(f"{LIST}{subscription.subscription_id}/{verb}/", {**SUBMITTED, **form})
+
+
+def test_the_list_shows_the_host_and_how_it_fares_but_no_secret(login: Login, subscription: Subscription) -> None:
+    page = login(None).get(LIST).content.decode()
+
+    assert "hook.example.com" in page and "1 given up" in page and subscription.subscription_id in page
+    assert "hush" not in page and subscription.secret not in page
+
+
+def test_a_page_shows_one_and_its_deliveries(login: Login, subscription: Subscription) -> None:
+    client = login(None)
+    page = client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode()
+
+    assert "pr.merged" in page and "The receiver answered 500." in page and "Rotate the secret" in page
+    assert subscription.secret not in page
+    delivery = Delivery.objects.get()
+    shown = client.get(f"/admin/events_app/delivery/{delivery.pk}/change/").content.decode()
+    assert "&lt;script&gt;alert(1)" in shown and "12 ms" in shown
+    listed = client.get(f"/admin/events_app/delivery/?status=dead&q={subscription.subscription_id}").content.decode()
+    assert delivery.event_id in listed
+
+
+def test_a_new_secret_is_shown_once(login: Login, subscription: Subscription) -> None:
+    client = login(None)
+
+    answer = press(client, subscription, "rotate")
+
+    changed = Subscription.objects.get()
+    assert changed.secret in answer.content.decode() and changed.secret != subscription.secret
+    assert answer.headers["HX-Retarget"] == "#dialog" and "no-store" in answer.headers["Cache-Control"]
+    assert changed.previous_secret == subscription.secret
+    assert changed.secret not in client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode()
+
+
+def test_it_is_switched_off_with_a_reason_and_on_again(login: Login, subscription: Subscription) -> None:
+    client = login(None, name="root")
+
+    assert "Say why" in press(client, subscription, "switch_off").content.decode()
+    press(client, subscription, "switch_off", reason="Maintenance.")
+    page = client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode()
+    assert "Maintenance." in page and "Switch on" in page and not Subscription.objects.get().active
+    press(client, subscription, "switch_on")
+
+    assert Subscription.objects.get().active
+    kinds = ["subscription.disabled", "subscription.enabled"]
+    said = Event.objects.filter(event_type__in=kinds).order_by("pk")
+    assert [(event.event_type, event.publisher, event.door) for event in said] == [
+        (kind, "root", "console") for kind in kinds
+    ]
+
+
+@pytest.mark.parametrize("asked", [{"event_id": "the one"}, {"hours": "24"}])
+def test_it_is_sent_again(
+    asked: dict[str, str], login: Login, subscription: Subscription, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    if "event_id" in asked:
+        asked = {"event_id": Delivery.objects.get().event_id}
+    else:
+        monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+
+    press(login(None), subscription, "resend", **asked)
+
+    assert Delivery.objects.values_list("status", "attempts").get() == ("pending", 0)
+
+
+@pytest.mark.parametrize("asked", [{}, {"event_id": "evt_1", "hours": "24"}, {"hours": "5"}])
+def test_sending_again_needs_to_know_what(asked: dict[str, str], login: Login, subscription: Subscription) -> None:
+    answer = press(login(None), subscription, "resend", **asked)
+
+    assert answer.status_code == 200 and Delivery.objects.get().status == "dead"
+
+
+@pytest.mark.parametrize("verb", ["resend", "rotate", "switch_off", "switch_on"])
+def test_who_may_not_manage_cannot(verb: str, login: Login, subscription: Subscription) -> None:
+    answer = press(login("Operators"), subscription, verb, reason="x", hours="24")
+
+    assert answer.status_code in (302, 403)
+    assert Subscription.objects.get().secret == subscription.secret and Subscription.objects.get().active
+    assert Delivery.objects.get().status == "dead"
+
+
+def test_what_is_not_there_is_a_404(login: Login, subscription: Subscription) -> None:
+    client = login(None)
+
+    assert client.post(f"{LIST}sub_1/rotate/", SUBMITTED).status_code == 404
+    for path in (f"{LIST}sub_1/change/", "/admin/events_app/delivery/x/change/", "/admin/events_app/delivery/9/change/"):
+        assert client.get(path).status_code in (302, 404)

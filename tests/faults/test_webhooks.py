@@ -1,0 +1,18 @@
+"""Webhooks under faults, in the short form; `make faults` runs the long one."""
+
+import random
+
+import pytest
+
+from tests.faults import webhooks
+from tests.faults.service import embedded
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+
+def test_each_event_arrives_or_is_visibly_given_up() -> None:
+    with embedded(**webhooks.SETTINGS) as service:
+        report = webhooks.mad_receiver(service, events=100, kills=4, seed=random.randrange(10**6))
+
+    print(report)
+    assert not report.broken, str(report)

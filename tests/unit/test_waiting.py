@@ -1,0 +1,200 @@
+"""Lines of requests that wait. Time is made short, and nothing but events moves it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from orchestrator_site import waiting
+from orchestrator_site.bridge import Answer
+from orchestrator_site.holding import Hold
+from orchestrator_site.waiting import WaitingRoom
+
+EMPTY, FOUND = Answer(200, body=b"empty"), Answer(200, body=b"found")
+LONG = 60.0
+
+
+class Shelf:
+    """What is there to be taken; counts who asked."""
+
+    def __init__(self, things: int = 0) -> None:
+        self.things, self.asked = things, 0
+        self.opens = asyncio.Event()
+        self.opens.set()
+
+    async def ask(self) -> tuple[Answer, bool]:
+        self.asked += 1
+        await self.opens.wait()
+        self.things -= 1
+        return (FOUND, True) if self.things >= 0 else (EMPTY, False)
+
+
+def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def hold(key: str = "line", seconds: float = LONG, topic: str = "events") -> Hold:
+    return Hold(frozenset([topic]), seconds, key)
+
+
+async def settle() -> None:
+    """Let everything that can go on go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_a_wakeup_brings_the_answer() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        await settle()
+        assert not waits.done() and shelf.asked == 0
+
+        room.wake({"events"})
+
+        assert await waits is FOUND
+
+    run(story)
+
+
+def test_another_topic_wakes_nobody() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        await settle()
+        room.wake({"tasks:dev_agent"})
+        await settle()
+
+        assert shelf.asked == 0
+        waits.cancel()
+
+    run(story)
+
+
+def test_what_was_woken_while_it_looked_is_not_missed() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        mark = room.moment
+        room.wake({"events"})
+
+        assert await room.wait(hold(), shelf.ask, EMPTY, since=mark) is FOUND
+
+    run(story)
+
+
+def test_the_first_in_line_gets_it_and_only_then_the_next_one_asks() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+        waits = [asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(100)]
+        await settle()
+        shelf.things = 2
+        room.wake({"events"})
+        await settle()
+
+        assert [each.done() for each in waits[:3]] == [True, True, False] and shelf.asked == 3
+        for each in waits:
+            each.cancel()
+
+    run(story)
+
+
+def test_when_the_time_is_over_the_empty_answer_is_sent() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+
+        assert await room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0) is EMPTY
+
+    run(story)
+
+
+def test_what_is_caught_in_the_last_moment_is_not_lost() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        shelf.opens.clear()
+        waits = asyncio.create_task(room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0))
+        await settle()
+        room.wake({"events"})
+        await asyncio.sleep(0.05)  # its time is over, and it is still asking
+        assert not waits.done()
+        shelf.opens.set()
+
+        assert await waits is FOUND
+
+    run(story)
+
+
+def test_nobody_asks_for_who_has_left() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        gone, stays = (asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(2))
+        await settle()
+        gone.cancel()
+        await settle()
+        room.wake({"events"})
+
+        assert await stays is FOUND and shelf.asked == 1
+
+    run(story)
+
+
+def test_a_wakeup_while_asking_makes_it_ask_again() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        await settle()
+        shelf.opens.clear()
+        room.wake({"events"})
+        await settle()
+        room.wake({"events"})
+        shelf.opens.set()
+        await settle()
+
+        assert shelf.asked == 2
+        waits.cancel()
+
+    run(story)
+
+
+def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "TICK", 0.01)
+
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+        ticks = asyncio.create_task(room.run())
+        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        await settle()
+        shelf.things = 1
+
+        assert await waits is FOUND
+        ticks.cancel()
+
+    run(story)
+
+
+def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf(1)
+        waits = [asyncio.create_task(room.wait(hold(str(key)), shelf.ask, EMPTY, since=0)) for key in range(3)]
+        await settle()
+
+        room.close()
+
+        assert [await each for each in waits] == [EMPTY] * 3
+        assert await room.wait(hold(), shelf.ask, EMPTY, since=0) is EMPTY and shelf.asked == 0
+
+    run(story)
+
+
+def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST", 1)
+
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        await settle()
+
+        assert await room.wait(hold(), shelf.ask, EMPTY, since=0) is EMPTY
+        waits.cancel()
+
+    run(story)
