@@ -1,5 +1,7 @@
 """Deciding several requests at once: less is allowed than one by one, so that nobody clicks a flood away."""
 
+from typing import Any
+
 from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -9,7 +11,7 @@ from approvals_app.rules import MayNotDecide
 from orchestrator_site.actors import Actor
 
 MOST = 20
-SERVICE = {Status.APPROVED: services.approve, Status.REJECTED: services.reject}
+SERVICE: dict[str, Any] = {Status.APPROVED: services.approve, Status.REJECTED: services.reject}
 
 
 class BulkForm(forms.Form):

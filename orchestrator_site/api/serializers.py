@@ -27,7 +27,7 @@ class SharedFieldsSerializer(serializers.Serializer):
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A whole number: in JSON a number, in a query ASCII digits. Not `true`, `"3600"`, `1_0` or `１`."""
+    """A whole number: in JSON a number, in a query ASCII digits. Not `true`, `"3600"`, `1_0` or other digits."""
 
     def __init__(self, *, in_query: bool = False, **options: Any) -> None:
         """in_query: it may come as text."""

@@ -54,7 +54,10 @@ def test_a_rejection_keeps_its_reason(api: Callers, make_task: Make, way: str) -
     agent = api("agent", name="agent-user")
     path = f"/approvals/{approval_id}/reject"
 
-    answer = agent.post(f"{path}?reason=Security+concerns") if way == "query" else agent.post(path, {"reason": "Security concerns"})
+    if way == "query":
+        answer = agent.post(f"{path}?reason=Security+concerns")
+    else:
+        answer = agent.post(path, {"reason": "Security concerns"})
 
     said = api("user").get(f"/approvals/{approval_id}").json()["approval"]
     assert answer.json() == {"success": True, "approval_id": approval_id, "message": "Rejected by agent-user"}
@@ -66,11 +69,11 @@ def test_a_rejection_keeps_its_reason(api: Callers, make_task: Make, way: str) -
     assert (said["approved_by"], said["approved_at"]) == (None, None)
 
 
-@pytest.mark.parametrize(("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"{}", "application/json")])
+@pytest.mark.parametrize(
+    ("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"{}", "application/json")]
+)
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_a_decision_needs_no_body(
-    api: Callers, make_task: Make, verb: str, data: bytes, content_type: str
-) -> None:
+def test_a_decision_needs_no_body(api: Callers, make_task: Make, verb: str, data: bytes, content_type: str) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}/{verb}"
 
     assert api("agent").send_raw("POST", path, data, content_type).status_code == 200

@@ -120,7 +120,7 @@ def test_a_body_that_is_too_large(agent: Any, path: str) -> None:
 LONG = "x" * 10_000
 # B: a new task; the one field that is wrong.
 TASKS: dict[str, list[Any]] = {
-    "type": [None, "", 5, "unknown", "BUGFIX", " bugfix", "bugfix\n", "ｂｕｇｆｉｘ", ["bugfix"], {}, True, LONG],
+    "type": [None, "", 5, "unknown", "BUGFIX", " bugfix", "bugfix\n", "\uff42ugfix", ["bugfix"], {}, True, LONG],
     "payload": [None, [], "x", 1, True, ""],
     "priority": ["P4", "p0", "P0 ", "", 0, None, ["P0"], {}, True, "high"],
     "sla_target": [0, -1, 1.5, "x", "3600", True, 31_536_001, 2**31, 2**62, 10**12, [], {}],

@@ -55,9 +55,7 @@ def test_what_is_optional_may_be_left_out_or_null(api: Callers) -> None:
         ("mallory", "dev_agent", False),
     ],
 )
-def test_a_sender_is_kept_as_said_and_marked_if_verified(
-    api: Callers, name: str, source: str, verified: bool
-) -> None:
+def test_a_sender_is_kept_as_said_and_marked_if_verified(api: Callers, name: str, source: str, verified: bool) -> None:
     api("agent", name=name).post("/events/publish", {**SMALL, "source_agent": source})
 
     event = Event.objects.get()
@@ -78,7 +76,15 @@ def test_what_an_agent_says_of_a_task_changes_nothing(
     assert counts() == before
 
 
-RESERVED = ["approval.approved", "sla.violation", "task.created", "task.claimed", "system.x", "tasks.pruned", "auth.login"]
+RESERVED = [
+    "approval.approved",
+    "sla.violation",
+    "task.created",
+    "task.claimed",
+    "system.x",
+    "tasks.pruned",
+    "auth.login",
+]
 
 
 @pytest.mark.parametrize("event_type", RESERVED)

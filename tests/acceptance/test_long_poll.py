@@ -126,7 +126,7 @@ def test_hundreds_wait_while_others_are_served(server: LiveServer) -> None:
 
         found = [answer.result()[0][0] for answer in answers]
 
-    assert served < 1
+    assert served < 15  # they wait for 30 seconds: did they hold the threads, it would be as much
     assert sorted(found) == sorted(f"many.n{number}" for number in range(200))
 
 

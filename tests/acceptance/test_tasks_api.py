@@ -39,7 +39,11 @@ def test_the_guides_request_gets_the_guides_answer(api: Callers) -> None:
     assert {name: task[name] for name in GUIDE} == GUIDE
     assert (task["status"], task["assigned_agent"], task["created_by"]) == ("assigned", "dev_agent", "dev-agent-1")
     assert task["created_at"].endswith("Z")
-    assert task["approval"] == {"approval_id": Approval.objects.get().approval_id, "status": "pending", "required": True}
+    assert task["approval"] == {
+        "approval_id": Approval.objects.get().approval_id,
+        "status": "pending",
+        "required": True,
+    }
     assert (task["sla"]["target"], task["sla"]["state"]) == (3600, "on_track")
 
 
@@ -85,10 +89,14 @@ def test_the_error_comes_from_the_query_or_the_body(api: Callers) -> None:
     agent.patch(f"/tasks/{one}/status?status=failed&error=No+such+branch")
     agent.patch(f"/tasks/{other}/status", {"status": "failed", "error": "No such branch"})
 
-    assert [agent.get(f"/tasks/{task_id}").json()["task"]["error"] for task_id in (one, other)] == ["No such branch"] * 2
+    assert [agent.get(f"/tasks/{task_id}").json()["task"]["error"] for task_id in (one, other)] == [
+        "No such branch"
+    ] * 2
 
 
-@pytest.mark.parametrize(("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"", "application/json")])
+@pytest.mark.parametrize(
+    ("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"", "application/json")]
+)
 def test_the_body_of_a_report_may_be_absent_empty_or_null(api: Callers, data: bytes, content_type: str) -> None:
     agent = api("agent")
     task_id = made(agent)

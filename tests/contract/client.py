@@ -30,7 +30,8 @@ def check(method: str, path: str, answer: Any) -> None:
     if method == "HEAD":
         return
     assert answer.headers["Content-Type"] == "application/json", answer.headers["Content-Type"]
-    errors = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in said["body"].iter_errors(answer.json())]
+    found = said["body"].iter_errors(json.loads(answer.content))
+    errors = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in found]
     assert not errors, f"{method} {path} {answer.status_code}: {'; '.join(errors)}"
 
 
@@ -47,7 +48,7 @@ def described(method: str, path: str, status: int) -> dict[str, Any]:
 
 def refusal_outside() -> dict[str, Any]:
     """Return what any refusal looks like, where no operation answers: an unknown path or method."""
-    headers = {"X-RateLimit-Limit": {}, "X-RateLimit-Remaining": {}, "X-RateLimit-Reset": {}}
+    headers: dict[str, Any] = {"X-RateLimit-Limit": {}, "X-RateLimit-Remaining": {}, "X-RateLimit-Reset": {}}
     return {"headers": headers, "content": {"application/json": {"schema": REFUSAL}}}
 
 

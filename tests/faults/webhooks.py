@@ -144,7 +144,7 @@ def judged(published: list[str], rows: list[dict[str, Any]], judge: Judge, *, ki
     broken += [f"{row['event_id']} dead, {len(row['log'])} tries" for row in rows if is_unclear(row)]
     figures = {
         "kills": kills,
-        "delivered": sum(status == "delivered" for status in state.values()),
+        "delivered": len(arrived),
         "given up": sum(status == "dead" for status in state.values()),
         "requests": sum(judge.ways.values()),
         "taken twice": sum(count > 1 for count in judge.taken.values()),

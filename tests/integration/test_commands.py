@@ -38,7 +38,7 @@ def run_json(*words: str) -> Any:
 @pytest.fixture
 def alice(db: None) -> User:
     """A staff account that may decide."""
-    account = User.objects.create_user("alice", password="x", is_staff=True)  # noqa: S106
+    account = User.objects.create_user("alice", password="x", is_staff=True)
     account.user_permissions.add(Permission.objects.get(codename="decide_approval"))
     return account
 
@@ -256,7 +256,9 @@ def test_pruning_is_a_dry_run_unless_told(make_task: Make, dev: Any, now: Any) -
     assert not Task.objects.exists()
 
 
-@pytest.mark.parametrize("words", [["--older-than-days", "0"], ["--older-than-days", "-1"], ["--older-than-days", "99999999"], []])
+@pytest.mark.parametrize(
+    "words", [["--older-than-days", "0"], ["--older-than-days", "-1"], ["--older-than-days", "99999999"], []]
+)
 def test_pruning_needs_a_number_of_days(db: None, words: list[str]) -> None:
     with pytest.raises(CommandError, match="older-than-days"):
         run("prune", *words, "--delete")

@@ -9,6 +9,7 @@ import pytest
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.actors import Actor
+from orchestrator_site.errors import Invalid
 from tasks_app import services
 from tasks_app.dependencies import UnknownDependency
 from tasks_app.models import Agent, RoutingRule, Task
@@ -82,7 +83,7 @@ def test_the_fallback_takes_over_while_the_agent_is_off(make_task: Make) -> None
     assert make_task().assigned_agent == "ops_agent"
 
 
-REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+REFUSED: dict[str, tuple[dict[str, Any], type[Invalid], str]] = {
     "unknown type": ({"type": "unknown"}, services.UnknownType, "type"),
     "unknown parent": ({"parent_task_id": "task_nowhere"}, services.UnknownParent, "parent_task_id"),
     "unknown dependency": ({"depends_on": ["task_nowhere"]}, UnknownDependency, "depends_on"),

@@ -137,7 +137,9 @@ def test_every_dependency_is_settled_once(make_task: Make, dev: Actor, now: date
     end(needed, dev, now)
 
     assert Dependency.objects.get().settled_at == now
-    assert list(Event.objects.filter(task_id=task.task_id).values_list("event_type", flat=True)).count("task.ready") == 1
+    assert (
+        list(Event.objects.filter(task_id=task.task_id).values_list("event_type", flat=True)).count("task.ready") == 1
+    )
 
 
 def test_a_cancelled_task_is_not_freed(make_task: Make, dev: Actor, now: datetime) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.actors import Actor
 from tasks_app import leases, operations, services
@@ -39,7 +40,7 @@ def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
         Approval.objects.update(expires_at=now)
         assert approvals.expire_approvals(now=now) == 1
     elif status != "pending":
-        approvals.close(approval_id=task.approval_id, status=approvals.Status(status), by=by, now=now)
+        approvals.close(approval_id=task.approval_id, status=ApprovalStatus(status), by=by, now=now)
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])
@@ -217,7 +218,9 @@ def test_a_requeued_task_needs_a_new_sign_off(gated: Task, dev: Actor, ops: Acto
 
 
 @pytest.mark.parametrize("retry", ["retryable failure", "lost lease"])
-def test_another_attempt_needs_no_other_sign_off(gated: Task, dev: Actor, ops: Actor, now: datetime, retry: str) -> None:
+def test_another_attempt_needs_no_other_sign_off(
+    gated: Task, dev: Actor, ops: Actor, now: datetime, retry: str
+) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     later = now + timedelta(hours=1)

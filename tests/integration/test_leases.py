@@ -72,7 +72,11 @@ def test_the_paused_and_the_switched_off_are_handed_nothing(make_task: Make, dev
     make_task()
     agent, rule = Agent.objects.get(name="dev_agent"), RoutingRule.objects.get(task_type="bugfix")
 
-    for row, changes in ((agent, {"paused": True}), (agent, {"paused": False, "active": False}), (rule, {"paused": True})):
+    for row, changes in (
+        (agent, {"paused": True}),
+        (agent, {"paused": False, "active": False}),
+        (rule, {"paused": True}),
+    ):
         change(row, **changes)
         assert leases.claim(agent="dev_agent", by=dev, now=now) == []
         change(agent, active=True)
@@ -92,7 +96,9 @@ def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: 
         make_task()
 
     taken = [len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)]
-    services.report_status(task_id=Task.objects.filter(status="in_progress")[0].task_id, status=Status.COMPLETED, by=dev, now=now)
+    services.report_status(
+        task_id=Task.objects.filter(status="in_progress")[0].task_id, status=Status.COMPLETED, by=dev, now=now
+    )
     taken.append(len(leases.claim(agent="dev_agent", by=dev, now=now, limit=5)))
 
     assert taken == [1, 1, 0, 1]
@@ -156,7 +162,9 @@ def test_a_heartbeat_does_not_revive_a_lease(held: Task, dev: Actor, now: dateti
 
 
 @pytest.mark.parametrize("call", [leases.heartbeat, leases.release])
-@pytest.mark.parametrize(("holder", "attempt", "refusal"), [("ops", 1, "NotHolder"), ("dev", 2, "LeaseLost"), ("dev", 0, "LeaseLost")])
+@pytest.mark.parametrize(
+    ("holder", "attempt", "refusal"), [("ops", 1, "NotHolder"), ("dev", 2, "LeaseLost"), ("dev", 0, "LeaseLost")]
+)
 def test_only_the_holder_of_the_present_attempt_speaks_for_it(
     held: Task, dev: Actor, ops: Actor, now: datetime, call: Any, holder: str, attempt: int, refusal: str
 ) -> None:
@@ -174,7 +182,9 @@ def test_a_holder_hears_that_its_task_was_cancelled(held: Task, dev: Actor, now:
     assert leases.heartbeat(task_id=held.task_id, attempt=1, by=dev, now=now).status == "cancelled"
 
 
-def test_a_released_task_is_the_next_again_and_loses_no_attempt(held: Task, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_released_task_is_the_next_again_and_loses_no_attempt(
+    held: Task, dev: Actor, ops: Actor, now: datetime
+) -> None:
     for attempt in range(1, 6):
         task = leases.release(task_id=held.task_id, attempt=attempt, by=dev, now=now, reason="Restart")
         assert (task.status, task.holder, task.lease_expires_at) == ("assigned", "", None)

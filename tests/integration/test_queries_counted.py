@@ -158,4 +158,4 @@ def test_counts_are_read_not_counted(api: Callers, make_task: Make, path: str) -
     with statements() as sent:
         caller.get(path)
 
-    assert not [sql for sql in sent if "tasks_app_task\"" in sql or "COUNT(" in sql.upper()], sent
+    assert not [sql for sql in sent if 'tasks_app_task"' in sql or "COUNT(" in sql.upper()], sent

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ Together = Callable[..., list[Any]]
 @pytest.fixture
 def together() -> Iterator[Together]:
     """Run calls at the same moment, each in a thread with a connection of its own; return results and refusals."""
-    with ThreadPoolExecutor(24, initializer=lambda: None) as pool:
+    with ThreadPoolExecutor(24) as pool:
 
         def run(*calls: Callable[[], Any]) -> list[Any]:
             barrier = threading.Barrier(len(calls))
@@ -66,8 +67,11 @@ def test_of_eight_deciders_exactly_one_wins(make_task: Make, together: Together,
 
         outcomes = together(
             *(
-                lambda place=place: (approvals.reject if mixed and place % 2 else approvals.approve)(
-                    approval_id=approval_id, by=actor(f"decider-{place}"), now=now
+                partial(
+                    approvals.reject if mixed and place % 2 else approvals.approve,
+                    approval_id=approval_id,
+                    by=actor(f"decider-{place}"),
+                    now=now,
                 )
                 for place in range(8)
             )
@@ -88,7 +92,7 @@ def test_of_six_equal_keys_one_makes_the_task(api: Callable[..., Any], together:
     for round_ in range(10):
         headers = {"Idempotency-Key": f"key-{round_}"}
 
-        answers = together(*(lambda: api("agent").post("/tasks", body, **headers) for _ in range(6)))
+        answers = together(*[partial(api("agent").post, "/tasks", body, **headers) for _ in range(6)])
 
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["task_id"] for answer in answers}) == 1
@@ -101,8 +105,7 @@ def test_twenty_sweepers_tell_of_each_deadline_once(make_task: Make, together: T
     warned = now + timedelta(seconds=90)
 
     made = [
-        together(*(lambda when=when: sla.check_slas(now=when) for _ in range(20)))
-        for when in (warned, now + timedelta(days=1))
+        together(*(partial(sla.check_slas, now=when) for _ in range(20))) for when in (warned, now + timedelta(days=1))
     ]
 
     told = Counter(Event.objects.filter(event_type__startswith="sla.").values_list("task_id", "event_type"))
@@ -121,7 +124,7 @@ def test_sixteen_claimers_lease_each_of_200_tasks_once(make_task: Make, together
             mine += [task.task_id for task in taken]
         return mine
 
-    taken = together(*(lambda place=place: work(f"dev-agent-{place}") for place in range(16)))
+    taken = together(*(partial(work, f"dev-agent-{place}") for place in range(16)))
 
     everything = [task_id for mine in taken for task_id in mine]
     assert len(everything) == len(set(everything)) == 200
@@ -148,14 +151,12 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
     for round_ in range(200):
         task = make_task(priority="P0")
         calls = [
-            lambda task=task: approvals.approve(approval_id=task.approval_id, by=actor("ops-agent-1"), now=now),
-            lambda task=task: services.cancel_task(task_id=task.task_id, by=admin, now=now),
-            lambda task=task: operations.reassign(
-                task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now
-            ),
+            partial(approvals.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now),
+            partial(services.cancel_task, task_id=task.task_id, by=admin, now=now),
+            partial(operations.reassign, task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now),
         ]
         if round_ % 2:
-            calls[1] = lambda task=task: approvals.reject(approval_id=task.approval_id, by=admin, now=now)
+            calls[1] = partial(approvals.reject, approval_id=task.approval_id, by=admin, now=now)
 
         outcomes = together(*calls)
 
@@ -187,7 +188,7 @@ def test_a_request_that_expires_while_it_is_approved_ends_one_way(
         task = make_task(priority="P0")
 
         together(
-            lambda task=task: approvals.approve(approval_id=task.approval_id, by=actor("ops"), now=before),
+            partial(approvals.approve, approval_id=task.approval_id, by=actor("ops"), now=before),
             lambda: approvals.expire_approvals(now=now + timedelta(seconds=60)),
         )
 
@@ -205,8 +206,13 @@ def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
         leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
         report, swept = together(
-            lambda task=task: services.report_status(
-                task_id=task.task_id, status=Status.COMPLETED, by=dev, now=end - timedelta(microseconds=1), attempt=1
+            partial(
+                services.report_status,
+                task_id=task.task_id,
+                status=Status.COMPLETED,
+                by=dev,
+                now=end - timedelta(microseconds=1),
+                attempt=1,
             ),
             lambda: leases.requeue_lost_leases(now=end),
         )
@@ -224,9 +230,7 @@ def test_of_two_reports_one_ends_the_task(make_task: Make, together: Together, n
 
         outcomes = together(
             *(
-                lambda status=status, name=name: services.report_status(
-                    task_id=task.task_id, status=status, by=actor(name), now=now
-                )
+                partial(services.report_status, task_id=task.task_id, status=status, by=actor(name), now=now)
                 for status, name in ((Status.COMPLETED, "a"), (Status.FAILED, "b"))
             )
         )
@@ -242,9 +246,7 @@ def test_a_task_that_waits_for_several_is_freed_once(make_task: Make, together: 
 
         together(
             *(
-                lambda other=other: services.report_status(
-                    task_id=other.task_id, status=Status.COMPLETED, by=actor("a"), now=now
-                )
+                partial(services.report_status, task_id=other.task_id, status=Status.COMPLETED, by=actor("a"), now=now)
                 for other in needed
             )
         )

@@ -118,9 +118,7 @@ def test_a_report_counts_until_the_very_moment_the_lease_ends(
 
 
 @pytest.mark.parametrize("attempt", [0, 2, 99])
-def test_another_attempt_than_the_present_one_is_over(
-    make_task: Make, dev: Actor, now: datetime, attempt: int
-) -> None:
+def test_another_attempt_than_the_present_one_is_over(make_task: Make, dev: Actor, now: datetime, attempt: int) -> None:
     task = make_task()
     leases.claim(agent="dev_agent", by=dev, now=now)
 
