@@ -154,6 +154,12 @@ def hang(receiver: Receiver, sock: socket.socket) -> None:
     receiver.released.wait(30)
 
 
+def slow(receiver: Receiver, sock: socket.socket) -> None:
+    """Take its time, then say yes."""
+    receiver.released.wait(0.3)
+    receiver.answer(sock, "200")
+
+
 def drip(receiver: Receiver, sock: socket.socket) -> None:
     """Send a byte of a header at a time, for ever."""
     sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")
@@ -189,6 +195,7 @@ MISBEHAVE: dict[str, Callable[[Receiver, socket.socket], None]] = {
     "half": half,
     "short": short,
     "hang": hang,
+    "slow": slow,
     "drip": drip,
     "flood": flood,
     "long": long,

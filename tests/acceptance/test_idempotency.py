@@ -119,7 +119,7 @@ def test_a_key_costs_three_statements(api: Callable[..., Any], django_assert_num
         assert create(agent).status_code == 200
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 @pytest.mark.parametrize("round_", range(5))
 def test_of_many_at_once_one_is_done_and_all_get_its_answer(api: Callable[..., Any], round_: int) -> None:
     answers: list[Any] = []
@@ -143,7 +143,7 @@ def test_of_many_at_once_one_is_done_and_all_get_its_answer(api: Callable[..., A
     assert Principal.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_of_many_at_once_with_other_bodies_one_is_done(api: Callable[..., Any]) -> None:
     codes: list[int] = []
     start = threading.Barrier(6)

@@ -61,7 +61,7 @@ def test_a_change_here_is_seen_at_once(clock: Clock) -> None:
     assert rows() == []
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_what_another_thread_read_before_the_commit_is_forgotten_at_the_commit(clock: Clock) -> None:
     rows = names()
     with transaction.atomic():

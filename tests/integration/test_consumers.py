@@ -197,7 +197,7 @@ def test_a_time_finds_its_place_although_commits_are_out_of_order(say, now) -> N
     assert ledger.position_at(now + timedelta(seconds=85)) == 5
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_several_processes_share_a_name_without_doubles_or_gaps(say, dev, now) -> None:
     consumers.create(name="c", start=0, by=dev, now=now, types=["a.*"])
     say(*[f"a.n{number}" for number in range(60)])

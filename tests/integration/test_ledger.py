@@ -66,7 +66,7 @@ def test_the_place_to_go_on_from_is_behind_what_was_looked_at(dev: Actor, now: d
 
 
 @pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
 def test_what_commits_late_is_read_later_and_not_passed_over(dev: Actor, now: datetime) -> None:
     from concurrent.futures import ThreadPoolExecutor

@@ -362,7 +362,7 @@ def test_what_a_killed_worker_had_in_hand_comes_back(db, subscribe, publish, rec
     assert (delivery.status, delivery.attempts, len(delivery.log)) == ("delivered", 1, 1)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_two_workers_at_once_send_each_event_once(subscribe, publish, receiver, now) -> None:
     subscribe()
     events = [publish() for _ in range(60)]
