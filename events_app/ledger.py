@@ -7,6 +7,8 @@ never misses a row, and writers never wait for each other.
 """
 
 import bisect
+import contextlib
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +33,8 @@ NUMBER = """
     RETURNING event_type, moved_from, moved_to
 """
 
+_numbering = threading.Lock()
+
 
 class CursorExpired(Gone):
     """Events after this cursor have been pruned; start again from the oldest one kept."""
@@ -40,11 +44,23 @@ def number_events() -> int:
     """Give every committed event its place in the order; return how many got one."""
     numbered = 0
     while Event.objects.unnumbered().exists():
-        batch = number_batch()
+        with one_at_a_time():
+            batch = number_batch() if Event.objects.unnumbered().exists() else 0
         numbered += batch
         if batch < BATCH:
             break
     return numbered
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one thread of this process number: the others then find it done. A courtesy; the row's lock is what counts."""
+    mine = not connection.in_atomic_block and _numbering.acquire(timeout=1)
+    try:
+        yield
+    finally:
+        if mine:
+            _numbering.release()
 
 
 @transaction.atomic

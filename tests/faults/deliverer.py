@@ -20,6 +20,7 @@ if __name__ == "__main__":
     from events_app import delivering
 
     delivering.LEASE = timedelta(seconds=LEASE)
+    print("sending", flush=True)
     end = time.monotonic() + 600
     while time.monotonic() < end:
         try:

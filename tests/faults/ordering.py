@@ -28,7 +28,7 @@ def ordering(service: Service, *, writers: int, events: int, seed: int, readers:
         reading = {f"cursor {n}": pool.submit(by_cursor, service.caller(f"cursor-{n}"), start) for n in range(readers)}
         reading |= {f"stream {n}": pool.submit(by_stream, service, f"stream-{n}", start) for n in range(readers)}
         written = write(service, writers, events, seed)
-        service.caller("writer").post("/events/publish", {"event_type": END, "source_agent": "writer"})
+        say_end(service.caller("writer"))
         seen = {name: future.result() for name, future in reading.items()}
     broken = [fault for name, found in seen.items() for fault in faults(name, found, written)]
     figures = {"written": sum(map(len, written.values())), "readers": len(seen)}
@@ -49,11 +49,22 @@ def write(service: Service, writers: int, events: int, seed: int) -> dict[str, l
         return {f"order.w{writer}": numbers for writer, numbers in enumerate(pool.map(run, range(writers)))}
 
 
+def say_end(caller: Caller) -> None:
+    """Publish what ends the reading."""
+    said = {"event_type": END, "source_agent": "writer"}
+    while caller.send("POST", "/events/publish", said).status_code == 503:
+        pass
+
+
 def by_cursor(caller: Caller, after: str) -> Seen:
     """Read page by page until the end is seen."""
     seen: Seen = []
     while True:
-        page = caller.get(f"/events?types=order.*&limit=500&after={after}")
+        answer = caller.send("GET", f"/events?types=order.*&limit=500&after={after}")
+        if answer.status_code == 503:  # SQLite under more writers than it can bear: come again
+            continue
+        answer.raise_for_status()
+        page = answer.json()
         after = page["next"]
         for event in page["events"]:
             if event["event_type"] == END:

@@ -107,23 +107,28 @@ def kill_workers(service: Service, kills: int, killed: list[int], stop: threadin
     killed: their process ids are added to it.
     """
     workers = [start_worker(service) for _ in range(WORKERS)]
-    for kill in range(kills):
-        if stop.wait(chance.uniform(1.0, 2.0)):
-            break
-        workers[kill % WORKERS].kill()
-        workers[kill % WORKERS].wait()
-        killed.append(workers[kill % WORKERS].pid)
-        workers[kill % WORKERS] = start_worker(service)
+    while len(killed) < kills and not stop.is_set():
+        worker = workers[len(killed) % WORKERS]
+        assert worker.stdout and worker.stdout.readline()
+        stop.wait(chance.uniform(0.2, 1.0))
+        end(worker)
+        workers[len(killed) % WORKERS] = start_worker(service)
+        killed.append(worker.pid)
     stop.wait()
     for worker in workers:
-        worker.kill()
-        worker.wait()
+        end(worker)
+
+
+def end(worker: "subprocess.Popen[bytes]") -> None:
+    """Kill a worker of ours."""
+    worker.kill()
+    worker.communicate()
 
 
 def start_worker(service: Service) -> "subprocess.Popen[bytes]":
-    """Start a worker on the service's stores."""
+    """Start a worker on the service's stores; it writes a line once it sends."""
     command = [sys.executable, "-m", "tests.faults.deliverer"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment() | service.settings, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=ROOT, env=environment() | service.settings, stdout=subprocess.PIPE)
 
 
 def open_deliveries(admin: Caller, path: str, expected: int) -> bool:

@@ -1,0 +1,53 @@
+"""Django's SQLite backend with a queue at the door: one writing transaction of this process at a time.
+
+SQLite itself lets writers sleep and try again, longer each time, so that under load some wait for seconds while
+others go past them. Other processes are still kept out by SQLite's own lock.
+"""
+
+import threading
+from typing import Any
+
+from django.db import OperationalError
+from django.db.backends.sqlite3 import base
+
+DOOR = threading.Lock()
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection that takes its turn before it begins a transaction."""
+
+    _inside = False
+
+    def _start_transaction_under_autocommit(self) -> None:
+        if not DOOR.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", 5)):
+            raise OperationalError("database is locked")
+        self._inside = True
+        try:
+            super()._start_transaction_under_autocommit()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _commit(self) -> Any:
+        try:
+            return super()._commit()
+        finally:
+            if not self.connection or not self.connection.in_transaction:
+                self._leave()
+
+    def _rollback(self) -> Any:
+        try:
+            return super()._rollback()
+        finally:
+            self._leave()
+
+    def _close(self) -> None:
+        try:
+            super()._close()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._inside:
+            self._inside = False
+            DOOR.release()
