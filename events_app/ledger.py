@@ -54,7 +54,7 @@ def number_events() -> int:
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Let one thread of this process number: the others then find it done. A courtesy; the row's lock is what counts."""
+    """Let one thread of this process number, the others then find it done. Only the lock of the row is what counts."""
     mine = not connection.in_atomic_block and _numbering.acquire(timeout=1)
     try:
         yield

@@ -291,8 +291,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def tries(self, delivery: Delivery) -> SafeString:
         """Say how many there were, and how the last one failed."""
         error = delivery.log[-1]["error"] if delivery.log else ""
-        return text.stacked(text.visible(delivery.attempts), text.faint(error)) if error else text.visible(
-            delivery.attempts
+        return (
+            text.stacked(text.visible(delivery.attempts), text.faint(error))
+            if error
+            else text.visible(delivery.attempts)
         )
 
     @display(description="Next")

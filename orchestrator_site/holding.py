@@ -15,11 +15,16 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hold:
-    """How an empty answer waits. seconds: at most this long. key: who has the same key stands in one line."""
+    """How an empty answer waits.
+
+    seconds: at most this long. key: who has the same key stands in one line. again_after: seconds until the
+    clock alone may bring something, if that is known.
+    """
 
     topics: frozenset[str]
     seconds: float
     key: Hashable
+    again_after: float | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -36,15 +41,17 @@ def handover(request: Any) -> Handover | None:
     return request.META.get("asgi.scope", {}).get(KEY)
 
 
-def hold(request: Any, *, topics: Iterable[str], seconds: float, key: Hashable) -> None:
+def hold(
+    request: Any, *, topics: Iterable[str], seconds: float, key: Hashable, again_after: float | None = None
+) -> None:
     """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
 
-    At a wake-up of one of the topics, and every second, the view is run again for the first in the line of
+    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is run again for the first in the line of
     `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
     Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
     """
     if (waits := handover(request)) is not None:
-        waits.hold = Hold(frozenset(topics), seconds, key)
+        waits.hold = Hold(frozenset(topics), seconds, key, again_after)
 
 
 def hand_over_stream(request: Any, stream: Any) -> bool:

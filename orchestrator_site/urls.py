@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from orchestrator_site import views
 from orchestrator_site.api import converters  # noqa: F401 - registers <public_id:…>
@@ -13,6 +14,7 @@ urlpatterns = [
     path("openapi.json", views.openapi),
     path("docs", views.docs, name="docs"),
     path("redoc", views.redoc, name="redoc"),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("", include("tasks_app.urls")),
     path("", include("approvals_app.urls")),

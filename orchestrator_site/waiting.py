@@ -115,9 +115,14 @@ class WaitingRoom:
         line.waiters.append(waiter)
         if any(self._woken.get(topic, 0) > since for topic in hold.topics):
             line.wake()
+        clock = None
+        if hold.again_after is not None:
+            clock = asyncio.get_running_loop().call_later(hold.again_after, line.wake)
         try:
             await waiter.wait(hold.seconds)
         finally:
+            if clock is not None:
+                clock.cancel()
             self._waiting -= 1
             self._leave(hold.key, line, waiter)
         return waiter.answer

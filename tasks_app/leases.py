@@ -65,6 +65,15 @@ def try_to_claim(
     return tasks, []
 
 
+def seconds_to_next(*, agent: str, now: datetime, types: list[str] | None = None) -> float | None:
+    """Return how long until the next scheduled task of an agent's queue is due, or None if there is none."""
+    later = Task.objects.queued(agent).filter(not_before__gt=now)
+    if types is not None:
+        later = later.filter(type__in=types)
+    due = later.order_by("not_before").values_list("not_before", flat=True).first()
+    return None if due is None else (due - now).total_seconds()
+
+
 def allowed_types(types: list[str] | None) -> list[str] | None:
     """Return the asked types without the paused ones; None for all."""
     paused = {rule.task_type for rule in routing.routing_rules().values() if rule.paused}

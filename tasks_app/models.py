@@ -88,11 +88,13 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Return open ones past their deadline."""
         return self.open().filter(due_at__lte=now)
 
+    def queued(self, agent: str) -> "TaskQuerySet":
+        """Return those in an agent's queue, now or on schedule."""
+        return self.filter(status=Status.ASSIGNED, assigned_agent=agent, awaiting_approval=False, open_dependencies=0)
+
     def takeable(self, agent: str, now: datetime) -> "TaskQuerySet":
         """Return those an agent could be handed now, were nothing paused."""
-        return self.filter(
-            status=Status.ASSIGNED, assigned_agent=agent, awaiting_approval=False, open_dependencies=0
-        ).filter(Q(not_before__isnull=True) | Q(not_before__lte=now))
+        return self.queued(agent).filter(Q(not_before__isnull=True) | Q(not_before__lte=now))
 
     def lease_lost(self, now: datetime) -> "TaskQuerySet":
         """Return running ones whose lease has run out."""
@@ -163,6 +165,11 @@ class Task(models.Model):
         permissions = [("operate_task", "Can cancel, requeue and reassign tasks")]
         indexes = [
             models.Index(fields=["assigned_agent", "turn_at", "id"], condition=FREE, name="task_queue"),
+            models.Index(
+                fields=["assigned_agent", "not_before"],
+                condition=FREE & Q(not_before__isnull=False),
+                name="task_scheduled",
+            ),
             models.Index(fields=["assigned_agent", "status"], condition=IS_OPEN, name="task_of_agent"),
             models.Index(fields=["status", "id"], name="task_by_status"),
             models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="task_of_trace"),

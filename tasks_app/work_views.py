@@ -59,9 +59,13 @@ class WorkViewSet(ApiViewSet):
         seconds = asked.pop("wait_seconds")
         tasks = leases.claim(**asked, by=self.actor, now=self.now)
         if not tasks and seconds:
-            topic = tasks_of(asked["agent"])
-            hold(request, topics=[topic], seconds=seconds, key=(topic, *sorted(asked.get("types", ()))))
+            self._wait(asked["agent"], asked.get("types"), seconds)
         return Response(ClaimAnswer({"tasks": queries.with_gates(tasks)}).data)
+
+    def _wait(self, agent: str, types: list[str] | None, seconds: int) -> None:
+        topic = tasks_of(agent)
+        due = leases.seconds_to_next(agent=agent, now=self.now, types=types)
+        hold(self.request, topics=[topic], seconds=seconds, key=(topic, *sorted(types or ())), again_after=due)
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     def heartbeat(self, request: Request, task_id: str) -> Response:

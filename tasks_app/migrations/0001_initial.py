@@ -7,109 +7,266 @@ import tasks_app.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(help_text='As tasks name it: dev_agent.', max_length=64, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('active', models.BooleanField(default=True, help_text='Switched off, its waiting tasks go elsewhere.')),
-                ('paused', models.BooleanField(default=False, help_text='Paused, it keeps its tasks but is handed none.')),
-                ('concurrency_limit', models.PositiveIntegerField(blank=True, help_text='Most tasks at once; empty for any.', null=True)),
-                ('silent_after', models.PositiveIntegerField(blank=True, help_text='Seconds without a sign of life until it counts as silent; empty for never.', null=True)),
-                ('last_seen_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('silent_since', models.DateTimeField(blank=True, editable=False, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(help_text="As tasks name it: dev_agent.", max_length=64, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "active",
+                    models.BooleanField(default=True, help_text="Switched off, its waiting tasks go elsewhere."),
+                ),
+                (
+                    "paused",
+                    models.BooleanField(default=False, help_text="Paused, it keeps its tasks but is handed none."),
+                ),
+                (
+                    "concurrency_limit",
+                    models.PositiveIntegerField(blank=True, help_text="Most tasks at once; empty for any.", null=True),
+                ),
+                (
+                    "silent_after",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Seconds without a sign of life until it counts as silent; empty for never.",
+                        null=True,
+                    ),
+                ),
+                ("last_seen_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("silent_since", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='TaskCount',
+            name="TaskCount",
             fields=[
-                ('name', models.CharField(max_length=20, primary_key=True, serialize=False)),
-                ('number', models.BigIntegerField(default=0)),
+                ("name", models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ("number", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='RoutingRule',
+            name="RoutingRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('task_type', models.SlugField(max_length=64, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('paused', models.BooleanField(default=False, help_text='Paused, tasks of this type are kept but not handed out.')),
-                ('concurrency_limit', models.PositiveIntegerField(blank=True, help_text='Most tasks at once; empty for any.', null=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='rules', to='tasks_app.agent', to_field='name')),
-                ('fallback', models.ForeignKey(blank=True, help_text='Takes over while the agent is switched off or silent.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='fallback_rules', to='tasks_app.agent', to_field='name')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("task_type", models.SlugField(max_length=64, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "paused",
+                    models.BooleanField(
+                        default=False, help_text="Paused, tasks of this type are kept but not handed out."
+                    ),
+                ),
+                (
+                    "concurrency_limit",
+                    models.PositiveIntegerField(blank=True, help_text="Most tasks at once; empty for any.", null=True),
+                ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="rules",
+                        to="tasks_app.agent",
+                        to_field="name",
+                    ),
+                ),
+                (
+                    "fallback",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Takes over while the agent is switched off or silent.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="fallback_rules",
+                        to="tasks_app.agent",
+                        to_field="name",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Task',
+            name="Task",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('task_id', models.CharField(default=tasks_app.models.new_task_id, editable=False, max_length=40, unique=True)),
-                ('type', models.CharField(max_length=64)),
-                ('payload', models.JSONField()),
-                ('priority', models.CharField(choices=[('P0', 'P0 critical'), ('P1', 'P1 high'), ('P2', 'P2 medium'), ('P3', 'P3 low')], default='P2', max_length=2)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('assigned', 'Assigned'), ('in_progress', 'In Progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], max_length=12)),
-                ('assigned_agent', models.CharField(blank=True, default='', max_length=64)),
-                ('source', models.CharField(blank=True, default='', max_length=100)),
-                ('metadata', models.JSONField(default=dict)),
-                ('trace_id', models.CharField(blank=True, default='', max_length=128)),
-                ('parent_task_id', models.CharField(blank=True, default='', max_length=64)),
-                ('created_by', models.CharField(max_length=128)),
-                ('door', models.CharField(max_length=16)),
-                ('reported_by', models.CharField(blank=True, default='', help_text='Who caused the present status.', max_length=128)),
-                ('error', models.TextField(blank=True, default='')),
-                ('result', models.JSONField(blank=True, null=True)),
-                ('failure_reason', models.CharField(blank=True, choices=[('reported', 'reported by its agent'), ('retries_exhausted', 'failed on every attempt'), ('lease_lost', 'its agents vanished on every attempt'), ('dependency', 'a task it depends on failed')], default='', max_length=20)),
-                ('created_at', models.DateTimeField()),
-                ('assigned_at', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('completed_at', models.DateTimeField(blank=True, null=True)),
-                ('failed_at', models.DateTimeField(blank=True, null=True)),
-                ('cancelled_at', models.DateTimeField(blank=True, null=True)),
-                ('sla_target', models.PositiveIntegerField(blank=True, help_text='Seconds from creation.', null=True)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('warn_at', models.DateTimeField(blank=True, null=True)),
-                ('sla_warned_at', models.DateTimeField(blank=True, null=True)),
-                ('sla_breached_at', models.DateTimeField(blank=True, null=True)),
-                ('approval_id', models.CharField(blank=True, default='', max_length=40)),
-                ('awaiting_approval', models.BooleanField(default=False, help_text='A hint for the queue; the gate asks the approval.')),
-                ('turn_at', models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait.")),
-                ('not_before', models.DateTimeField(blank=True, null=True)),
-                ('open_dependencies', models.PositiveIntegerField(default=0)),
-                ('on_dependency_failure', models.CharField(choices=[('fail', 'fail too'), ('free', 'run anyway')], default='fail', max_length=4)),
-                ('holder', models.CharField(blank=True, default='', max_length=128)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='How many leases were given; the fencing token.')),
-                ('attempts_spent', models.PositiveIntegerField(default=0, help_text='Attempts before the last requeue by hand.')),
-                ('max_attempts', models.PositiveIntegerField(default=3)),
-                ('lease_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('lease_expires_at', models.DateTimeField(blank=True, null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('progress', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('note', models.CharField(blank=True, default='', max_length=500)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "task_id",
+                    models.CharField(default=tasks_app.models.new_task_id, editable=False, max_length=40, unique=True),
+                ),
+                ("type", models.CharField(max_length=64)),
+                ("payload", models.JSONField()),
+                (
+                    "priority",
+                    models.CharField(
+                        choices=[("P0", "P0 critical"), ("P1", "P1 high"), ("P2", "P2 medium"), ("P3", "P3 low")],
+                        default="P2",
+                        max_length=2,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("assigned", "Assigned"),
+                            ("in_progress", "In Progress"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("assigned_agent", models.CharField(blank=True, default="", max_length=64)),
+                ("source", models.CharField(blank=True, default="", max_length=100)),
+                ("metadata", models.JSONField(default=dict)),
+                ("trace_id", models.CharField(blank=True, default="", max_length=128)),
+                ("parent_task_id", models.CharField(blank=True, default="", max_length=64)),
+                ("created_by", models.CharField(max_length=128)),
+                ("door", models.CharField(max_length=16)),
+                (
+                    "reported_by",
+                    models.CharField(
+                        blank=True, default="", help_text="Who caused the present status.", max_length=128
+                    ),
+                ),
+                ("error", models.TextField(blank=True, default="")),
+                ("result", models.JSONField(blank=True, null=True)),
+                (
+                    "failure_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("reported", "reported by its agent"),
+                            ("retries_exhausted", "failed on every attempt"),
+                            ("lease_lost", "its agents vanished on every attempt"),
+                            ("dependency", "a task it depends on failed"),
+                        ],
+                        default="",
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("assigned_at", models.DateTimeField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("completed_at", models.DateTimeField(blank=True, null=True)),
+                ("failed_at", models.DateTimeField(blank=True, null=True)),
+                ("cancelled_at", models.DateTimeField(blank=True, null=True)),
+                ("sla_target", models.PositiveIntegerField(blank=True, help_text="Seconds from creation.", null=True)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("warn_at", models.DateTimeField(blank=True, null=True)),
+                ("sla_warned_at", models.DateTimeField(blank=True, null=True)),
+                ("sla_breached_at", models.DateTimeField(blank=True, null=True)),
+                ("approval_id", models.CharField(blank=True, default="", max_length=40)),
+                (
+                    "awaiting_approval",
+                    models.BooleanField(default=False, help_text="A hint for the queue; the gate asks the approval."),
+                ),
+                (
+                    "turn_at",
+                    models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait."),
+                ),
+                ("not_before", models.DateTimeField(blank=True, null=True)),
+                ("open_dependencies", models.PositiveIntegerField(default=0)),
+                (
+                    "on_dependency_failure",
+                    models.CharField(
+                        choices=[("fail", "fail too"), ("free", "run anyway")], default="fail", max_length=4
+                    ),
+                ),
+                ("holder", models.CharField(blank=True, default="", max_length=128)),
+                (
+                    "attempt",
+                    models.PositiveIntegerField(default=0, help_text="How many leases were given; the fencing token."),
+                ),
+                (
+                    "attempts_spent",
+                    models.PositiveIntegerField(default=0, help_text="Attempts before the last requeue by hand."),
+                ),
+                ("max_attempts", models.PositiveIntegerField(default=3)),
+                ("lease_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("progress", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("note", models.CharField(blank=True, default="", max_length=500)),
             ],
             options={
-                'permissions': [('operate_task', 'Can cancel, requeue and reassign tasks')],
-                'indexes': [models.Index(condition=models.Q(('awaiting_approval', False), ('open_dependencies', 0), ('status', 'assigned')), fields=['assigned_agent', 'turn_at', 'id'], name='task_queue'), models.Index(condition=models.Q(('status__in', ['pending', 'assigned', 'in_progress'])), fields=['assigned_agent', 'status'], name='task_of_agent'), models.Index(fields=['status', 'id'], name='task_by_status'), models.Index(condition=models.Q(('trace_id', ''), _negated=True), fields=['trace_id', 'id'], name='task_of_trace'), models.Index(fields=['created_by', 'id'], name='task_by_creator'), models.Index(condition=models.Q(('parent_task_id', ''), _negated=True), fields=['parent_task_id'], name='task_children'), models.Index(condition=models.Q(('status__in', ['pending', 'assigned', 'in_progress']), ('sla_warned_at__isnull', True), ('warn_at__isnull', False)), fields=['warn_at'], name='task_sla_warn'), models.Index(condition=models.Q(('status__in', ['pending', 'assigned', 'in_progress']), ('due_at__isnull', False), ('sla_breached_at__isnull', True)), fields=['due_at'], name='task_sla_breach'), models.Index(condition=models.Q(('lease_expires_at__isnull', False), ('status', 'in_progress')), fields=['lease_expires_at'], name='task_leases')],
+                "permissions": [("operate_task", "Can cancel, requeue and reassign tasks")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(
+                            ("awaiting_approval", False), ("open_dependencies", 0), ("status", "assigned")
+                        ),
+                        fields=["assigned_agent", "turn_at", "id"],
+                        name="task_queue",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["pending", "assigned", "in_progress"])),
+                        fields=["assigned_agent", "status"],
+                        name="task_of_agent",
+                    ),
+                    models.Index(fields=["status", "id"], name="task_by_status"),
+                    models.Index(
+                        condition=models.Q(("trace_id", ""), _negated=True),
+                        fields=["trace_id", "id"],
+                        name="task_of_trace",
+                    ),
+                    models.Index(fields=["created_by", "id"], name="task_by_creator"),
+                    models.Index(
+                        condition=models.Q(("parent_task_id", ""), _negated=True),
+                        fields=["parent_task_id"],
+                        name="task_children",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("status__in", ["pending", "assigned", "in_progress"]),
+                            ("sla_warned_at__isnull", True),
+                            ("warn_at__isnull", False),
+                        ),
+                        fields=["warn_at"],
+                        name="task_sla_warn",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("status__in", ["pending", "assigned", "in_progress"]),
+                            ("due_at__isnull", False),
+                            ("sla_breached_at__isnull", True),
+                        ),
+                        fields=["due_at"],
+                        name="task_sla_breach",
+                    ),
+                    models.Index(
+                        condition=models.Q(("lease_expires_at__isnull", False), ("status", "in_progress")),
+                        fields=["lease_expires_at"],
+                        name="task_leases",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Dependency',
+            name="Dependency",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('settled_at', models.DateTimeField(blank=True, null=True)),
-                ('depends_on', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dependents', to='tasks_app.task')),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dependencies', to='tasks_app.task')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("settled_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "depends_on",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="dependents", to="tasks_app.task"
+                    ),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="dependencies", to="tasks_app.task"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'dependencies',
-                'constraints': [models.UniqueConstraint(fields=('task', 'depends_on'), name='dependency_once')],
+                "verbose_name_plural": "dependencies",
+                "constraints": [models.UniqueConstraint(fields=("task", "depends_on"), name="dependency_once")],
             },
         ),
     ]

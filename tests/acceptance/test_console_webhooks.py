@@ -120,5 +120,9 @@ def test_what_is_not_there_is_a_404(login: Login, subscription: Subscription) ->
     client = login(None)
 
     assert client.post(f"{LIST}sub_1/rotate/", SUBMITTED).status_code == 404
-    for path in (f"{LIST}sub_1/change/", "/admin/events_app/delivery/x/change/", "/admin/events_app/delivery/9/change/"):
+    for path in (
+        f"{LIST}sub_1/change/",
+        "/admin/events_app/delivery/x/change/",
+        "/admin/events_app/delivery/9/change/",
+    ):
         assert client.get(path).status_code in (302, 404)

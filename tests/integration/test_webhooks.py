@@ -477,9 +477,7 @@ def test_all_since_a_time_can_be_sent_again_also_from_before_the_subscription(
     after = publish(at=now)
     deliver(now)
 
-    again = webhooks.resend(
-        subscription_id=subscription.subscription_id, since=now - HOUR, by=admin, now=now + HOUR
-    )
+    again = webhooks.resend(subscription_id=subscription.subscription_id, since=now - HOUR, by=admin, now=now + HOUR)
     deliver(now + HOUR)
 
     assert again == 1

@@ -122,7 +122,9 @@ def test_plain_http_is_for_development() -> None:
         rules.ensure_may_subscribe("http://example.com/", EVERYWHERE)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "[fe80::1]"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "[fe80::1]"]
+)
 def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
     with pytest.raises(rules.BadUrl):
         rules.ensure_may_subscribe(f"https://{host}/", EVERYWHERE)
@@ -133,7 +135,9 @@ def test_a_listed_network_may_be_reached_on_any_port_and_in_the_clear(url: str) 
     rules.ensure_may_subscribe(url, OFFICE)
 
 
-@pytest.mark.parametrize("url", ["http://10.2.0.1/", "https://10.0.255.255/", "http://8.8.8.8/", "https://8.8.8.8:8443/"])
+@pytest.mark.parametrize(
+    "url", ["http://10.2.0.1/", "https://10.0.255.255/", "http://8.8.8.8/", "https://8.8.8.8:8443/"]
+)
 def test_a_listed_network_opens_no_other(url: str) -> None:
     with pytest.raises(rules.BadUrl):
         rules.ensure_may_subscribe(url, OFFICE)
