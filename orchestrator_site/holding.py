@@ -46,8 +46,8 @@ def hold(
 ) -> None:
     """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
 
-    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is run again for the first in the line of
-    `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
+    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is run again for the
+    first in the line of `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
     Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
     """
     if (waits := handover(request)) is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.faults import work
+from tests.faults.crashes import crashes
 from tests.faults.cuts import stream_cuts
 from tests.faults.ordering import ordering
 from tests.faults.service import Report, Service, embedded, on_servers
@@ -32,12 +33,14 @@ LONG: dict[str, Run] = {
         events=10_000 if "DATABASE_URL" in service.settings else 1_000,
         seed=seed,
     ),
+    "crashes": lambda service, seed: crashes(service, kills=20, seed=seed),
     "stream_cuts": lambda service, seed: stream_cuts(service, cuts=500, seed=seed),
 }
 TEETH: dict[str, tuple[str, Run]] = {
     "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
     "rescue_by_id": ("embedded", lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed)),
     "cursor_by_id": ("servers", lambda service, seed: ordering(service, writers=8, events=60, seed=seed)),
+    "event_after_commit": ("embedded", lambda service, seed: crashes(service, kills=5, seed=seed)),
     "claim_without_lock": (
         "servers",
         lambda service, seed: work.claim_storm(service, tasks=300, claimers=32, seed=seed),

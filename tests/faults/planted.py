@@ -79,6 +79,28 @@ def cursor_by_id() -> None:
     ledger.number_batch = number_batch
 
 
+@fault
+def event_after_commit() -> None:
+    """Write events when the change is committed already, a moment later."""
+    from django.db import transaction
+
+    from events_app import services as events
+    from tasks_app import leases, moves, services, sla
+
+    record_all = events.record_all
+
+    def record_late(told: Any, *, wakes: Any = ()) -> None:
+        def write() -> None:
+            time.sleep(0.01)
+            with transaction.atomic():
+                record_all(told, wakes=wakes)
+
+        transaction.on_commit(write)
+
+    for module in (events, leases, moves, services, sla):
+        module.record_all = record_late  # type: ignore[attr-defined]
+
+
 def main() -> None:
     """Plant the fault that is named, then run manage.py with the rest of the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")

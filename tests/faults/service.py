@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -41,8 +40,20 @@ class Report:
 class Service:
     """Where it answers, and the settings that other processes on its stores need."""
 
-    url: str
     settings: dict[str, str]
+    command: list[str]
+    url: str = ""
+    process: processes.Server | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it answers; on a port that may be another one each time."""
+        self.process = processes.Server(self.command, {"PORT": "0", **self.settings})
+        self.url = self.process.wait_for(r"http://\S+?:\d+").group()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process:
+            self.process.close()
 
     def caller(self, name: str, role: str = "agent") -> "Caller":
         """Return a caller with a token of its own."""
@@ -101,9 +112,7 @@ class Caller:
 def embedded(planted: str = "", **settings: str) -> Iterator[Service]:
     """Give a service on the embedded stores. planted: the name of a fault built into it."""
     with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
-        own = common() | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
-        with started(Path(folder), planted, own) as url:
-            yield Service(url, own)
+        yield from running(planted, common() | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings)
 
 
 @contextlib.contextmanager
@@ -112,8 +121,7 @@ def on_servers(planted: str = "", **settings: str) -> Iterator[Service]:
     with private_postgres() as postgres, private_redis() as redis, tempfile.TemporaryDirectory() as folder:
         stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "ORCHESTRATOR_ENV": "development"}
         own = common() | stores | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
-        with started(Path(folder), planted, own, "--migrate", "--with-worker", "--with-beat") as url:
-            yield Service(url, own)
+        yield from running(planted, own, "--migrate", "--with-worker", "--with-beat")
 
 
 def common() -> dict[str, str]:
@@ -125,13 +133,12 @@ def common() -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def started(folder: Path, planted: str, settings: dict[str, str], *options: str) -> Iterator[str]:
-    """Start the service, with a planted fault if one is named; give its URL."""
+def running(planted: str, settings: dict[str, str], *options: str) -> Iterator[Service]:
+    """Start a service, give it, and end it whatever happens."""
     program = ["-m", "tests.faults.planted", planted] if planted else ["manage.py"]
-    command = [sys.executable, *program, "up", *options]
-    server = processes.Server(command, {"PORT": "0", "DATA_DIR": str(folder), **settings})
+    service = Service(settings, [sys.executable, *program, "up", *options])
     try:
-        yield server.wait_for(r"http://\S+?:\d+").group()
+        service.start()
+        yield service
     finally:
-        server.close()
+        service.kill()
