@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F
 
 from events_app.models import Event, Ledger
 from events_app.registry import Move, tallies
@@ -33,6 +32,10 @@ NUMBER = """
     RETURNING event_type, moved_from, moved_to
 """
 
+ADVANCE = "UPDATE events_app_ledger SET head = head + %s"
+UNNUMBERED = "SELECT 1 FROM events_app_event WHERE position IS NULL LIMIT 1"
+BOUNDS = "SELECT pruned_to, head FROM events_app_ledger"
+
 _numbering = threading.Lock()
 
 
@@ -42,22 +45,25 @@ class CursorExpired(Gone):
 
 def number_events() -> int:
     """Give every committed event its place in the order; return how many got one."""
-    numbered = 0
-    while Event.objects.unnumbered().exists():
-        with one_at_a_time():
-            batch = number_batch() if Event.objects.unnumbered().exists() else 0
+    numbered, batch = 0, BATCH
+    while batch == BATCH and row(UNNUMBERED):
+        with one_at_a_time() as waited:
+            batch = 0 if waited and not row(UNNUMBERED) else number_batch()
         numbered += batch
-        if batch < BATCH:
-            break
     return numbered
 
 
 @contextlib.contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let one thread of this process number, the others then find it done. Only the lock of the row is what counts."""
-    mine = not connection.in_atomic_block and _numbering.acquire(timeout=1)
+def one_at_a_time() -> Iterator[bool]:
+    """Let one thread of this process number, the others then find it done; give whether there was one to wait for.
+
+    A courtesy: the lock of the ledger's row is what counts. In a transaction nobody waits here, for whoever
+    numbers may be waiting for that transaction.
+    """
+    free = connection.in_atomic_block or _numbering.acquire(blocking=False)
+    mine = not connection.in_atomic_block and (free or _numbering.acquire(timeout=1))
     try:
-        yield
+        yield not free
     finally:
         if mine:
             _numbering.release()
@@ -66,14 +72,14 @@ def one_at_a_time() -> Iterator[None]:
 @transaction.atomic
 def number_batch() -> int:
     """Number one batch and let the counters see it, exactly once; return its size."""
-    ledger = Ledger.objects.select_for_update().get()
+    head = Ledger.objects.select_for_update().values_list("head", flat=True).get()
     with connection.cursor() as rows:
-        rows.execute(NUMBER, [ledger.head, BATCH])
-        moves = [Move(*row) for row in rows.fetchall()]
-    if moves:
-        for count in tallies():
-            count(moves)
-        Ledger.objects.update(head=F("head") + len(moves))
+        rows.execute(NUMBER, [head, BATCH])
+        moves = [Move(*moved) for moved in rows.fetchall()]
+        if moves:
+            for count in tallies():
+                count(moves)
+            rows.execute(ADVANCE, [len(moves)])
     return len(moves)
 
 
@@ -85,7 +91,16 @@ def head() -> int:
 
 def bounds() -> tuple[int, int]:
     """Return the positions up to which events are no longer kept, and up to which they are numbered."""
-    return Ledger.objects.values_list("pruned_to", "head").get()
+    return row(BOUNDS)
+
+
+def row(statement: str) -> Any:
+    """Return the row of one of the statements above that run at every read, or None: the ORM would take longer to
+    write them than the database to answer.
+    """
+    with connection.cursor() as rows:
+        rows.execute(statement)
+        return rows.fetchone()
 
 
 def read(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:

@@ -6,57 +6,131 @@ import approvals_app.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ApprovalPolicy',
+            name="ApprovalPolicy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('active', models.BooleanField(default=True)),
-                ('priorities', models.JSONField(blank=True, default=list, help_text='Such as ["P0", "P1"]; empty fits all.', validators=[approvals_app.models.check_priorities])),
-                ('types', models.JSONField(blank=True, default=list, help_text='Such as ["deployment"]; empty fits all.', validators=[approvals_app.models.check_types])),
-                ('decider_role', models.CharField(choices=[('agent', 'agent'), ('admin', 'admin')], default='agent', help_text='The least role that may decide.', max_length=8)),
-                ('expires_after', models.PositiveIntegerField(blank=True, help_text='Seconds until a request nobody answered expires; empty for never.', null=True)),
-                ('reason', models.CharField(help_text='Shown to the person who decides.', max_length=300)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("active", models.BooleanField(default=True)),
+                (
+                    "priorities",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text='Such as ["P0", "P1"]; empty fits all.',
+                        validators=[approvals_app.models.check_priorities],
+                    ),
+                ),
+                (
+                    "types",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text='Such as ["deployment"]; empty fits all.',
+                        validators=[approvals_app.models.check_types],
+                    ),
+                ),
+                (
+                    "decider_role",
+                    models.CharField(
+                        choices=[("agent", "agent"), ("admin", "admin")],
+                        default="agent",
+                        help_text="The least role that may decide.",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "expires_after",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Seconds until a request nobody answered expires; empty for never.",
+                        null=True,
+                    ),
+                ),
+                ("reason", models.CharField(help_text="Shown to the person who decides.", max_length=300)),
             ],
             options={
-                'verbose_name_plural': 'approval policies',
+                "verbose_name_plural": "approval policies",
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('approval_id', models.CharField(default=approvals_app.models.new_approval_id, editable=False, max_length=40, unique=True)),
-                ('task_id', models.CharField(db_index=True, max_length=64)),
-                ('trace_id', models.CharField(blank=True, default='', max_length=128)),
-                ('priority', models.CharField(max_length=2)),
-                ('policy', models.CharField(help_text='The policy that asked.', max_length=100)),
-                ('decider_role', models.CharField(choices=[('user', 'user'), ('agent', 'agent'), ('admin', 'admin')], max_length=8)),
-                ('reason', models.CharField(help_text='Why sign-off is needed.', max_length=500)),
-                ('snapshot', models.JSONField(help_text='What the decision is about, as it was shown.')),
-                ('digest', models.CharField(help_text='SHA-256 of the snapshot; a decision holds for it only.', max_length=64)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn'), ('superseded', 'Superseded')], default='pending', max_length=12)),
-                ('requested_by', models.CharField(max_length=128)),
-                ('requester_credential', models.CharField(blank=True, default='', max_length=160)),
-                ('created_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('decided_by', models.CharField(blank=True, default='', max_length=128)),
-                ('decider_credential', models.CharField(blank=True, default='', max_length=160)),
-                ('door', models.CharField(blank=True, default='', max_length=16)),
-                ('decision_reason', models.CharField(blank=True, default='', max_length=2000)),
-                ('decided_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "approval_id",
+                    models.CharField(
+                        default=approvals_app.models.new_approval_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("task_id", models.CharField(db_index=True, max_length=64)),
+                ("trace_id", models.CharField(blank=True, default="", max_length=128)),
+                ("priority", models.CharField(max_length=2)),
+                ("policy", models.CharField(help_text="The policy that asked.", max_length=100)),
+                (
+                    "decider_role",
+                    models.CharField(choices=[("user", "user"), ("agent", "agent"), ("admin", "admin")], max_length=8),
+                ),
+                ("reason", models.CharField(help_text="Why sign-off is needed.", max_length=500)),
+                ("snapshot", models.JSONField(help_text="What the decision is about, as it was shown.")),
+                (
+                    "digest",
+                    models.CharField(help_text="SHA-256 of the snapshot; a decision holds for it only.", max_length=64),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("expired", "Expired"),
+                            ("withdrawn", "Withdrawn"),
+                            ("superseded", "Superseded"),
+                        ],
+                        default="pending",
+                        max_length=12,
+                    ),
+                ),
+                ("requested_by", models.CharField(max_length=128)),
+                ("requester_credential", models.CharField(blank=True, default="", max_length=160)),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("decided_by", models.CharField(blank=True, default="", max_length=128)),
+                ("decider_credential", models.CharField(blank=True, default="", max_length=160)),
+                ("door", models.CharField(blank=True, default="", max_length=16)),
+                ("decision_reason", models.CharField(blank=True, default="", max_length=2000)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'permissions': [('decide_approval', 'Can approve and reject requests')],
-                'indexes': [models.Index(condition=models.Q(('status', 'pending')), fields=['priority', 'created_at'], name='approval_inbox'), models.Index(condition=models.Q(('status', 'pending'), _negated=True), fields=['-decided_at'], name='approval_history'), models.Index(condition=models.Q(('expires_at__isnull', False), ('status', 'pending')), fields=['expires_at'], name='approval_expiry')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('status', 'pending')), fields=('task_id',), name='approval_one_pending')],
+                "permissions": [("decide_approval", "Can approve and reject requests")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "pending")),
+                        fields=["priority", "created_at"],
+                        name="approval_inbox",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status", "pending"), _negated=True),
+                        fields=["-decided_at"],
+                        name="approval_history",
+                    ),
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False), ("status", "pending")),
+                        fields=["expires_at"],
+                        name="approval_expiry",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "pending")), fields=("task_id",), name="approval_one_pending"
+                    )
+                ],
             },
         ),
     ]

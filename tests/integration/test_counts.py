@@ -201,7 +201,7 @@ class RolledBack(Operations):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # it takes a fraction of it, unless it fails and looks for the shortest way to fail
 def test_whatever_is_done_the_counts_are_right_and_the_gate_holds(db: None) -> None:
     run_state_machine_as_test(
         RolledBack,
