@@ -7,7 +7,7 @@ from django.db import migrations
 
 APPS = ("orchestrator_site", "events_app", "approvals_app", "tasks_app")
 SEEN = {
-    "events_app": ["event"],
+    "events_app": ["event", "subscription", "delivery"],
     "approvals_app": ["approval", "approvalpolicy"],
     "tasks_app": ["task", "agent", "routingrule"],
     "orchestrator_site": ["apikey", "principal"],
@@ -54,7 +54,7 @@ def find(permission: Any, label: str, database: str) -> Any:
 class Migration(migrations.Migration):
     dependencies = [
         ("orchestrator_site", "0001_access"),
-        ("events_app", "0001_initial"),
+        ("events_app", "0004_webhooks"),
         ("approvals_app", "0001_initial"),
         ("tasks_app", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),

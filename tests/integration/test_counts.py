@@ -155,7 +155,7 @@ class Operations(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        pruning.prune_tasks(before=self.now - timedelta(minutes=30), by=self.admin, now=self.now)
+        pruning.prune_tasks(before=self.now, by=self.admin, now=self.now)
 
     @invariant()
     def counts_are_right(self) -> None:
@@ -178,6 +178,13 @@ class Operations(RuleBasedStateMachine):
     def nobody_is_asked_about_what_is_over(self) -> None:
         asked = Approval.objects.pending().values("task_id")
         assert not Task.objects.filter(task_id__in=asked).exclude(status__in=["pending", "assigned"]).exists()
+
+    @invariant()
+    def every_deadline_and_every_end_of_a_request_is_told_once(self) -> None:
+        late = Event.objects.filter(event_type__startswith="sla.").values_list("task_id", "event_type")
+        ends = Event.objects.filter(event_type__in=approvals.EVENT_OF.values()).values_list("payload", flat=True)
+        told = [*late, *(payload["approval_id"] for payload in ends)]
+        assert len(told) == len(set(told))
 
     @invariant()
     def positions_have_no_gap(self) -> None:
