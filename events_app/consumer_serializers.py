@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from events_app import ledger
 from events_app.models import Consumer
-from events_app.rules import BadCursor, cursor, position_of
-from events_app.serializers import EventSerializer, checked_patterns, plain
+from events_app.rules import BadCursor, cursor, plain, position_of
+from events_app.serializers import EventSerializer, checked_patterns
 from orchestrator_site.api.serializers import SuccessSerializer
 
 NAME = r"\A[A-Za-z0-9_-]{1,64}\Z"

@@ -1,15 +1,33 @@
-"""What callers may say, and how a place in the log is written. Pure."""
+"""What callers may say, how an event and its place in the log are written. Pure."""
 
 import base64
 import binascii
 import re
+from datetime import UTC
+from typing import Any
 
+from events_app.models import Event
 from orchestrator_site.actors import Actor
 from orchestrator_site.errors import Forbidden, Invalid
 
 EVENT_TYPE = re.compile(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 PATTERN = re.compile(r"\A(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
 LAST_POSITION = 2**62
+FIELDS = (  # what readers get of an event, besides its cursor and time
+    "event_id",
+    "event_type",
+    "origin",
+    "source_agent",
+    "source_verified",
+    "publisher",
+    "door",
+    "payload",
+    "task_id",
+    "trace_id",
+    "priority",
+    "moved_from",
+    "moved_to",
+)
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
 # The families only the server may speak; of the task family, what an agent may say of its own work is open.
@@ -78,3 +96,10 @@ def matches(event_type: str, patterns: list[str]) -> bool:
         pattern in ("*", event_type) or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
         for pattern in patterns
     )
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """Return an event as every reader gets it: by page, stream, consumer or webhook."""
+    said = {name: getattr(event, name) for name in FIELDS}
+    at = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return said | {"cursor": None if event.position is None else cursor(event.position), "created_at": at}

@@ -1,12 +1,11 @@
 """What event requests and answers look like."""
 
-from datetime import UTC
 from typing import Any
 
 from rest_framework import serializers
 
 from events_app.models import Event
-from events_app.rules import EVENT_TYPE, PATTERN, cursor
+from events_app.rules import EVENT_TYPE, FIELDS, PATTERN, cursor, plain
 from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer, WholeNumberField
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
@@ -45,23 +44,7 @@ class EventSerializer(RowSerializer):
 
     class Meta:
         model = Event
-        fields = [
-            "event_id",
-            "cursor",
-            "event_type",
-            "origin",
-            "source_agent",
-            "source_verified",
-            "publisher",
-            "door",
-            "payload",
-            "task_id",
-            "trace_id",
-            "priority",
-            "moved_from",
-            "moved_to",
-            "created_at",
-        ]
+        fields = ["cursor", *FIELDS, "created_at"]
 
     def get_cursor(self, event: Event) -> str | None:
         """Return the event's cursor; null until it has its place."""
@@ -70,14 +53,6 @@ class EventSerializer(RowSerializer):
     def to_representation(self, event: Event) -> dict[str, Any]:
         """Return the fields, read straight from the row: a page has hundreds of them."""
         return plain(event)
-
-
-def plain(event: Event) -> dict[str, Any]:
-    """Return an event as readers get it."""
-    said = {name: getattr(event, name) for name in EventSerializer.Meta.fields if name != "cursor"}
-    said["cursor"] = None if event.position is None else cursor(event.position)
-    said["created_at"] = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return said
 
 
 def checked_patterns(patterns: list[str]) -> list[str]:

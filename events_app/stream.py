@@ -15,8 +15,7 @@ from django.conf import settings
 from events_app import ledger
 from events_app.cloudevents import cloud_event
 from events_app.models import Event
-from events_app.rules import cursor, matches
-from events_app.serializers import plain
+from events_app.rules import cursor, matches, plain
 from orchestrator_site.actors import Actor
 from orchestrator_site.errors import DomainError
 

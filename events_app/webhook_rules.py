@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from standardwebhooks import Webhook
 
 from events_app.models import Event
-from events_app.rules import cursor
+from events_app.rules import plain
 from orchestrator_site.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -28,21 +28,6 @@ PORTS = {"https": 443, "http": 80}
 PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
 DAY = timedelta(days=1)
-FIELDS = (
-    "event_id",
-    "event_type",
-    "origin",
-    "source_agent",
-    "source_verified",
-    "publisher",
-    "door",
-    "payload",
-    "task_id",
-    "trace_id",
-    "priority",
-    "moved_from",
-    "moved_to",
-)
 JITTER = 0.2  # of the wait, either way
 
 # What is not the public Internet. Source: IANA special-purpose address registries. `is_private` and `is_global`
@@ -229,13 +214,6 @@ def body_of(event: Event) -> str:
     """Return the body of a webhook in Standard Webhooks' form, the event in it as every reader sees it."""
     data = plain(event)
     return as_json({"type": event.event_type, "timestamp": data["created_at"], "data": data})
-
-
-def plain(event: Event) -> dict[str, Any]:
-    """Return an event as every reader sees it."""
-    said = {name: getattr(event, name) for name in FIELDS}
-    at = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return said | {"cursor": None if event.position is None else cursor(event.position), "created_at": at}
 
 
 def as_json(content: dict[str, Any]) -> str:
