@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals_app.models import Approval
+from events_app import ledger
 from events_app.models import Event
 from orchestrator_site.errors import Invalid
 from tasks_app.models import Task
@@ -58,6 +59,7 @@ def gate_of(task: Task, status: str | None) -> dict[str, Any]:
 
 def timeline(task: Task) -> list[Event]:
     """Return everything that happened to a task, in order."""
+    ledger.number_events()
     return list(Event.objects.filter(task_id=task.task_id).order_by("pk")[:1000])
 
 
