@@ -100,8 +100,6 @@ class Front:
         if self._loop is loop:
             return
         self._loop = loop
-        import sys, os
-        sys.setswitchinterval(float(os.environ.get("SWI", "0.005")))
         self.room, self.feed = WaitingRoom(), Feed()
         works: list[Awaitable[None]] = [self.room.run(), self.feed.run(), self.feed.look_after()]
         if settings.REDIS_URL:

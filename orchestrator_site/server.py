@@ -1,5 +1,6 @@
 """The web server of `manage.py up`: uvicorn in the main thread, ended by a signal without dying of it."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -38,6 +39,7 @@ class Server(uvicorn.Server):
         for number in SIGNALS:
             signal.signal(number, self.handle_exit)
         signal.signal(signal.SIGALRM, self.cut_off)
+        atexit.register(signal.alarm, 0)  # all threads have ended then, and Python takes its handlers back
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

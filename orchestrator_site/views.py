@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from orchestrator_site.serializers import HealthSerializer, RootSerializer
 from orchestrator_site.token_views import TokenViewSet
 from tasks_app.counts import queue_stats
 
+MAKING_SCHEMA = threading.Lock()
 LINKS = {
     "docs": "/docs",
     "redoc": "/redoc",
@@ -92,9 +94,15 @@ class OpenApiView(APIView):
         return HttpResponse(openapi_document(), content_type="application/json")
 
 
-@functools.cache
 def openapi_document() -> bytes:
-    """Return the OpenAPI schema as JSON."""
+    """Return the OpenAPI schema as JSON; only one thread makes it, for the generator is not safe for several."""
+    with MAKING_SCHEMA:
+        return made_document()
+
+
+@functools.cache
+def made_document() -> bytes:
+    """Make the OpenAPI schema."""
     return json.dumps(SchemaGenerator().get_schema(request=None, public=True)).encode()
 
 

@@ -15,18 +15,20 @@ CLAIMED = "task.claimed"
 RELEASED = "task.released"
 
 # One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each other's way.
-# On SQLite the write lock of the transaction does, so the clause is left out there.
+# On SQLite the write lock of the transaction does, so the clause is left out there. The rows are chosen in a WITH,
+# which is carried out once: a sub-select with SKIP LOCKED may be carried out for each row, where LIMIT limits nothing.
 CLAIM = """
-    UPDATE tasks_app_task SET
-        status = 'in_progress', holder = %(holder)s, reported_by = %(holder)s, attempt = attempt + 1,
-        lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
-        started_at = %(now)s, error = '', progress = NULL, note = ''
-    WHERE id IN (
+    WITH chosen AS MATERIALIZED (
         SELECT id FROM tasks_app_task
         WHERE assigned_agent = %(agent)s AND status = 'assigned' AND NOT awaiting_approval AND open_dependencies = 0
             AND (not_before IS NULL OR not_before <= %(now)s) {types}
         ORDER BY turn_at, id LIMIT %(limit)s {lock}
     )
+    UPDATE tasks_app_task SET
+        status = 'in_progress', holder = %(holder)s, reported_by = %(holder)s, attempt = attempt + 1,
+        lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
+        started_at = %(now)s, error = '', progress = NULL, note = ''
+    WHERE id IN (SELECT id FROM chosen)
     RETURNING *
 """
 

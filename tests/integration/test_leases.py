@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from events_app.models import Event
 from orchestrator_site.actors import Actor
@@ -225,3 +226,22 @@ def test_tasks_reported_without_a_lease_are_never_taken_back(make_task: Make, de
     services.report_status(task_id=make_task().task_id, status=Status.IN_PROGRESS, by=dev, now=now)
 
     assert leases.requeue_lost_leases(now=now + timedelta(days=365)) == 0
+
+
+PLANS = ["hashagg", "hashjoin", "mergejoin", "material", "sort", "indexscan", "bitmapscan", "seqscan"]
+
+
+@pytest.mark.parametrize(
+    "off", [[], PLANS[:4], PLANS[:5], PLANS[:6], PLANS[:7], ["hashagg", "hashjoin", "material", "seqscan"]], ids=str
+)
+def test_a_claim_hands_out_no_more_than_asked_however_the_database_plans_it(
+    make_task: Make, dev: Actor, now: datetime, off: list[str]
+) -> None:
+    for _ in range(20):
+        make_task()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for plan in off:
+                cursor.execute(f"SET LOCAL enable_{plan} = off")
+
+    assert [len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 1, 3)] == [1, 1, 3]

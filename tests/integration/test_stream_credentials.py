@@ -1,0 +1,45 @@
+"""Whose stream may go on."""
+
+import time
+
+import pytest
+
+from events_app.feed import refusal
+from events_app.stream import Wish, places
+from orchestrator_site import caching
+from orchestrator_site.models import Principal
+from tests.conftest import actor, token
+
+pytestmark = pytest.mark.django_db
+
+
+def wish(text: str) -> Wish:
+    return Wish(0, actor("listener"), {"authorization": f"Bearer {text}"})
+
+
+def test_a_good_credential_goes_on() -> None:
+    assert refusal(wish(token("user", "listener"))) == ""
+
+
+def test_an_expired_token_ends_its_stream() -> None:
+    past = int(time.time()) - 100
+
+    assert "expired" in refusal(wish(token("user", "listener", iat=past - 100, exp=past))).lower()
+
+
+def test_a_disabled_principal_hears_no_more() -> None:
+    Principal.objects.create(name="listener", disabled=True)
+    caching.forget_all()
+
+    assert "disabled" in refusal(wish(token("user", "listener")))
+
+
+def test_places_are_counted_by_principal_and_given_back(settings) -> None:
+    settings.MAX_STREAMS_PER_PRINCIPAL = 2
+
+    assert [places.take("p") for _ in range(3)] == [True, True, False]
+    assert places.take("q")
+    places.leave("p")
+    assert places.take("p")
+    for name in ("p", "p", "q"):
+        places.leave(name)
