@@ -213,7 +213,10 @@ class Task(models.Model):
         return left.value, status.value
 
     def content(self) -> dict[str, Any]:
-        """Return what a decision is bound to: change one byte of it and the sign-off is void."""
+        """Return what a decision is bound to: change one byte of it and the sign-off is void.
+
+        Not `not_before`: a retry moves it, and the sign-off is for what is done, not for when.
+        """
         return {
             name: getattr(self, name)
             for name in (
@@ -229,7 +232,7 @@ class Task(models.Model):
                 "parent_task_id",
                 "max_attempts",
             )
-        } | {"not_before": self.not_before.isoformat() if self.not_before else None}
+        }
 
     @property
     def sla_state(self) -> str:

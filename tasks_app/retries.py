@@ -32,8 +32,7 @@ def try_again(
     if task.attempt - task.attempts_spent >= task.max_attempts:
         return give_up(task, reason=reason, error=error, by=by, now=now)
     ready_at = now + (rules.backoff(task.attempt) if wait is None else wait)
-    if not task.approval_id:  # a sign-off holds for the not_before that was shown: there only the turn moves
-        task.not_before = ready_at if ready_at > now else None
+    task.not_before = ready_at if ready_at > now else None
     payload = {"reason": reason.value, "error": error, **(facts or {})}
     return requeue(task, ready_at=ready_at, by=by, now=now, payload=payload)
 

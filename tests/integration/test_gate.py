@@ -99,7 +99,6 @@ CHANGED: dict[str, Any] = {
     "created_by": "mallory",
     "parent_task_id": "task_other",
     "max_attempts": 4,
-    "not_before": None,
 }
 
 
@@ -231,6 +230,7 @@ def test_another_attempt_needs_no_other_sign_off(
         services.report_status(
             task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, retryable=True, error="Flaky"
         )
+        assert leases.claim(agent="dev_agent", by=dev, now=now) == []  # it waits before it tries again
 
     [again] = leases.claim(agent="dev_agent", by=dev, now=later)
     assert (again.task_id, again.attempt) == (gated.task_id, 2)
