@@ -268,3 +268,9 @@ def test_pruning_needs_a_number_of_days(db: None, words: list[str]) -> None:
 def test_a_list_is_bounded(db: None, limit: str) -> None:
     with pytest.raises(CommandError, match="--limit"):
         run("list_pending", "--limit", limit)
+
+
+@pytest.mark.django_db
+def test_deliver_webhooks_says_how_many() -> None:
+    assert run("deliver_webhooks") == "0 delivery attempt(s) made"
+    assert run_json("deliver_webhooks") == {"attempted": 0}

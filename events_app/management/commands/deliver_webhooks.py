@@ -1,0 +1,25 @@
+"""The sweep over webhooks that are due, by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from events_app import delivering
+from orchestrator_site.management.door import DoorCommand
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Look through new events for those that subscribers want, and make one attempt at every delivery that is due. "
+        "The service does it by itself; run it to do so at once."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Sweep."""
+        return {"attempted": delivering.deliver(clock=timezone.now)}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['attempted']} delivery attempt(s) made"
