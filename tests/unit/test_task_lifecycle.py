@@ -83,7 +83,6 @@ SIGNED = {
     "sla_target": 61,
     "parent_task_id": "task_0",
     "max_attempts": 4,
-    "not_before": NOW,
 }
 
 
@@ -95,6 +94,15 @@ def test_whatever_a_person_was_shown_is_part_of_the_content(field: str) -> None:
     setattr(task, field, SIGNED[field])
 
     assert task.content() != before
+
+
+def test_a_sign_off_is_for_what_is_done_not_for_when() -> None:
+    task = Task(task_id="task_1", type="bugfix", payload={"issue": "1"}, priority="P0")
+    before = task.content()
+
+    task.not_before = NOW
+
+    assert task.content() == before
 
 
 def test_taking_a_new_turn_lets_go_of_the_lease() -> None:
