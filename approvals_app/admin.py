@@ -182,19 +182,16 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def settle(self, request: HttpRequest, form: Any, decide: Any, done: str) -> HttpResponse:
         """Decide one request if it still shows what was shown."""
-        approval, shown = form.approval, form.cleaned_data["digest"]
-        if shown != approval.digest or shown != rules.digest_of(approval.snapshot):
-            messages.warning(request, f"{approval.approval_id} is not what you were shown. Look again, then decide.")
-        else:
-            reason = form.cleaned_data["reason"]
-            attempt(
-                request,
-                decide,
-                f"{approval.approval_id}: {done}",
-                approval_id=approval.approval_id,
-                by=actor_of(request),
-                reason=reason,
-            )
+        approval = form.approval
+        attempt(
+            request,
+            decide,
+            f"{approval.approval_id}: {done}",
+            approval_id=approval.approval_id,
+            by=actor_of(request),
+            reason=form.cleaned_data["reason"],
+            shown=form.cleaned_data["digest"],
+        )
         return close_dialog(request, page_of("approvals_app.approval", approval.approval_id))
 
     @admin.action(description="Approve the selected requests", permissions=["decide"])

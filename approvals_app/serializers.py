@@ -13,9 +13,16 @@ class ApprovalListQuery(serializers.Serializer):
 
 
 class DecisionInput(serializers.Serializer):
-    """Why, from the query string or the body."""
+    """Why, and on what, from the query string or the body."""
 
     reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+    digest = serializers.CharField(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="The `digest` of the request that was looked at; if it is another one by now, the answer is 409.",
+    )
 
 
 class ApprovalSerializer(RowSerializer):

@@ -44,6 +44,10 @@ class AlreadyDecided(Conflict):
     """This request has been decided."""
 
 
+class NotShown(Conflict):
+    """What is stored is not what was shown to whoever decides."""
+
+
 class NotGranted(Conflict):
     """The task waits for sign-off."""
 
@@ -114,27 +118,41 @@ def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
         raise NotGranted(f"The task has changed since {approval_id} was approved; it needs a new decision.", **facts)
 
 
-def approve(*, approval_id: str, by: Actor, now: datetime, reason: str = "") -> Approval:
-    """Sign a pending request; raise UnknownApproval, MayNotDecide or AlreadyDecided."""
-    return decide(approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason)
+def approve(*, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = "") -> Approval:
+    """Sign a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
+    return decide(approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason, shown=shown)
 
 
-def reject(*, approval_id: str, by: Actor, now: datetime, reason: str = "") -> Approval:
-    """Refuse a pending request; raise UnknownApproval, MayNotDecide or AlreadyDecided."""
-    return decide(approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason)
+def reject(*, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = "") -> Approval:
+    """Refuse a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
+    return decide(approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason, shown=shown)
 
 
-def decide(*, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str = "") -> Approval:
-    """Decide once and for all. A refused try changes nothing but is written down too."""
+def decide(
+    *, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str = "", shown: str = ""
+) -> Approval:
+    """Decide once and for all; raise UnknownApproval, MayNotDecide, NotShown or AlreadyDecided.
+
+    A refused try changes nothing but is written down too.
+    """
     approval = get_approval(approval_id)
     try:
         ensure_may_decide(approval, by)
+        ensure_shown(approval, shown)
         with transaction.atomic():
             return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
     except DomainError as refusal:
         with transaction.atomic():
             tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=str(refusal))
         raise
+
+
+def ensure_shown(approval: Approval, shown: str) -> None:
+    """Raise NotShown if somebody looked at other content, or if what is stored no longer matches its digest."""
+    stored = rules.digest_of(approval.snapshot)
+    if {stored, shown or stored} != {approval.digest}:
+        sentence = f"{approval.approval_id} is not what you were shown. Look again, then decide."
+        raise NotShown(sentence, **facts_of(approval))
 
 
 def ensure_may_decide(approval: Approval, by: Actor) -> None:

@@ -58,15 +58,17 @@ class ApprovalViewSet(ApiViewSet):
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:
         """Approve a pending request. A decision is final; of several at once one wins, the others get 409."""
-        reason = self.asked(DecisionInput)["reason"]
-        services.approve(approval_id=approval_id, by=self.actor, now=self.now, reason=reason)
+        asked = self.asked(DecisionInput)
+        reason, shown = asked["reason"], asked["digest"]
+        services.approve(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
         return self._decided(approval_id, "Approved")
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def reject(self, request: Request, approval_id: str) -> Response:
         """Reject a pending request; its task is cancelled with the reason."""
-        reason = self.asked(DecisionInput)["reason"]
-        services.reject(approval_id=approval_id, by=self.actor, now=self.now, reason=reason)
+        asked = self.asked(DecisionInput)
+        reason, shown = asked["reason"], asked["digest"]
+        services.reject(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
         return self._decided(approval_id, "Rejected")
 
     def _decided(self, approval_id: str, word: str) -> Response:

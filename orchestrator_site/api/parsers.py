@@ -12,7 +12,9 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 
 MAX_DEPTH = 64
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
+MAX_VALUES = 10_000
+MAX_NAME = 2 * MAX_VALUES  # a body no longer than this holds neither too many values nor too long a name
+LARGEST = 2**53 - 1  # beyond it JavaScript, and whoever computes in doubles, reads another number than was written
 SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")  # NUL, or one half of a surrogate pair
 SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -74,7 +76,7 @@ def read_object(body: bytes) -> dict[str, Any]:
             body.decode("utf-8-sig"),
             parse_constant=refuse_constant,
             parse_float=finite,
-            parse_int=within_64_bits,
+            parse_int=within_doubles,
             object_pairs_hook=distinct,
         )
     except json.JSONDecodeError as error:
@@ -87,23 +89,33 @@ def read_object(body: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise ParseError("The body must be a JSON object.")
-    if SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if len(body) > MAX_NAME or SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         walk(found)
     return found
 
 
 def walk(found: object) -> None:
-    """Refuse what lies too deep, NUL characters and lone surrogates. Without recursion."""
-    waiting = [(found, 1)]
+    """Refuse what lies too deep, too many values, NUL characters and lone surrogates. Without recursion."""
+    waiting, values = [(found, 1)], 1
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, str):
             check_text(value)
         elif isinstance(value, dict | list):
-            if depth > MAX_DEPTH:
-                raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+            values += len(value)
+            check_size(value, values, depth)
             inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
             waiting += [(each, depth + 1) for each in inner if isinstance(each, str | dict | list)]
+
+
+def check_size(value: dict[str, Any] | list[Any], values: int, depth: int) -> None:
+    """Refuse what would keep a reader busy for nothing."""
+    if depth > MAX_DEPTH:
+        raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    if values > MAX_VALUES:
+        raise ParseError(f"The body holds more than {MAX_VALUES} values.")
+    if isinstance(value, dict) and max(map(len, value), default=0) > MAX_NAME:
+        raise ParseError(f"A field's name is longer than {MAX_NAME} characters.")
 
 
 def check_text(text: str) -> None:
@@ -133,10 +145,10 @@ def finite(digits: str) -> float:
     return value
 
 
-def within_64_bits(digits: str) -> int:
-    """Return an integer that every program can hold."""
-    if len(digits) > 20 or not SMALLEST <= int(digits) <= LARGEST:
-        raise ParseError("A number in the body is out of range.")
+def within_doubles(digits: str) -> int:
+    """Return an integer that every program reads as the same number."""
+    if len(digits) > 17 or not -LARGEST <= int(digits) <= LARGEST:
+        raise ParseError("A number in the body is out of range: beyond 2^53 - 1, send it as text.")
     return int(digits)
 
 

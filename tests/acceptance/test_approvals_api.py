@@ -93,6 +93,21 @@ def test_a_second_decision_is_told_the_first(api: Callers, make_task: Make, firs
     assert Approval.objects.get().decided_by == "alice"
 
 
+@pytest.mark.parametrize("way", ["query", "body"])
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_may_name_what_was_looked_at(api: Callers, make_task: Make, verb: str, way: str) -> None:
+    approval = Approval.objects.get(task_id=make_task(priority="P0").task_id)
+    path = f"/approvals/{approval.approval_id}/{verb}"
+
+    def decide(digest: str) -> Any:
+        caller = api("agent", name="alice")
+        return caller.post(f"{path}?digest={digest}") if way == "query" else caller.post(path, {"digest": digest})
+
+    refused = decide("0" * 64)
+    assert (refused.status_code, refused.json()["status"]) == (409, "pending")
+    assert decide(approval.digest).status_code == 200
+
+
 def test_the_history_is_newest_first_and_bounded(api: Callers, make_task: Make) -> None:
     ids = [make_task(priority="P1").approval_id for _ in range(4)]
     for approval_id, verb in zip(ids, ("approve", "reject", "approve"), strict=False):

@@ -46,7 +46,7 @@ def test_p0_and_p1_ask_for_sign_off(make_task: Make, dev: Actor, priority: str) 
 
 
 def test_what_is_stored_is_what_was_given(make_task: Make, now: datetime, dev: Actor) -> None:
-    payload = {"issue": 1, "rate": 0.1, "deep": [{"é": None}, True], "big": 2**63 - 1}
+    payload = {"issue": 1, "rate": 0.1, "deep": [{"é": None}, True], "big": 2**53 - 1}
 
     made = make_task(payload=payload, source="github", sla_target=3600, metadata={"repo": "x"}, trace_id="trace-1")
 

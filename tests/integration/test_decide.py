@@ -64,6 +64,26 @@ def test_a_refused_try_is_on_record(asked: Approval, dev: Actor, ops: Actor, now
     assert (told.publisher, told.payload["wanted"]) == (dev.name, "rejected")
 
 
+@pytest.mark.parametrize("verdict", DECIDE)
+def test_a_decision_on_other_content_than_was_looked_at_is_refused(
+    asked: Approval, ops: Actor, now: datetime, verdict: str
+) -> None:
+    with pytest.raises(services.NotShown):
+        DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown="0" * 64)
+
+    assert Approval.objects.get().status == "pending"
+    assert DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown=asked.digest).status == verdict
+
+
+def test_a_request_that_was_tampered_with_is_not_signed(asked: Approval, ops: Actor, now: datetime) -> None:
+    Approval.objects.update(snapshot={**asked.snapshot, "payload": {"issue": "worse"}})
+
+    with pytest.raises(services.NotShown):
+        services.approve(approval_id=asked.approval_id, by=ops, now=now)
+
+    assert Approval.objects.get().status == "pending"
+
+
 @pytest.mark.parametrize("mode", ["four-eyes", "strict", "human"])
 @pytest.mark.parametrize("hand", ["asked for", "held", "edited"])
 def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
