@@ -11,7 +11,7 @@ from events_app import ledger
 from events_app.models import Consumer
 from events_app.rules import BadCursor, cursor, plain, position_of
 from events_app.serializers import EventSerializer, checked_patterns
-from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.serializers import SuccessSerializer, WholeNumberField
 
 NAME = r"\A[A-Za-z0-9_-]{1,64}\Z"
 HOUR, MOST = 3600, 100
@@ -27,8 +27,8 @@ class NewConsumer(serializers.Serializer):
     start = serializers.CharField(
         max_length=64, default="now", help_text="`now`, `beginning`, a cursor, or a time (RFC 3339)."
     )
-    ack_seconds = serializers.IntegerField(min_value=1, max_value=HOUR, default=60)
-    max_deliveries = serializers.IntegerField(min_value=1, max_value=100, default=5)
+    ack_seconds = WholeNumberField(min_value=1, max_value=HOUR, default=60)
+    max_deliveries = WholeNumberField(min_value=1, max_value=100, default=5)
 
     def validate_types(self, patterns: list[str]) -> list[str]:
         """Return the patterns."""
@@ -63,11 +63,9 @@ def time_of(text: str) -> datetime | None:
 class Fetch(serializers.Serializer):
     """How many events, and how long to wait for the first."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=MOST, default=10)
-    wait_seconds = serializers.IntegerField(
-        min_value=0, max_value=60, default=0, help_text="Wait for the first so long."
-    )
-    ack_seconds = serializers.IntegerField(
+    limit = WholeNumberField(min_value=1, max_value=MOST, default=10)
+    wait_seconds = WholeNumberField(min_value=0, max_value=60, default=0, help_text="Wait for the first so long.")
+    ack_seconds = WholeNumberField(
         min_value=1, max_value=HOUR, required=False, help_text="Handed out again unless acknowledged by then."
     )
 

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Format, Subscription
 from events_app.webhook_rules import MAX_URL
-from orchestrator_site.api.serializers import SuccessSerializer
+from orchestrator_site.api.serializers import SuccessSerializer, WholeNumberField
 
 
 class NewSubscription(serializers.Serializer):
@@ -78,7 +78,7 @@ class DeliveryListQuery(serializers.Serializer):
     """Which deliveries."""
 
     status = serializers.ChoiceField(choices=Delivery.Status.choices, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=200, default=50)
     cursor = serializers.CharField(max_length=64, required=False, help_text="The `next` of the page before.")
 
 

@@ -91,6 +91,8 @@ def test_the_same_again_is_fine_and_something_else_is_a_conflict(caller: Any) ->
         {"name": "d", "start": "MTotMQ"},
         {"name": "d", "ack_seconds": 0},
         {"name": "d", "ack_seconds": 3601},
+        {"name": "d", "ack_seconds": "60"},
+        {"name": "d", "max_deliveries": True},
         {"name": "d", "max_deliveries": 0},
     ],
 )
@@ -103,6 +105,7 @@ def test_a_bad_consumer_is_refused(caller: Any, body: dict[str, Any]) -> None:
     [
         ("fetch", {"limit": 0}),
         ("fetch", {"limit": 101}),
+        ("fetch", {"limit": "10"}),
         ("fetch", {"wait_seconds": 61}),
         ("fetch", {"ack_seconds": 0}),
         ("ack", {}),

@@ -197,6 +197,6 @@ def test_a_journey(boss: Api, api: Callable[..., Api], settings: Any) -> None:
         assert boss.get(path).status_code == 404 and not Delivery.objects.exists()
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "status=lost", "cursor=x", "cursor=%00"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=1_0", "status=lost", "cursor=x", "cursor=%00"])
 def test_a_page_that_cannot_be_is_refused(query: str, boss: Api) -> None:
     assert boss.get(f"{one_of(boss)}/deliveries?{query}").status_code == 400
