@@ -108,10 +108,12 @@ def get_approval(approval_id: str) -> Approval:
 
 def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
     """Raise NotGranted unless this approval was given, and for exactly this content."""
-    approval = Approval.objects.filter(approval_id=approval_id).first()
-    facts = {"approval_id": approval_id, "approval_status": approval.status if approval else "missing"}
-    if approval is None:
-        raise NotGranted(f"The task needs sign-off: {approval_id} is missing.", **facts)
+    try:
+        approval = get_approval(approval_id)
+    except UnknownApproval:
+        facts = {"approval_id": approval_id, "approval_status": "missing"}
+        raise NotGranted(f"The task needs sign-off: {approval_id} is missing.", **facts) from None
+    facts = {"approval_id": approval_id, "approval_status": approval.status}
     if approval.status != Status.APPROVED:
         raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
     if approval.digest != rules.digest_of(content):

@@ -4,7 +4,6 @@ One hop to a thread and one back for each request: the answer is collected there
 """
 
 import asyncio
-import contextvars
 import dataclasses
 import io
 import sys
@@ -49,8 +48,9 @@ class Bridge:
         def send_part(answer: Answer) -> None:
             asyncio.run_coroutine_threadsafe(answer.send(send, more=True), loop).result()
 
-        run = contextvars.copy_context().run
-        return await loop.run_in_executor(self.threads, run, self.run, environment(scope, body), send_part)
+        # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the connection to
+        # Redis, then lasts as long as the thread.
+        return await loop.run_in_executor(self.threads, self.run, environment(scope, body), send_part)
 
     def run(self, environ: dict[str, Any], send_part: Callable[[Answer], None]) -> Answer:
         """Run the application in this thread."""

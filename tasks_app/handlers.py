@@ -26,7 +26,7 @@ def let_through(event: Event) -> None:
 @on(approvals.EXPIRED)
 def cancel_unsigned(event: Event) -> None:
     """Cancel a task whose sign-off was refused or never came (D21)."""
-    task = Task.objects.select_for_update().filter(task_id=event.task_id).first()
+    task = Task.objects.lock(event.task_id)
     if task and task.status in (Status.PENDING, Status.ASSIGNED):
         reason = event.payload.get("reason") or "The request for sign-off was rejected."
         services.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)

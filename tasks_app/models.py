@@ -68,9 +68,13 @@ class InvalidTransition(Conflict):
 class TaskQuerySet(models.QuerySet["Task"]):
     """Which tasks."""
 
+    def find(self, task_id: str) -> "Task | None":
+        """Return the task, or None. Not by `first`: its order, of one row, is a sixth of the cost of reading."""
+        return next(iter(self.filter(task_id=task_id)), None)
+
     def lock(self, task_id: str) -> "Task | None":
         """Return the task with its row locked until the transaction ends, or None."""
-        return self.select_for_update().filter(task_id=task_id).first()
+        return self.select_for_update().find(task_id)
 
     def open(self) -> "TaskQuerySet":
         """Return those that are not over."""

@@ -50,7 +50,7 @@ class MayNotCancel(Forbidden):
 
 def get_task(task_id: str) -> Task:
     """Return the task; raise UnknownTask."""
-    return found(Task.objects.filter(task_id=task_id).first(), task_id)
+    return found(Task.objects.find(task_id), task_id)
 
 
 def locked_task(task_id: str) -> Task:

@@ -169,7 +169,7 @@ def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         secret = os.environ.get("ORCHESTRATOR_JWT_SECRET") or sys.exit("Set ORCHESTRATOR_JWT_SECRET as the server's.")
         yield options.url, token(str(secret))
         return
-    with (on_servers if options.servers else embedded)() as service:
+    with (on_servers if options.servers else embedded)(ORCHESTRATOR_SWEEP_SECONDS="10") as service:
         yield service.url, token(service.settings["ORCHESTRATOR_JWT_SECRET"])
 
 

@@ -1,0 +1,28 @@
+"""The bridge from ASGI to Django's threads: what a thread keeps lasts."""
+
+import asyncio
+from typing import Any
+
+from django.core.cache import caches
+
+from orchestrator_site.bridge import Answer, Bridge
+
+SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": []}
+
+
+def test_what_django_keeps_for_a_thread_lasts_from_one_request_to_the_next() -> None:
+    seen: list[Any] = []  # kept alive: the place of one that is gone might be given to the next
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        seen.append(caches["default"])
+        start("200 OK", [])
+        return [b""]
+
+    async def ask(times: int) -> list[Answer]:
+        bridge = Bridge(application, threads=1)
+        return [await bridge.ask(SCOPE, b"", None) for _ in range(times)]
+
+    answers = asyncio.run(ask(3))
+
+    assert [answer.status for answer in answers] == [200] * 3
+    assert seen[0] is seen[1] is seen[2]
