@@ -1,21 +1,22 @@
 """What a request must be before it takes a thread: whole, in time, and of bounded size."""
 
 import asyncio
-import json
 from typing import Any
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16_384  # of one header's value
+MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
+REFUSAL = "orchestrator.refusal"  # in the ASGI scope of a request that is to be refused, where no client can put it
 LENGTHS = (b"content-length", b"transfer-encoding")
 
 
 class Refused(Exception):
-    """The request is answered without asking the application."""
+    """The request is not carried out, whatever it asks for."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, **headers: str) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.headers = status, headers
 
 
 class Gone(Exception):
@@ -27,6 +28,10 @@ async def admitted(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
 
     limit: in bytes; of a larger body only one byte more is handed on, so that the application sees it is too large.
     """
+    if REFUSAL in scope:
+        raise scope[REFUSAL]
+    if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        raise Refused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
     headers = checked(scope["headers"])
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -76,12 +81,3 @@ def replay(body: bytes) -> Any:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
-
-
-async def refuse(send: Any, refusal: Refused) -> None:
-    """Answer with the refusal, and close the connection."""
-    body = json.dumps({"detail": str(refusal)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

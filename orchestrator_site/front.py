@@ -16,7 +16,7 @@ from django.conf import settings
 
 from events_app import wakeups
 from events_app.feed import Feed
-from orchestrator_site.admission import Gone, Refused, admitted, refuse
+from orchestrator_site.admission import REFUSAL, Gone, Refused, admitted
 from orchestrator_site.bridge import Answer, Bridge
 from orchestrator_site.holding import KEY, Handover
 from orchestrator_site.waiting import WaitingRoom
@@ -46,8 +46,14 @@ class Front:
             try:
                 whole, body = await admitted(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
             except Refused as refusal:
-                return await refuse(send, refusal)
+                return await self.refuse(scope, refusal, send)
             await self.answer(whole, (await body())["body"], receive, send)
+
+    async def refuse(self, scope: Any, refusal: Refused, send: Any) -> None:
+        """Let the API say what is wrong, as it says it of other bad requests; then close the connection."""
+        answer = await self.bridge.ask({**scope, "headers": [], REFUSAL: refusal}, b"", send)
+        answer.headers.append((b"connection", b"close"))
+        await answer.send(send)
 
     async def answer(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
         """Answer a request at once, later, or as a stream."""

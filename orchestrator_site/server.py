@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from orchestrator_site.protocol import Protocol
+
 GRACE_SECONDS = 3  # open requests and streams get this long to end
 LIMIT_SECONDS = 5  # whatever still runs then is cut off
 REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
@@ -65,6 +67,7 @@ def configuration(app: Any) -> uvicorn.Config:
     """Return how uvicorn serves the app. Forwarded headers are read by us (D17), never by the server."""
     return uvicorn.Config(
         app,
+        http=Protocol,
         loop="asyncio",
         ws="none",
         log_config=None,

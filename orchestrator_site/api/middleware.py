@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from orchestrator_site.admission import REFUSAL
 from orchestrator_site.api import ratelimit
 from orchestrator_site.api.error_format import DATABASE_GONE, RETRY_AFTER, logged, note_outage
 from orchestrator_site.liveness import guard
@@ -35,6 +36,10 @@ class ApiMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Return the answer."""
+        if refusal := request.META.get("asgi.scope", {}).get(REFUSAL):
+            return as_api(
+                request, JsonResponse({"detail": str(refusal)}, status=refusal.status, headers=refusal.headers)
+            )
         with guard.watch():
             response = self.get_response(request)
         area = area_of(request)

@@ -8,6 +8,8 @@ import pytest
 from orchestrator_site import admission
 from orchestrator_site.admission import Gone, Refused, admitted
 
+SCOPE: dict[str, Any] = {"path": "/", "query_string": b""}
+
 
 def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None, limit: int = 10) -> Any:
     """Return the headers and the body of the request that is made of these messages."""
@@ -17,7 +19,7 @@ def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None =
         return waiting.pop(0) if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
 
     async def run() -> Any:
-        scope, replay = await admitted({"headers": headers or []}, receive, limit=limit)
+        scope, replay = await admitted({**SCOPE, "headers": headers or []}, receive, limit=limit)
         return scope["headers"], (await replay())["body"]
 
     return asyncio.run(run())
