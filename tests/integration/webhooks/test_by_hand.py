@@ -1,0 +1,167 @@
+"""What is done to webhooks by hand, and what is kept of them."""
+
+import json
+import logging
+import time
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from events_app import delivering, ledger, webhooks
+from events_app.models import Event, Ledger
+from events_app.webhook_models import Delivery, Subscription
+from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened
+
+
+def test_both_secrets_sign_for_a_day_after_rotation(db, subscribe, publish, receiver, admin) -> None:
+    at = timezone.now()
+    old = subscribe()
+    new = webhooks.rotate(subscription_id=old.subscription_id, by=admin, now=at - timedelta(hours=23, minutes=59))
+    publish()
+    deliver(at)
+    webhooks.rotate(subscription_id=old.subscription_id, by=admin, now=at - 24 * HOUR)
+    publish()
+    deliver(at)
+
+    rotating, after = receiver.requests
+    assert new.secret != old.secret
+    for secret in (old.secret, new.secret):
+        Webhook(secret).verify(rotating.body, rotating.headers)
+    assert after.headers["webhook-signature"].count("v1,") == 1
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new.secret).verify(after.body, after.headers)
+
+
+def test_a_secret_is_in_no_event_and_in_no_log(db, subscribe, publish, receiver, admin, now, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    receiver.behave = lambda request: "500"
+    subscription = subscribe(url=f"{receiver.url}?token=hush")
+    rotated = webhooks.rotate(subscription_id=subscription.subscription_id, by=admin, now=now)
+    publish()
+    deliver(now)
+    webhooks.delete(subscription_id=subscription.subscription_id, by=admin, now=now)
+
+    said = json.dumps(list(Event.objects.values("event_type", "payload"))) + caplog.text + str(rotated)
+    for secret in (subscription.secret, rotated.secret, "hush"):
+        assert secret not in said
+    assert [len(happened(f"subscription.{did}")) for did in ("created", "rotated", "deleted")] == [1, 1, 1]
+
+
+def test_one_event_can_be_sent_again(db, subscribe, publish, receiver, admin, now) -> None:
+    subscription = subscribe()
+    event, missed = publish(), publish("build.done")
+    deliver(now)
+
+    for event_id in (event.event_id, missed.event_id):
+        webhooks.resend(subscription_id=subscription.subscription_id, event_id=event_id, by=admin, now=now)
+    deliver(now)
+
+    assert Counter(receiver.received()) == {event.event_id: 2, missed.event_id: 1}
+    assert len(Delivery.objects.get(event_id=event.event_id).log) == 2
+
+
+def test_all_since_a_time_can_be_sent_again_also_from_before_the_subscription(
+    db, subscribe, publish, receiver, admin, now
+) -> None:
+    publish(at=now - 2 * HOUR)
+    before = publish(at=now - HOUR)
+    subscription = subscribe()
+    after = publish(at=now)
+    deliver(now)
+
+    again = webhooks.resend(subscription_id=subscription.subscription_id, since=now - HOUR, by=admin, now=now + HOUR)
+    deliver(now + HOUR)
+
+    assert again == 1
+    assert Counter(receiver.received()) == {before.event_id: 1, after.event_id: 2}
+
+
+def test_what_is_dead_can_be_sent_again_with_all_its_attempts(db, subscribe, publish, receiver, admin, now) -> None:
+    subscription = subscribe()
+    event = publish()
+    delivering.fan_out(now=now)
+    Delivery.objects.update(status="dead", attempts=10, settled_at=now)
+
+    webhooks.resend(subscription_id=subscription.subscription_id, event_id=event.event_id, by=admin, now=now)
+    deliver(now)
+
+    assert Delivery.objects.values_list("status", "attempts").get() == ("delivered", 1)
+
+
+def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(db, subscribe, admin, now) -> None:
+    subscription_id = subscribe().subscription_id
+    for wrong in ({}, {"event_id": "evt_1", "since": now}):
+        with pytest.raises(webhooks.Invalid):
+            webhooks.resend(subscription_id=subscription_id, by=admin, now=now, **wrong)
+    with pytest.raises(webhooks.UnknownEvent):
+        webhooks.resend(subscription_id=subscription_id, by=admin, now=now, event_id="evt_1")
+
+    webhooks.switch_off(subscription_id=subscription_id, by=admin, now=now, reason="")
+    with pytest.raises(webhooks.SwitchedOff):
+        webhooks.resend(subscription_id=subscription_id, by=admin, now=now, since=now)
+
+
+def test_deleting_forgets_what_was_on_its_way(db, subscribe, publish, receiver, admin, now) -> None:
+    subscription = subscribe()
+    publish()
+    delivering.fan_out(now=now)
+    [in_hand] = delivering.Sender(lambda: now, time.monotonic() + 9).take()
+
+    webhooks.delete(subscription_id=subscription.subscription_id, by=admin, now=now)
+    delivering.settle(in_hand, delivering.Outcome(500, 1, "late"), now=now)
+
+    assert not Delivery.objects.exists() and deliver(now) == 0
+
+
+def test_the_log_is_kept_for_what_is_unread_or_unsent(db, subscribe, publish, receiver, admin, now) -> None:
+    assert webhooks.oldest_needed() is None
+    receiver.behave = lambda request: "500"
+    subscription = subscribe()
+    first = publish()
+    deliver(now)
+    publish("build.done")
+    deliver(now)
+
+    assert webhooks.oldest_needed() == Event.objects.get(pk=first.pk).position - 1
+    webhooks.switch_off(subscription_id=subscription.subscription_id, by=admin, now=now, reason="")
+    assert webhooks.oldest_needed() is None
+
+
+def test_settled_deliveries_go_with_the_log(db, subscribe, publish, receiver, admin, now) -> None:
+    subscription = subscribe()
+    publish()
+    deliver(now)
+    webhooks.rotate(subscription_id=subscription.subscription_id, by=admin, now=now)
+
+    assert delivering.forget(now=now + 24 * HOUR - SECOND) == 0
+    assert Subscription.objects.get().previous_secret
+    Ledger.objects.update(pruned_to=ledger.head())
+    assert delivering.forget(now=now + 24 * HOUR) == 1
+    assert not Subscription.objects.get().previous_secret and not Delivery.objects.exists()
+
+
+def test_events_pruned_before_they_were_read_switch_off(db, subscribe, publish, now) -> None:
+    subscribe()
+    publish()
+    Ledger.objects.update(pruned_to=ledger.head())
+    publish()
+
+    deliver(now)
+
+    assert Subscription.objects.get().disabled_reason == "Events it had not been sent yet were pruned."
+
+
+def test_an_event_pruned_before_it_was_sent_is_given_up(db, subscribe, publish, receiver, now) -> None:
+    subscribe()
+    event = publish()
+    delivering.fan_out(now=now)
+    Event.objects.filter(pk=event.pk).delete()
+
+    deliver(now)
+
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.log[0]["error"]) == ("dead", delivering.LOST)
+    assert receiver.requests == []
