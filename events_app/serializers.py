@@ -6,7 +6,13 @@ from rest_framework import serializers
 
 from events_app.models import Event
 from events_app.rules import EVENT_TYPE, FIELDS, PATTERN, cursor, plain
-from orchestrator_site.api.serializers import RowSerializer, SharedFieldsSerializer, SuccessSerializer, WholeNumberField
+from orchestrator_site.api.serializers import (
+    RowSerializer,
+    SharedFieldsSerializer,
+    SmallObjectField,
+    SuccessSerializer,
+    WholeNumberField,
+)
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
 MOST_TYPES, LONGEST_TYPE = 50, 128
@@ -19,7 +25,7 @@ class PublishSerializer(SharedFieldsSerializer):
         EVENT_TYPE, max_length=LONGEST_TYPE, trim_whitespace=False, help_text="Like `deployment.completed`."
     )
     source_agent = serializers.CharField(max_length=100, help_text="Who you are; kept as said, marked if verified.")
-    payload = serializers.DictField(required=False, help_text="Any JSON object; empty if absent.")
+    payload = SmallObjectField(required=False, help_text="Any JSON object up to 256 KiB; empty if absent.")
     task_id = serializers.CharField(max_length=64, required=False, allow_null=True, allow_blank=True)
     trace_id = serializers.CharField(max_length=128, required=False, allow_null=True, allow_blank=True)
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False, allow_null=True)

@@ -1,15 +1,14 @@
 """What task requests and answers look like."""
 
-import json
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import APIException
 
 from orchestrator_site.api.serializers import (
     RowSerializer,
     SharedFieldsSerializer,
+    SmallObjectField,
     SuccessSerializer,
     WholeNumberField,
     rfc3339,
@@ -18,14 +17,6 @@ from tasks_app.models import Priority, Status, Task
 
 REPORTED = (Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 YEAR = 31_536_000
-MAX_RESULT_BYTES = 262_144
-
-
-class ResultTooLarge(APIException):
-    """A result is for facts, not for files."""
-
-    status_code = 413
-    default_detail = "The result is over 256 KiB; store it elsewhere and report where."
 
 
 class NewTaskSerializer(SharedFieldsSerializer):
@@ -59,14 +50,8 @@ class ReportSerializer(SharedFieldsSerializer):
     attempt = WholeNumberField(
         in_query=True, min_value=0, max_value=2**31 - 1, required=False, help_text="The fencing token of your lease."
     )
-    result = serializers.DictField(required=False, allow_null=True, help_text="What came of it; at most 256 KiB.")
+    result = SmallObjectField(required=False, allow_null=True, help_text="What came of it; at most 256 KiB.")
     retryable = serializers.BooleanField(required=False, default=False, help_text="A failure worth another attempt.")
-
-    def validate_result(self, result: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the result; raise ResultTooLarge."""
-        if result and len(json.dumps(result)) > MAX_RESULT_BYTES:
-            raise ResultTooLarge
-        return result
 
 
 class ApprovalStateSerializer(serializers.Serializer):

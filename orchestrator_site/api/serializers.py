@@ -1,13 +1,16 @@
 """The envelope of every success."""
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 from rest_framework.utils.serializer_helpers import BindingDict
 
 DIGITS = re.compile(r"-?[0-9]{1,19}")
+MAX_OBJECT_BYTES = 262_144
 
 
 class SharedFieldsSerializer(serializers.Serializer):
@@ -40,6 +43,23 @@ class WholeNumberField(serializers.IntegerField):
         if not written and (isinstance(data, bool | str) or not isinstance(data, int | float)):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class ObjectTooLarge(APIException):
+    """Objects are for facts, not for files."""
+
+    status_code = 413
+
+
+class SmallObjectField(serializers.DictField):
+    """A JSON object of at most 256 KiB."""
+
+    def to_internal_value(self, data: Any) -> dict[Any, Any]:
+        """Return the object; raise ValidationError or ObjectTooLarge."""
+        found: dict[Any, Any] = super().to_internal_value(data)
+        if len(json.dumps(found)) > MAX_OBJECT_BYTES:
+            raise ObjectTooLarge(f"{self.field_name} is over 256 KiB; store it elsewhere and say where.")
+        return found
 
 
 class SuccessSerializer(SharedFieldsSerializer):

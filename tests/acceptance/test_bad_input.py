@@ -119,6 +119,10 @@ def test_a_body_that_is_too_large(agent: Any, path: str) -> None:
     check_refused(agent.send_raw("POST", path, data, "application/json"), 413)
 
 
+def test_an_event_is_no_place_for_files(agent: Any) -> None:
+    check_refused(agent.post("/events/publish", {**EVENT, "payload": {"a": "x" * 262_144}}), 413)
+
+
 LONG = "x" * 10_000
 # B: a new task; the one field that is wrong.
 TASKS: dict[str, list[Any]] = {
