@@ -19,7 +19,8 @@ SUBMITTED = {"_form_submitted": "True"}
 
 
 def config_changes() -> list[dict[str, Any]]:
-    return list(Event.objects.filter(event_type="system.config_changed").values_list("payload", flat=True))
+    told = Event.objects.filter(event_type="system.config_changed").order_by("pk")
+    return list(told.values_list("payload", flat=True))
 
 
 def new_key(client: Client, **form: str) -> Any:

@@ -36,7 +36,8 @@ def failed(task: Task, by: Actor, now: datetime) -> Task:
 
 
 def config_changes() -> list[dict[str, Any]]:
-    return list(Event.objects.filter(event_type="system.config_changed").values_list("payload", flat=True))
+    told = Event.objects.filter(event_type="system.config_changed").order_by("pk")
+    return list(told.values_list("payload", flat=True))
 
 
 # --- Tasks ------------------------------------------------------------------------------------

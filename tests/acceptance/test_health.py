@@ -147,11 +147,13 @@ def test_a_request_that_hangs_is_freed_if_the_database_is_to_blame(alive: bool) 
     guard = liveness.Guard(lambda: alive, stuck_after=0)
     ended: list[str] = []
     sessions: list[int] = []
+    connected = threading.Event()
 
     def hang() -> None:
         with guard.watch(), contextlib.suppress(OperationalError):
             with connection.cursor() as cursor:
                 sessions.append(connection.connection.info.backend_pid)
+                connected.set()
                 cursor.execute("SELECT pg_sleep(%s)", [1 if alive else 60])
             ended.append("answered")
         connection.close()
@@ -159,6 +161,7 @@ def test_a_request_that_hangs_is_freed_if_the_database_is_to_blame(alive: bool) 
     thread = threading.Thread(target=hang)
     begin = time.monotonic()
     thread.start()
+    assert connected.wait(10)
     while thread.is_alive():
         guard.sweep()
         thread.join(0.01)
