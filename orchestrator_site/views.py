@@ -103,7 +103,7 @@ def openapi_document() -> bytes:
 @functools.cache
 def made_document() -> bytes:
     """Make the OpenAPI schema."""
-    return json.dumps(SchemaGenerator().get_schema(request=None, public=True)).encode()
+    return json.dumps(SchemaGenerator(urlconf="orchestrator_site.urls").get_schema(request=None, public=True)).encode()
 
 
 root = RootViewSet.as_view({"get": "retrieve"})

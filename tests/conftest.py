@@ -62,6 +62,24 @@ def admin() -> Actor:
     return actor("root-1", Role.ADMIN)
 
 
+class Clock:
+    """The time as django-ratelimit reads it: `clock.now`, seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still: no minute turns while requests are counted."""
+    still = Clock()
+    monkeypatch.setattr("django_ratelimit.core.time.time", still)
+    return still
+
+
 def token(role: str = "agent", name: str = "dev-agent-1", **claims: Any) -> str:
     """Return a token as the guide makes it."""
     seconds = int(time.time())

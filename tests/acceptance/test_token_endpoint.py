@@ -194,6 +194,7 @@ def test_bad_wishes_name_the_field(api: Callable[..., Any], change: dict[str, An
     assert answer.json()["detail"].startswith(f"{field}: ")
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_eleventh_try_in_a_minute_from_one_address_is_refused(settings: Any, api: Callable[..., Any]) -> None:
     settings.RATE_LIMIT_SCALE = 1
 

@@ -89,6 +89,6 @@ def test_a_good_request_before_a_bad_one_is_answered(server: LiveServer) -> None
 
 def test_bad_requests_are_counted_like_others() -> None:
     with live_server(ORCHESTRATOR_RATE_LIMIT_OTHER="2", ORCHESTRATOR_RATE_LIMIT_SCALE="1") as strict:
-        seen = [answers(strict, b"BREW\r\n\r\n")[0][0].status for _ in range(4)]
+        seen = [answers(strict, b"BREW\r\n\r\n")[0][0].status for _ in range(6)]
 
-    assert seen[-1] == 429
+    assert 429 in seen  # wherever the minute turns, one of the two holds three
