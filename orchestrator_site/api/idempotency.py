@@ -30,9 +30,15 @@ class KeyReused(APIException):
 
 
 def checked_key(key: str) -> str:
-    """Return the key; raise Invalid unless it is 1 to 255 printable ASCII characters."""
-    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
-        raise Invalid("Idempotency-Key must be 1 to 255 printable ASCII characters.", field="Idempotency-Key")
+    """Return the key; raise Invalid unless it is 1 to 255 printable ASCII characters and no comma.
+
+    A header sent twice arrives as one value with a comma, and nobody knows which of the two keys is meant.
+    """
+    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable() or "," in key:
+        raise Invalid(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without a comma, sent once.",
+            field="Idempotency-Key",
+        )
     return key
 
 

@@ -28,7 +28,7 @@ REFUSALS = {
     "default": "Any other refusal or fault.",
 }
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
-KEY_HELP = "1 to 255 printable ASCII characters: the same request sent again with the same key gets the first answer."
+KEY_HELP = "1 to 255 printable ASCII characters, no comma: a request sent again with its key gets the first answer."
 
 
 class CredentialScheme(OpenApiAuthenticationExtension):

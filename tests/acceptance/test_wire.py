@@ -80,6 +80,16 @@ def test_bad_on_the_wire(server: LiveServer, name: str) -> None:
     assert status != 405 or "POST" in answer.headers["Allow"]
 
 
+def test_two_idempotency_keys_are_none(server: LiveServer) -> None:
+    body = b'{"type": "bugfix", "payload": {}}'
+    head = f"Authorization: Bearer {server.token('agent')}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    keys = b"Idempotency-Key: one\r\nIdempotency-Key: two\r\n\r\n"
+
+    [(answer, refused)] = answers(server, POST + head.encode() + keys + body)
+
+    assert (answer.status, list(refused["errors"])) == (400, ["Idempotency-Key"])
+
+
 def test_a_good_request_before_a_bad_one_is_answered(server: LiveServer) -> None:
     first, second = answers(server, HEAD + b"\r\nBREW\r\n\r\n")
 
