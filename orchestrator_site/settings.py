@@ -52,6 +52,7 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "events_read": 600,
         "health": 300,
         "auth_token": 10,
+        "login": 10,
         "other": 60,
     }.items()
 }
@@ -230,6 +231,7 @@ UNFOLD = {  # the console: its own colours, its own files only
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}],
     "STYLES": ["/static/console/console.css"],
     "SCRIPTS": ["/static/console/console.js"],
+    "LOGIN": {"form": "orchestrator_site.console.login.LoginForm"},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth import authenticate
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
@@ -20,6 +19,7 @@ from orchestrator_site.api.authentication import CHALLENGE, CredentialAuthentica
 from orchestrator_site.api.tokens import LIFETIME, mint
 from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.errors import Forbidden
+from orchestrator_site.passwords import check_password
 from orchestrator_site.serializers import NewTokenSerializer, TokenSerializer
 
 FORWARDED = {  # what a proxy adds to say for whom it speaks
@@ -126,7 +126,9 @@ def is_own_origin(origin: str, host: str) -> bool:
 
 
 def staff_member(request: Request, encoded: str) -> Actor:
-    """Return the staff account of an HTTP Basic credential; raise AuthenticationFailed.
+    """Return the staff account of an HTTP Basic credential.
+
+    Raise AuthenticationFailed, or what `check_password` raises.
 
     A superuser counts as admin, other staff as user: their rights are in the console.
     """
@@ -134,7 +136,8 @@ def staff_member(request: Request, encoded: str) -> Actor:
         username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         raise AuthenticationFailed("The Basic credential cannot be read.") from None
-    account = None if "\x00" in username + password else authenticate(request, username=username, password=password)
+    unfit = "\x00" in username + password
+    account = None if unfit else check_password(request._request, username=username, password=password)
     if account is None or not account.is_staff:
         raise AuthenticationFailed("The username or password is wrong, or the account is not staff.")
     role = Role.ADMIN if account.is_superuser else Role.USER

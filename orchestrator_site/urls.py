@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from orchestrator_site import views
 from orchestrator_site.api import converters  # noqa: F401 - registers <public_id:…>
+from orchestrator_site.console.login import login
 
 urlpatterns = [
     path("", views.root),
@@ -15,6 +16,7 @@ urlpatterns = [
     path("docs", views.docs, name="docs"),
     path("redoc", views.redoc, name="redoc"),
     path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path("", include("tasks_app.urls")),
     path("", include("approvals_app.urls")),

@@ -1,5 +1,6 @@
 """How often (D15-D18): counted by django-ratelimit, per identity and endpoint, in windows of a minute."""
 
+import contextlib
 import dataclasses
 import functools
 import ipaddress
@@ -8,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django_ratelimit.core import get_usage
+from django.core.cache import caches
+from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key, get_usage
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.actors import Actor
@@ -30,6 +32,11 @@ class Usage:
     def refused(self) -> bool:
         """Return whether this request was one too many."""
         return self.count > self.limit
+
+    @property
+    def used_up(self) -> bool:
+        """Return whether the next request would be one too many."""
+        return self.count >= self.limit
 
     @property
     def headers(self) -> dict[str, str]:
@@ -58,21 +65,71 @@ class RateLimited(APIException):
         self.wait = usage.wait
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bucket:
+    """A counter that begins anew every minute.
+
+    scope: a key of `settings.RATE_LIMITS`. who: whose it is; django-ratelimit puts what follows
+    right behind it, so a bar ends it. limit: how much it takes.
+    """
+
+    scope: str
+    who: str
+    limit: int
+
+    def read(self) -> Usage:
+        """Return where it stands."""
+        return self._usage(increment=False)
+
+    def add(self) -> Usage:
+        """Count one, and return where it stands then."""
+        return self._usage(increment=True)
+
+    def add_all(self, items: int) -> Usage:
+        """Count several at once, or none of them when they are too many."""
+        usage = self.read()
+        key = _make_cache_key(self.scope, _get_window(self.who, PERIOD), (self.limit, PERIOD), self.who, None)
+        try:
+            counted = caches["default"].incr(key, items)
+        except ValueError:  # the minute has turned
+            caches["default"].set(key, items, PERIOD + EXPIRATION_FUDGE)
+            counted = items
+        if counted > self.limit:
+            with contextlib.suppress(ValueError):
+                caches["default"].decr(key, items)
+        return dataclasses.replace(usage, count=counted)
+
+    def _usage(self, *, increment: bool) -> Usage:
+        for _ in range(2):  # a counter that ends between django-ratelimit's steps is begun anew
+            found = get_usage(
+                None,
+                group=self.scope,
+                key=lambda *_: self.who,
+                rate=(self.limit, PERIOD),
+                increment=increment,
+            )
+            if found["limit"]:
+                break
+        # The window's last second is still part of it: without the one more, who obeys is refused.
+        wait = max(1, found["time_left"] + 1)
+        counted = found["count"] if found["limit"] else self.limit + 1
+        return Usage(self.limit, counted, int(time.time()) + wait, wait)
+
+
 def count(scope: str, *, actor: Actor | None, address: str) -> Usage:
-    """Count a request of a caller, or of an address when nobody is known, and return where they stand.
+    """Count a request of a caller, or of an address when nobody is known; return where they stand.
 
     scope: a key of `settings.RATE_LIMITS`. address: of the client, as `client_address` gives it.
     """
-    # The bar ends the identity: django-ratelimit joins its parts without one.
-    who = f"{'key' if actor.credential != 'jwt' else 'jwt'}:{actor.name}|" if actor else f"address:{block(address)}|"
-    limit = rate(scope, actor)
-    for _ in range(2):  # a counter that ends between django-ratelimit's two steps is begun anew
-        found = get_usage(None, group=scope, key=lambda *_: who, rate=(limit, PERIOD), increment=True)
-        if found["limit"]:
-            break
-    # The window's last second is still part of it: without the one more, who obeys is refused again.
-    wait = max(1, found["time_left"] + 1)
-    return Usage(limit, found["count"] if found["limit"] else limit + 1, int(time.time()) + wait, wait)
+    return bucket_of(scope, actor=actor, address=address).add()
+
+
+def bucket_of(scope: str, *, actor: Actor | None, address: str) -> Bucket:
+    """Return where the requests of a caller, or of an address, are counted."""
+    if actor is None:
+        return Bucket(scope, f"address:{block(address)}|", rate(scope, None))
+    kind = "jwt" if actor.credential == "jwt" else "key"
+    return Bucket(scope, f"{kind}:{actor.name}|", rate(scope, actor))
 
 
 def rate(scope: str, actor: Actor | None) -> int:

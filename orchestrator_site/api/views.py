@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.utils import timezone
 from rest_framework import viewsets
-from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -46,9 +46,10 @@ class ApiViewSet(viewsets.ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Settle who calls, count the request, then whether they may: in this order (D15, D16)."""
         self.format_kwarg = None
+        failure: APIException | None
         try:
             actor, failure = request.user, None
-        except AuthenticationFailed as refusal:
+        except APIException as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
         public = self.roles.get(self.action or "", Role.ADMIN) is None and not self.refuses_bad_credentials

@@ -1,0 +1,39 @@
+"""Signing in to the console."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from unfold.forms import AuthenticationForm
+
+from orchestrator_site.api.error_format import logged
+from orchestrator_site.api.ratelimit import RateLimited
+from orchestrator_site.passwords import TooManyLogins, check_password
+
+
+class LoginForm(AuthenticationForm):
+    """The console's form, with wrong passwords counted."""
+
+    def clean(self) -> dict[str, Any]:
+        """Check the password; raise RateLimited or TooManyLogins, which the page shows."""
+        username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if username is not None and password:
+            self.user_cache = check_password(self.request, username=username, password=password)
+            if self.user_cache is None:
+                raise self.get_invalid_login_error()
+            self.confirm_login_allowed(self.user_cache)
+        return self.cleaned_data
+
+
+@never_cache
+def login(request: HttpRequest) -> HttpResponse:
+    """Show the login page, or that it is too early to try again."""
+    try:
+        return admin.site.login(request)
+    except (RateLimited, TooManyLogins) as refusal:
+        context = {"wait": refusal.wait, "wrong": isinstance(refusal, RateLimited)}
+        page = render(request, "login_refused.html", context, status=refusal.status_code)
+        page.headers["Retry-After"] = str(refusal.wait)
+        return logged(page)
