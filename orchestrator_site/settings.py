@@ -47,6 +47,7 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "approval_approve": 5,
         "approval_reject": 5,
         "stats": 30,
+        "tasks_batch": 600,  # tasks, not requests
         "claim": 600,
         "heartbeat": 600,
         "events_read": 600,

@@ -46,7 +46,7 @@ class WorkViewSet(ApiViewSet):
         "dead_letters": Role.USER,
         "batch": Role.AGENT,
     }
-    rate_scopes = {"claim": "claim", "heartbeat": "heartbeat"}
+    rate_scopes = {"claim": "claim", "heartbeat": "heartbeat", "batch": "tasks_batch"}
     once_actions = ("batch",)
 
     @extend_schema(request=ClaimSerializer, responses=ClaimAnswer)
@@ -123,8 +123,9 @@ class WorkViewSet(ApiViewSet):
 
     @extend_schema(request=BatchRequest, responses=BatchAnswer)
     def batch(self, request: Request) -> Response:
-        """Create up to 100 tasks: `all` or none, or `each` that can be."""
+        """Create up to 100 tasks: `all` or none, or `each` that can be. Each counts in the rate."""
         asked = self.checked(BatchSerializer)
+        self.count_items(len(asked["tasks"]))
         return self.once(lambda: self._all(asked["tasks"]) if asked["mode"] == "all" else self._each(asked["tasks"]))
 
     def _all(self, items: list[dict[str, Any]]) -> dict[str, Any]:

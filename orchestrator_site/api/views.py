@@ -14,6 +14,7 @@ from rest_framework.serializers import BaseSerializer
 from orchestrator_site import holding
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.api import idempotency, ratelimit
+from orchestrator_site.errors import Invalid
 
 
 class LengthRequired(APIException):
@@ -31,6 +32,7 @@ class ApiViewSet(viewsets.ViewSet):
     once_actions: ClassVar[tuple[str, ...]] = ("create",)  # those that take an Idempotency-Key, for the schema
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
     refuses_bad_credentials: ClassVar[bool] = False  # public actions too: else they serve who sends one as nobody
+    _bad_body: APIException | None = None
     http_method_names = ("get", "post", "put", "patch", "delete", "head")  # OPTIONS and TRACE are a 405
 
     @property
@@ -60,14 +62,36 @@ class ApiViewSet(viewsets.ViewSet):
             raise LengthRequired
         self.check_permissions(request)
 
+    def rate_scope(self) -> str:
+        """Return what this request counts as: a key of `settings.RATE_LIMITS`."""
+        return self.rate_scopes.get(self.action or "", "other")
+
     def count(self, request: Request, actor: Actor | None) -> None:
         """Count the request; raise RateLimited when it is one too many."""
-        scope = self.rate_scopes.get(self.action or "", "other")
-        address = ratelimit.client_address(request.META)
-        whose = None if self.counts_addresses else actor
+        bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        usage = holding.at_first_run(request, lambda: ratelimit.count(scope, actor=whose, address=address))
-        request._request.rate_usage = usage  # the middleware writes the headers
+        self.note_usage(holding.at_first_run(request, bucket.add))
+
+    def count_items(self, items: int) -> None:
+        """Count the items of a batch, of which the request was one (D36).
+
+        Raise RateLimited when they are too many for this minute, Invalid when for any.
+        """
+        bucket = self.bucket(self.actor)
+        if items > bucket.limit:
+            raise Invalid(f"At most {bucket.limit} items a minute are allowed; send fewer at once.")
+        if items > 1:
+            self.note_usage(bucket.add_all(items - 1))
+
+    def bucket(self, actor: Actor | None) -> ratelimit.Bucket:
+        """Return where this request counts."""
+        address = ratelimit.client_address(self.request.META)
+        whose = None if self.counts_addresses else actor
+        return ratelimit.bucket_of(self.rate_scope(), actor=whose, address=address)
+
+    def note_usage(self, usage: ratelimit.Usage) -> None:
+        """Keep what the answer's headers say; raise RateLimited when it was too much."""
+        self.request._request.rate_usage = usage  # the middleware writes the headers
         if usage.refused:
             raise ratelimit.RateLimited(usage)
 
@@ -83,8 +107,15 @@ class ApiViewSet(viewsets.ViewSet):
         return self.checked(serializer_class, {**body, **single(self.request.query_params)})
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of the body, empty when none was sent."""
-        return dict(self.request.data) if self.request.data else {}
+        """Return the JSON object of the body, empty when none was sent; raise each time it is bad."""
+        if self._bad_body is not None:
+            raise self._bad_body
+        try:
+            data = self.request.data
+        except APIException as refusal:  # REST framework would say it only once
+            self._bad_body = refusal
+            raise
+        return dict(data) if data else {}
 
     def once(self, perform: Callable[[], Mapping[str, Any]]) -> Response:
         """Do the work and answer with what it returns; with an Idempotency-Key only the first time (D23)."""
