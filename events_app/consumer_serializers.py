@@ -11,10 +11,21 @@ from events_app import ledger
 from events_app.models import Consumer
 from events_app.rules import BadCursor, cursor, plain, position_of
 from events_app.serializers import EventSerializer, checked_patterns
-from orchestrator_site.api.serializers import SuccessSerializer, WholeNumberField
+from orchestrator_site.api.serializers import SuccessSerializer, TimeField, WholeNumberField
 
 NAME = r"\A[A-Za-z0-9_-]{1,64}\Z"
 HOUR, MOST = 3600, 100
+
+
+class PlaceField(serializers.CharField):
+    """A place in the log: `now`, `beginning`, a cursor, or a time."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text; raise ValidationError where it is a time out of bounds."""
+        text = str(super().to_internal_value(data))
+        if time_of(text) is not None:
+            TimeField().run_validation(text)
+        return text
 
 
 class NewConsumer(serializers.Serializer):
@@ -24,9 +35,7 @@ class NewConsumer(serializers.Serializer):
     types = serializers.ListField(
         child=serializers.CharField(), required=False, default=list, help_text="Such as `task.*`; empty for all."
     )
-    start = serializers.CharField(
-        max_length=64, default="now", help_text="`now`, `beginning`, a cursor, or a time (RFC 3339)."
-    )
+    start = PlaceField(max_length=64, default="now", help_text="`now`, `beginning`, a cursor, or a time (RFC 3339).")
     ack_seconds = WholeNumberField(min_value=1, max_value=HOUR, default=60)
     max_deliveries = WholeNumberField(min_value=1, max_value=100, default=5)
 
@@ -82,7 +91,7 @@ class Replay(serializers.Serializer):
     event_ids = serializers.ListField(
         child=serializers.CharField(max_length=64), max_length=1000, required=False, help_text="Parked events."
     )
-    after = serializers.CharField(max_length=64, required=False, help_text="As `start`: go back to there.")
+    after = PlaceField(max_length=64, required=False, help_text="As `start`: go back to there.")
 
 
 class ConsumerSerializer(serializers.ModelSerializer):

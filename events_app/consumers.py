@@ -175,4 +175,4 @@ def go_back(consumer: Consumer, position: int) -> None:
 
 def remove(rows: Any) -> int:
     """Delete rows nothing depends on in one statement; return how many."""
-    return rows._raw_delete(rows.db)
+    return rows._raw_delete(rows.db) or 0  # None where Django sees that no row can match

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Format, Subscription
 from events_app.webhook_rules import MAX_URL
-from orchestrator_site.api.serializers import SuccessSerializer, WholeNumberField
+from orchestrator_site.api.serializers import SuccessSerializer, TimeField, WholeNumberField
 
 
 class NewSubscription(serializers.Serializer):
@@ -130,7 +130,7 @@ class Resend(serializers.Serializer):
     """What to send again: one event, or all since a time."""
 
     event_id = serializers.CharField(max_length=40, required=False)
-    since = serializers.DateTimeField(required=False)
+    since = TimeField(required=False)
 
 
 class ResendAnswer(SuccessSerializer):

@@ -10,6 +10,7 @@ from orchestrator_site.api.serializers import (
     SharedFieldsSerializer,
     SmallObjectField,
     SuccessSerializer,
+    TimeField,
     WholeNumberField,
     rfc3339,
 )
@@ -32,7 +33,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
     metadata = serializers.DictField(required=False, help_text="Anything else; `trace_id` in it is taken (D9).")
     trace_id = serializers.CharField(max_length=128, required=False, allow_blank=True)
     parent_task_id = serializers.CharField(max_length=64, required=False, allow_blank=True)
-    not_before = serializers.DateTimeField(required=False, allow_null=True, help_text="Not handed out earlier.")
+    not_before = TimeField(required=False, allow_null=True, help_text="Not handed out earlier.")
     depends_on = serializers.ListField(
         child=serializers.CharField(max_length=64), required=False, max_length=50, help_text="Ids of tasks to wait for."
     )

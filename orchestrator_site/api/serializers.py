@@ -45,6 +45,24 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class TimeField(serializers.DateTimeField):
+    """A moment that a caller names: RFC 3339, UTC where it names no zone, in the years 1970 to 2999.
+
+    The bounds keep sums of times and durations, in any zone, within what Python and the databases hold.
+    """
+
+    default_error_messages = {"out_of_range": "The time must lie in the years 1970 to 2999."}
+    EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+    LATEST = datetime(3000, 1, 1, tzinfo=UTC)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """Return the moment; raise ValidationError."""
+        moment: datetime = super().to_internal_value(value)
+        if not self.EARLIEST <= moment < self.LATEST:
+            self.fail("out_of_range")
+        return moment
+
+
 class ObjectTooLarge(APIException):
     """Objects are for facts, not for files."""
 

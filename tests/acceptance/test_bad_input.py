@@ -124,6 +124,15 @@ def test_an_event_is_no_place_for_files(agent: Any) -> None:
 
 
 LONG = "x" * 10_000
+# Moments that are written as they should be, but that sums of times or a database cannot hold.
+NO_TIMES = [
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "1969-12-31T23:59:59Z",
+    "3000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59-14:00",
+]
 # B: a new task; the one field that is wrong.
 TASKS: dict[str, list[Any]] = {
     "type": [None, "", 5, "unknown", "BUGFIX", " bugfix", "bugfix\n", "\uff42ugfix", ["bugfix"], {}, True, LONG],
@@ -135,7 +144,7 @@ TASKS: dict[str, list[Any]] = {
     "metadata.trace_id": [{"trace_id": {}}, {"trace_id": "x" * 129}, {"trace_id": "a\nb"}, {"trace_id": 5}],
     "trace_id": ["x" * 129, [], {}, True],
     "parent_task_id": ["task_nowhere", "x" * 65, [], {}],
-    "not_before": ["soon", "2026-13-01T00:00:00Z", 5, [], "99999-01-01T00:00:00Z"],
+    "not_before": ["soon", "2026-13-01T00:00:00Z", 5, [], "99999-01-01T00:00:00Z", *NO_TIMES],
     "depends_on": [["task_nowhere"], "task_1", [5.5, []], [None], ["x" * 65], ["a"] * 51],
     "on_dependency_failure": ["ignore", "", None, 1],
     "max_attempts": [0, -1, 101, 1.5, "x", "3", None, 2**40, True],
@@ -363,6 +372,9 @@ WORK: list[tuple[str, Any, int]] = [
     ("/tasks/batch", {"tasks": [{**TASK, "ref": "a", "depends_on": ["a"]}]}, 400),
     ("/tasks/batch", {"tasks": [TASK], "mode": "some"}, 400),
     ("/tasks/batch", {"tasks": [5]}, 400),
+    *(("/tasks/batch", {"tasks": [{**TASK, "not_before": time}]}, 400) for time in NO_TIMES),
+    *(("/events/consumers", {"name": "c", "start": time}, 400) for time in NO_TIMES),
+    *(("/events/consumers/c/replay", {"after": time}, 400) for time in NO_TIMES),
 ]
 
 

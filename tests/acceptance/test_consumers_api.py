@@ -30,6 +30,23 @@ def test_a_program_reads_its_events_and_acknowledges_them(caller: Any) -> None:
     assert (shown["in_flight"], shown["parked"], shown["behind"]) == (1, 0, 0)
 
 
+def test_acknowledging_nothing_changes_nothing(caller: Any) -> None:
+    caller.post("/events/consumers/c/fetch", {"limit": 2})
+
+    acked = caller.post("/events/consumers/c/ack", {"event_ids": []})
+
+    assert acked.json() == {"success": True, "acknowledged": 0, "unknown": 0}
+    assert caller.get("/events/consumers/c").json()["consumer"]["in_flight"] == 2
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00+00:00", "2999-12-31T23:59:59-14:00", "2030-01-01"])
+def test_a_time_at_the_edge_of_what_is_taken_does_no_harm(caller: Any, time: str) -> None:
+    made = caller.post("/events/consumers", {"name": "edge", "start": time})
+    task = {"type": "bugfix", "payload": {}, "priority": "P3", "not_before": time}
+
+    assert made.status_code < 500 and caller.post("/tasks", task).status_code < 500
+
+
 def test_without_a_fast_server_a_long_poll_answers_at_once(caller: Any) -> None:
     caller.post("/events/consumers/c/fetch", {"limit": 100})
 

@@ -145,6 +145,13 @@ def test_one_that_is_not_there_is_a_404(method: str, tail: str, boss: Api) -> No
     assert boss.send(method, f"{PATH}/sub_1{tail}").status_code == 404
 
 
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"])
+def test_resend_refuses_a_time_that_no_event_can_have(boss: Api, since: str) -> None:
+    refused = boss.post(f"{one_of(boss)}/resend", {"since": since})
+
+    assert refused.status_code == 400 and "since" in refused.json()["errors"]
+
+
 def test_resend_asks_for_one_of_both(boss: Api) -> None:
     path = one_of(boss)
 
