@@ -11,11 +11,13 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.api.keys import read_keys
+from orchestrator_site.api.keys import EnvironmentKey, read_keys
+from orchestrator_site.weakness import is_guessable
 
 LEAST_BYTES = 32
-LEAST_VARIETY = 8  # different characters; 32 random hex digits have about 14
-PLACEHOLDERS = ("your-", "your_", "change", "secret", "placeholder", "example", "insecure", "password", "replace")
+MOST_SCALE = 10  # beyond it the limits are for load tests
+LEAST_PREFIX = {4: 8, 6: 16}  # a network with a shorter one is nearly everything
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
 @register(Tags.security)
@@ -56,9 +58,8 @@ def unsafe() -> Iterator[CheckMessage]:
     if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
         yield Error("ALLOWED_HOSTS must name the hosts of the service, not be empty or *.", id="orchestrator.E006")
     for key in read_keys(os.environ)[0]:
-        if key.length < LEAST_BYTES:
-            fault = f"ORCHESTRATOR_API_KEY_{key.name.upper()} must have at least {LEAST_BYTES} characters."
-            yield Error(fault, id="orchestrator.E007")
+        if fault := fault_of_key(key):
+            yield Error(f"ORCHESTRATOR_API_KEY_{key.name.upper()} {fault}", id="orchestrator.E007")
     if settings.ORCHESTRATOR_APPROVAL_MODE == "guide":
         warning = "ORCHESTRATOR_APPROVAL_MODE is guide: any agent may approve, its own requests too."
         yield Warning(warning, id="orchestrator.W001")
@@ -71,10 +72,78 @@ def weak(name: str, secret: str, *, number: int) -> Iterator[CheckMessage]:
         fault = f"{name} must be set."
     elif len(secret.encode()) < LEAST_BYTES:
         fault = f"{name} must have at least {LEAST_BYTES} bytes."
-    elif any(word in secret.lower() for word in PLACEHOLDERS) or len(set(secret)) < LEAST_VARIETY:
-        fault = f"{name} must be random, not a placeholder."
+    elif is_guessable(secret):
+        fault = f"{name} must be random, not a placeholder or a pattern."
     if fault:
         yield Error(fault, id=f"orchestrator.E00{number}")
+
+
+def fault_of_key(key: EnvironmentKey) -> str:
+    """Return what is wrong with a key, or nothing."""
+    if key.length < LEAST_BYTES:
+        return f"must have at least {LEAST_BYTES} characters."
+    return "must be random, not a placeholder or a pattern." if key.guessable else ""
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """Return what is weak and works all the same, for `check --deploy`."""
+    return [
+        Warning(sentence, id=f"orchestrator.W{number:03}")
+        for number, (weak, sentence) in enumerate(weaknesses(), start=2)
+        if weak
+    ]
+
+
+def weaknesses() -> Iterator[tuple[bool, str]]:
+    """Yield each setting that may be weak: whether it is, and a sentence that says so."""
+    yield (
+        settings.DEVELOPMENT,
+        "ORCHESTRATOR_ENV is development: programs on this machine get tokens without a credential.",
+    )
+    yield (
+        settings.ORCHESTRATOR_APPROVAL_MODE == "four-eyes",
+        "ORCHESTRATOR_APPROVAL_MODE is four-eyes: whoever holds ORCHESTRATOR_JWT_SECRET can sign two "
+        "names and approve what it asked for; strict and human hold against that.",
+    )
+    yield (
+        any(map(is_nearly_everything, settings.ORCHESTRATOR_TRUSTED_PROXIES)),
+        "ORCHESTRATOR_TRUSTED_PROXIES trusts nearly everybody: callers choose the address that they are counted by.",
+    )
+    yield (
+        any(map(is_nearly_everything, settings.WEBHOOK_ALLOW_NETS)),
+        "ORCHESTRATOR_WEBHOOK_ALLOW_NETS allows nearly everything: webhooks reach this machine and "
+        "the services beside it.",
+    )
+    yield (
+        settings.RATE_LIMIT_SCALE > MOST_SCALE,
+        f"ORCHESTRATOR_RATE_LIMIT_SCALE is over {MOST_SCALE}: limits are as good as off, that of wrong passwords too.",
+    )
+    yield (
+        settings.INSECURE_HTTP,
+        "ORCHESTRATOR_ALLOW_HTTP is on: the console's cookies travel over plain HTTP.",
+    )
+    yield (
+        any(not origin.startswith("https://") or "*" in origin for origin in settings.CSRF_TRUSTED_ORIGINS),
+        "CSRF_TRUSTED_ORIGINS should list exact https:// origins.",
+    )
+    yield (
+        bool(settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS),
+        "ORCHESTRATOR_JWT_SECRET_PREVIOUS is still accepted: take it away a day after a rotation.",
+    )
+    yield (
+        not (os.environ.get("HOST", "").strip() or "127.0.0.1").startswith(LOOPBACK),
+        "HOST is not loopback: plain HTTP is open beside the proxy, unless only the proxy reaches it.",
+    )
+
+
+def is_nearly_everything(network: Any) -> bool:
+    """Return whether a network, or the text of one, holds a large part of all addresses."""
+    try:
+        found = ipaddress.ip_network(str(network), strict=False)
+    except ValueError:  # `malformed` says so
+        return False
+    return found.prefixlen < LEAST_PREFIX[found.version]
 
 
 @worker_init.connect(weak=False)

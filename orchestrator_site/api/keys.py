@@ -12,6 +12,7 @@ from orchestrator_site.actors import Role
 from orchestrator_site.models import ApiKey
 from orchestrator_site.names import is_name
 from orchestrator_site.services import hash_of
+from orchestrator_site.weakness import is_guessable
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -25,6 +26,7 @@ class EnvironmentKey:
     role: Role
     digest: bytes
     length: int
+    guessable: bool = False
 
 
 @functools.cache
@@ -62,7 +64,7 @@ def read_key(variable: str, value: str) -> tuple[EnvironmentKey | None, str]:
         return None, f"{variable} must end in :admin, :agent or :user."
     if not key or not key.isascii() or not key.isprintable() or key != key.strip():
         return None, f"{variable} needs a key of printable ASCII characters before the last colon."
-    return EnvironmentKey(name, Role(role), digest(key), len(key)), ""
+    return EnvironmentKey(name, Role(role), digest(key), len(key), is_guessable(key)), ""
 
 
 def find_environment_key(text: str) -> EnvironmentKey | None:

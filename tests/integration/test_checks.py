@@ -4,6 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from django.core.checks import Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.checks import check_settings, refuse_unsafe_start, refuse_unsafe_worker
+from orchestrator_site.checks import check_deployment, check_settings, refuse_unsafe_start, refuse_unsafe_worker
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = {"jwt": "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja", "key": "Zx8Cv5Bn2Mk9Jh4Gf1Ds7Aq3We6Rt0Yu"}
@@ -53,6 +54,12 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
     "a long placeholder": ("ORCHESTRATOR_JWT_SECRET", "your-secret-key-here-min-32-chars", "ORCHESTRATOR_JWT_SECRET"),
     "change me": ("ORCHESTRATOR_JWT_SECRET", "CHANGEME" * 4, "ORCHESTRATOR_JWT_SECRET"),
     "one character": ("ORCHESTRATOR_JWT_SECRET", "x" * 64, "ORCHESTRATOR_JWT_SECRET"),
+    "eight letters again and again": ("ORCHESTRATOR_JWT_SECRET", "abcdefgh" * 5, "ORCHESTRATOR_JWT_SECRET"),
+    "digits that run on": ("ORCHESTRATOR_JWT_SECRET", "0123456789" * 4, "ORCHESTRATOR_JWT_SECRET"),
+    "hex digits that run on": ("ORCHESTRATOR_JWT_SECRET", "0123456789abcdef" * 2, "ORCHESTRATOR_JWT_SECRET"),
+    "the alphabet": ("SECRET_KEY", "abcdefghijklmnopqrstuvwxyz0123456789", "DJANGO_SECRET_KEY"),
+    "a keyboard": ("SECRET_KEY", "qwertyuiopasdfghjklzxcvbnm123456", "DJANGO_SECRET_KEY"),
+    "what it is for": ("ORCHESTRATOR_JWT_SECRET", "MySuperJwtKeyForProduction2024!!", "ORCHESTRATOR_JWT_SECRET"),
     "an old secret too short": ("ORCHESTRATOR_JWT_SECRET_PREVIOUS", "short", "ORCHESTRATOR_JWT_SECRET_PREVIOUS"),
     "no secret key": ("SECRET_KEY", "missing", "DJANGO_SECRET_KEY"),
     "a short secret key": ("SECRET_KEY", "short", "DJANGO_SECRET_KEY"),
@@ -80,8 +87,17 @@ def test_unsafe_settings_stop_the_start(production: Any, name: str) -> None:
         refuse_unsafe_worker()
 
 
-@pytest.mark.parametrize(("key", "fault"), [("k" * 31, True), ("k" * 32, False)])
-def test_a_short_key_in_the_environment_stops_the_start(
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        (GOOD["key"][:31], True),
+        (GOOD["key"][:32], False),
+        ("a" * 40, True),
+        ("your-api-key-here-4f9a1c7e2b8d6053", True),
+        ("0123456789abcdef0123456789abcdef", True),
+    ],
+)
+def test_a_weak_key_in_the_environment_stops_the_start(
     production: Any, monkeypatch: pytest.MonkeyPatch, key: str, fault: bool
 ) -> None:
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", f"{key}:agent")
@@ -99,6 +115,55 @@ def test_the_guides_approval_mode_is_a_warning_outside_development(production: A
     production.ORCHESTRATOR_APPROVAL_MODE = "guide"
 
     assert [type(fault) for fault in check_settings()] == [Warning]
+
+
+WEAK: dict[str, tuple[str, Any]] = {
+    "ORCHESTRATOR_ENV": ("DEVELOPMENT", True),
+    "ORCHESTRATOR_APPROVAL_MODE": ("ORCHESTRATOR_APPROVAL_MODE", "four-eyes"),
+    "ORCHESTRATOR_TRUSTED_PROXIES": ("ORCHESTRATOR_TRUSTED_PROXIES", ["10.0.0.1", "0.0.0.0/0"]),
+    "ORCHESTRATOR_WEBHOOK_ALLOW_NETS": ("WEBHOOK_ALLOW_NETS", (ip_network("::/0"),)),
+    "ORCHESTRATOR_RATE_LIMIT_SCALE": ("RATE_LIMIT_SCALE", 100_000),
+    "ORCHESTRATOR_ALLOW_HTTP": ("INSECURE_HTTP", True),
+    "CSRF_TRUSTED_ORIGINS": ("CSRF_TRUSTED_ORIGINS", ["http://orchestrator.example"]),
+    "ORCHESTRATOR_JWT_SECRET_PREVIOUS": ("ORCHESTRATOR_JWT_SECRET_PREVIOUS", "x"),
+}
+
+
+@pytest.fixture
+def deployment(production: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings with nothing weak about them."""
+    monkeypatch.delenv("HOST", raising=False)
+    production.ORCHESTRATOR_APPROVAL_MODE = "strict"
+    production.RATE_LIMIT_SCALE = 1
+    production.INSECURE_HTTP = False
+    return production
+
+
+def test_a_strict_deployment_has_no_weakness(deployment: Any) -> None:
+    deployment.ORCHESTRATOR_TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
+    deployment.WEBHOOK_ALLOW_NETS = (ip_network("10.1.0.0/16"),)
+
+    assert check_deployment() == []
+
+
+@pytest.mark.parametrize("variable", WEAK)
+def test_the_deploy_check_names_a_weak_setting_in_one_sentence(deployment: Any, variable: str) -> None:
+    setting, value = WEAK[variable]
+    setattr(deployment, setting, value)
+
+    [found] = check_deployment()
+
+    assert isinstance(found, Warning)
+    assert found.msg.startswith(f"{variable} ") and found.msg.endswith(".")
+
+
+@pytest.mark.parametrize(("host", "weak"), [("0.0.0.0", 1), ("::", 1), ("127.0.0.1", 0), ("", 0)])
+def test_the_deploy_check_names_an_open_host(
+    deployment: Any, monkeypatch: pytest.MonkeyPatch, host: str, weak: int
+) -> None:
+    monkeypatch.setenv("HOST", host)
+
+    assert [found.msg.split()[0] for found in check_deployment()] == ["HOST"] * weak
 
 
 def test_development_runs_with_no_variables_set() -> None:
