@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import ipaddress
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from rest_framework.exceptions import APIException
 from orchestrator_site.actors import Actor
 
 PERIOD = 60  # seconds
+WITH_PORT = re.compile(r"(?P<v4>[\d.]+):\d{1,5}|\[(?P<v6>[\da-fA-F:.]+)\](?::\d{1,5})?", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -144,10 +146,17 @@ def client_address(meta: Mapping[str, Any]) -> str:
     meta: a WSGI environment, or the two entries REMOTE_ADDR and HTTP_X_FORWARDED_FOR of one.
     """
     address = plain(meta.get("REMOTE_ADDR") or "")
-    hops = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    listed = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    hops = [without_port(hop.strip()) for hop in listed if hop.strip()]
     while hops and trusted(address) and parsed(hops[-1]) is not None:
         address = plain(hops.pop())
     return address
+
+
+def without_port(hop: str) -> str:
+    """Return the address of a hop, which some proxies write as `1.2.3.4:1234` or `[2001:db8::1]:1234`."""
+    found = WITH_PORT.fullmatch(hop)
+    return (found["v4"] or found["v6"]) if found else hop
 
 
 def trusted(address: str) -> bool:
