@@ -340,7 +340,7 @@ class PolicyForm(forms.ModelForm):
 
 @admin.register(ApprovalPolicy)
 class ApprovalPolicyAdmin(RecordedAdmin):
-    """Which tasks need sign-off. The first active one that fits counts, by name."""
+    """Which tasks need sign-off. All active ones that match count, and the strictest wins."""
 
     form = PolicyForm
     list_display = ("name", "active", "fits", "decider_role", "expiry")

@@ -60,9 +60,9 @@ class Approval(models.Model):
     task_id = models.CharField(max_length=64, db_index=True)
     trace_id = models.CharField(max_length=128, blank=True, default="")
     priority = models.CharField(max_length=2)
-    policy = models.CharField(max_length=100, help_text="The policy that asked.")
+    policy = models.CharField(max_length=500, help_text="The policies that asked.")
     decider_role = models.CharField(max_length=8, choices=[(role.value, role.value) for role in Role])
-    reason = models.CharField(max_length=500, help_text="Why sign-off is needed.")
+    reason = models.CharField(max_length=1000, help_text="Why sign-off is needed.")
     snapshot = models.JSONField(help_text="What the decision is about, as it was shown.")
     digest = models.CharField(max_length=64, help_text="SHA-256 of the snapshot; a decision holds for it only.")
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
@@ -108,7 +108,7 @@ def check_types(value: object) -> None:
 
 
 class ApprovalPolicy(models.Model):
-    """Which tasks need sign-off, and whose. The first active policy that fits counts, by name."""
+    """Which tasks need sign-off, and whose. All active policies that match count; the strictest wins."""
 
     name = models.CharField(max_length=100, unique=True)
     active = models.BooleanField(default=True)

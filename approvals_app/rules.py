@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +17,48 @@ class MayNotDecide(Forbidden):
     """The caller may not decide this request."""
 
 
-def policy_for(task_type: str, priority: str, policies: Iterable[ApprovalPolicy]) -> ApprovalPolicy | None:
-    """Return the first policy that asks for sign-off on such a task, or None."""
-    return next((policy for policy in policies if fits(policy, task_type, priority)), None)
+@dataclass(frozen=True)
+class Demand:
+    """What the policies that match a task ask for together."""
+
+    policy: str  # their names
+    decider_role: str
+    expires_after: int | None  # seconds
+    reason: str
+
+
+def demand_of(task_type: str, priority: str, policies: Iterable[ApprovalPolicy]) -> Demand | None:
+    """Return what all matching policies ask of such a task, or None if none matches.
+
+    The strictest wins in each demand: the higher role, the shorter time. Order means nothing.
+    """
+    matching = [policy for policy in policies if fits(policy, task_type, priority)]
+    if not matching:
+        return None
+    matching.sort(key=lambda policy: (-Role(policy.decider_role).rank, policy.name))
+    return Demand(
+        policy=joined([policy.name for policy in matching], Approval, "policy"),
+        decider_role=matching[0].decider_role,
+        expires_after=min((policy.expires_after for policy in matching if policy.expires_after), default=None),
+        reason=joined([policy.reason for policy in matching], Approval, "reason"),
+    )
+
+
+def joined(texts: list[str], model: type[Approval], field: str) -> str:
+    """Return different texts side by side, cut to what a field takes."""
+    most = model._meta.get_field(field).max_length or 0
+    text = " · ".join(dict.fromkeys(filter(None, texts)))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def meets(approval: Approval, demand: Demand) -> bool:
+    """Return whether a request was asked, and decided, on terms at least as strict as these."""
+    if not Role(approval.decider_role).covers(Role(demand.decider_role)):
+        return False
+    if demand.expires_after is None:
+        return True
+    end = approval.decided_at or approval.expires_at
+    return end is not None and end <= approval.created_at + timedelta(seconds=demand.expires_after)
 
 
 def fits(policy: ApprovalPolicy, task_type: str, priority: str) -> bool:

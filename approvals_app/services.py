@@ -32,6 +32,8 @@ EVENT_OF = {
 policies = CachedRows(
     ["approvals_app.ApprovalPolicy"], lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name"))
 )
+# The floor above asks anew for a task when the policies ask for more than its request did.
+renewers: list[Callable[..., None]] = []
 # The floor above tells who else has a hand in a task: holder and last editor, by principal.
 involved_in: list[Callable[[str], frozenset[str]]] = []
 
@@ -52,35 +54,65 @@ class NotGranted(Conflict):
     """The task waits for sign-off."""
 
 
+class AskAnew(NotGranted):
+    """There is no sign-off yet for what is demanded now; somebody has to be asked."""
+
+
+class PolicyTightened(Conflict):
+    """The policies ask for more than they did when this request was made."""
+
+
 def request_approval(
     *,
     task_id: str,
     priority: str,
     trace_id: str,
     content: dict[str, Any],
-    policy: ApprovalPolicy,
+    demand: rules.Demand,
     by: Actor,
     now: datetime,
+    requested_by: str = "",
 ) -> Approval:
-    """Ask for sign-off on exactly this content. Runs in the caller's transaction."""
+    """Ask for sign-off on exactly this content. Runs in the caller's transaction.
+
+    requested_by: in whose name, if not the caller's own.
+    """
     approval = Approval(
         task_id=task_id,
         priority=priority,
         trace_id=trace_id,
-        policy=policy.name,
-        decider_role=policy.decider_role,
-        reason=policy.reason,
-        requested_by=by.name,
+        requested_by=requested_by or by.name,
         requester_credential=by.credential,
-        expires_at=now + timedelta(seconds=policy.expires_after) if policy.expires_after else None,
     )
+    put_terms(approval, demand, now=now)
     return ask(approval, content=content, by=by, now=now)
 
 
-def request_again(*, approval_id: str, task_id: str, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
-    """Ask anew for a task whose content has changed: same policy, same requester, same patience."""
+def put_terms(approval: Approval, demand: rules.Demand, *, now: datetime) -> None:
+    """Set on which terms a request is asked; saves nothing."""
+    approval.policy, approval.reason = demand.policy, demand.reason
+    approval.decider_role = demand.decider_role
+    patience = demand.expires_after
+    approval.expires_at = now + timedelta(seconds=patience) if patience else None
+
+
+def request_again(
+    *,
+    approval_id: str,
+    task_id: str,
+    content: dict[str, Any],
+    demand: rules.Demand | None,
+    by: Actor,
+    now: datetime,
+) -> Approval:
+    """Ask anew, in the first requester's name, for a task that has changed or of which more is demanded.
+
+    demand: the terms that hold now; None leaves the terms as they were.
+    """
     approval = get_approval(approval_id)
-    if approval.expires_at:
+    if demand:
+        put_terms(approval, demand, now=now)
+    elif approval.expires_at:
         approval.expires_at += now - approval.created_at
     approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
     approval.task_id = task_id
@@ -106,8 +138,8 @@ def get_approval(approval_id: str) -> Approval:
         raise UnknownApproval(f"There is no approval {approval_id}.") from None
 
 
-def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
-    """Raise NotGranted unless this approval was given, and for exactly this content."""
+def ensure_granted(*, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None) -> None:
+    """Raise NotGranted unless this approval was given, for exactly this content, on terms as strict as `demand`."""
     try:
         approval = get_approval(approval_id)
     except UnknownApproval:
@@ -117,7 +149,9 @@ def ensure_granted(*, approval_id: str, content: dict[str, Any]) -> None:
     if approval.status != Status.APPROVED:
         raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
     if approval.digest != rules.digest_of(content):
-        raise NotGranted(f"The task has changed since {approval_id} was approved; it needs a new decision.", **facts)
+        raise AskAnew(f"The task has changed since {approval_id} was approved; it needs a new decision.", **facts)
+    if demand and not rules.meets(approval, demand):
+        raise AskAnew(f"Policy asks for more than when {approval_id} was approved; it needs a new decision.", **facts)
 
 
 def approve(*, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = "") -> Approval:
@@ -141,6 +175,7 @@ def decide(
     try:
         ensure_may_decide(approval, by)
         ensure_shown(approval, shown)
+        ensure_terms_hold(approval, now=now)
         with transaction.atomic():
             return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
     except DomainError as refusal:
@@ -155,6 +190,19 @@ def ensure_shown(approval: Approval, shown: str) -> None:
     if {stored, shown or stored} != {approval.digest}:
         sentence = f"{approval.approval_id} is not what you were shown. Look again, then decide."
         raise NotShown(sentence, **facts_of(approval))
+
+
+def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
+    """Raise PolicyTightened, once somebody is asked anew, if the policies ask for more than this request does."""
+    if approval.status != Status.PENDING:
+        return
+    demand = rules.demand_of(str(approval.snapshot.get("type", "")), approval.priority, policies())
+    if demand is None or rules.meets(approval, demand):
+        return
+    for renew in renewers:
+        renew(task_id=approval.task_id, approval_id=approval.approval_id, now=now)
+    sentence = f"Policy asks for more than {approval.approval_id} did. A new request has taken its place."
+    raise PolicyTightened(sentence, **facts_of(get_approval(approval.approval_id)))
 
 
 def ensure_may_decide(approval: Approval, by: Actor) -> None:

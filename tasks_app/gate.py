@@ -6,34 +6,46 @@ from django.db import transaction
 
 from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
-from approvals_app.rules import policy_for
+from approvals_app.rules import Demand, demand_of
 from orchestrator_site.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
 
 def ask(task: Task, *, by: Actor, now: datetime) -> None:
     """Ask for the sign-off that policy wants for a task, if it wants one. Saves nothing of the task."""
-    policy = policy_for(task.type, task.priority, approvals.policies())
-    if policy is None:
+    demand = demanded(task)
+    if demand is None:
         return
     approval = approvals.request_approval(
         task_id=task.task_id,
         priority=task.priority,
         trace_id=task.trace_id,
         content=task.content(),
-        policy=policy,
+        demand=demand,
         by=by,
         now=now,
+        requested_by=task.created_by,
     )
     task.approval_id, task.awaiting_approval = approval.approval_id, True
 
 
-def ensure_open(task: Task) -> None:
-    """Raise NotGranted unless the task needs no sign-off or has one for exactly its present content."""
-    if not task.approval_id:
-        return
+def demanded(task: Task) -> Demand | None:
+    """Return what the policies ask now before a task may start, or None. Asks no database."""
+    return demand_of(task.type, task.priority, approvals.policies())
+
+
+def ensure_open(task: Task, *, starting: bool) -> None:
+    """Raise NotGranted unless the task needs no sign-off or has one for exactly its present content.
+
+    starting: hold it to the policies of now; those that changed after its start do not stop a task.
+    """
+    demand = demanded(task) if starting else None
     try:
-        approvals.ensure_granted(approval_id=task.approval_id, content=task.content())
+        if task.approval_id:
+            content = task.content()
+            approvals.ensure_granted(approval_id=task.approval_id, content=content, demand=demand)
+        elif demand:
+            raise approvals.AskAnew(f"{task.task_id} needs sign-off: {demand.policy}.", approval_status="missing")
     except approvals.NotGranted as refusal:
         refusal.state |= {"task_id": task.task_id, "status": task.status}
         raise
@@ -45,9 +57,9 @@ def is_open(task: Task) -> bool:
 
 
 def why_shut(task: Task) -> approvals.NotGranted | None:
-    """Return the refusal, or None if the gate is open."""
+    """Return the refusal, or None if the gate is open for a start."""
     try:
-        ensure_open(task)
+        ensure_open(task, starting=True)
     except approvals.NotGranted as refusal:
         return refusal
     return None
@@ -57,25 +69,36 @@ def why_shut(task: Task) -> approvals.NotGranted | None:
 def hold_back(*, task_id: str, now: datetime) -> None:
     """Take a task whose gate is shut out of the queue, which believed otherwise.
 
-    If its content was changed after the decision, behind our back, ask for a new one.
+    Ask for a new decision if its content was changed after the last one, or if policy asks for more by now.
     """
-    refusal = why_shut(Task.objects.get(task_id=task_id))
-    changed = refusal is not None and refusal.state["approval_status"] == ApprovalStatus.APPROVED
-    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now) if changed else Task.objects.lock(task_id)
+    anew = isinstance(why_shut(Task.objects.get(task_id=task_id)), approvals.AskAnew)
+    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
     if task is None or task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True
-    if changed:
+    if anew and task.approval_id:
         ask_again(task, by=SYSTEM, now=now)
+    elif anew:
+        ask(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
-def lock_for_change(*, task_id: str, by: Actor, now: datetime) -> Task | None:
-    """Supersede what a task waits for, because its content is about to change, and lock its row; return it."""
-    return lock_without_requests(
-        task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason="The task has changed."
-    )
+@transaction.atomic
+def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
+    """Supersede a waiting request of which policy asks for more by now, and ask on the new terms."""
+    reason = "Policy asks for more by now."
+    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now, reason=reason)
+    if task is None or task.status not in (Status.PENDING, Status.ASSIGNED) or task.approval_id != approval_id:
+        transaction.set_rollback(True)
+        return
+    ask_again(task, by=SYSTEM, now=now)
+    task.save(update_fields=["approval_id", "awaiting_approval"])
+
+
+def lock_for_change(*, task_id: str, by: Actor, now: datetime, reason: str = "The task has changed.") -> Task | None:
+    """Supersede what a task waits for, because somebody else is about to be asked, and lock its row; return it."""
+    return lock_without_requests(task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason=reason)
 
 
 def lock_without_requests(
@@ -95,9 +118,14 @@ def lock_without_requests(
 
 
 def ask_again(task: Task, *, by: Actor, now: datetime) -> None:
-    """Ask for a new sign-off, in the first requester's name, when a gated task has changed."""
+    """Ask for a new sign-off, in the first requester's name, when a gated task or what is demanded has changed."""
     if task.approval_id:
         approval = approvals.request_again(
-            approval_id=task.approval_id, task_id=task.task_id, content=task.content(), by=by, now=now
+            approval_id=task.approval_id,
+            task_id=task.task_id,
+            content=task.content(),
+            demand=demanded(task),
+            by=by,
+            now=now,
         )
         task.approval_id, task.awaiting_approval = approval.approval_id, True

@@ -9,7 +9,7 @@ from events_app.registry import on
 from events_app.services import wake_after_commit
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM
-from tasks_app import dependencies, services
+from tasks_app import dependencies, gate, services
 from tasks_app.models import FailureReason, Status, Task
 
 
@@ -48,6 +48,7 @@ def hands_in(task_id: str) -> frozenset[str]:
 
 
 approvals.involved_in.append(hands_in)
+approvals.renewers.append(gate.renew)
 
 
 def spare_open_tasks(events: "QuerySet[Event]") -> "QuerySet[Event]":

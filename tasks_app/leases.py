@@ -11,6 +11,7 @@ from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
 from tasks_app.moves import save_moved
 from tasks_app.services import LeaseLost, ensure_may_report, locked_task
 
+MOST_HELD_BACK = 100  # in one claim: after a policy change thousands may be waiting; the next claims go on
 CLAIMED = "task.claimed"
 RELEASED = "task.released"
 
@@ -45,12 +46,15 @@ def claim(
     wanted = allowed_types(types)
     if pool.paused or not pool.active or wanted == []:
         return []
-    while True:
+    held_back = 0
+    while held_back < MOST_HELD_BACK:
         handed, shut = try_to_claim(pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds)
         if not shut:
             return handed
         for task in shut:
             gate.hold_back(task_id=task.task_id, now=now)
+        held_back += len(shut)
+    return []
 
 
 @transaction.atomic

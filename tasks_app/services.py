@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from approvals_app.models import Status as ApprovalStatus
+from approvals_app.services import AskAnew
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from events_app.wakeups import tasks_of
@@ -131,8 +132,22 @@ def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
     return [created, new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about)]
 
 
+def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> Task:
+    """Move a task as its agent reports; repeating the present status changes nothing.
+
+    report: as for `take_report`. If policy has come to ask for a sign-off that the task does not have, somebody is
+    asked, and the refusal names the request. Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
+    """
+    try:
+        return take_report(task_id=task_id, by=by, now=now, **report)
+    except AskAnew:
+        gate.hold_back(task_id=task_id, now=now)
+        gate.ensure_open(get_task(task_id), starting=True)
+        raise
+
+
 @transaction.atomic
-def report_status(
+def take_report(
     *,
     task_id: str,
     status: Status,
@@ -143,7 +158,7 @@ def report_status(
     result: dict[str, Any] | None = None,
     retryable: bool = False,
 ) -> Task:
-    """Move a task as its agent reports; repeating the present status changes nothing.
+    """Move a task as its agent reports, in one transaction.
 
     attempt: the fencing token of the reporter's lease, if it names one. retryable: a failure worth another try.
     Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
@@ -154,7 +169,7 @@ def report_status(
         return task
     ensure_may_report(task, by=by, attempt=attempt, now=now)
     if not failed:
-        gate.ensure_open(task)
+        gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
         dependencies.ensure_settled(task)
     if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
         return retries.try_again(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)

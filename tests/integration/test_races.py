@@ -271,3 +271,33 @@ def test_readers_at_once_give_each_event_one_place(make_task: Make, together: To
 
     assert outcomes[6:] == [list(range(1, 241))] * 4
     assert counts()["assigned"] == 120
+
+
+def test_once_a_policy_is_saved_no_claim_hands_out_what_it_gates(
+    make_task: Make, together: Together, now: datetime
+) -> None:
+    """Claims that began before may go through; those that begin after ask, each task once."""
+    for _ in range(60):
+        make_task()
+    saved = threading.Event()
+
+    def claim(name: str) -> list[tuple[bool, str]]:
+        taken = []
+        for _ in range(12):
+            before = saved.is_set()
+            taken += [(before, task.task_id) for task in leases.claim(agent="dev_agent", by=actor(name), now=now)]
+        return taken
+
+    def tighten() -> list[tuple[bool, str]]:
+        ApprovalPolicy.objects.create(name="All", reason="Freeze.")
+        saved.set()
+        return []
+
+    taken = together(tighten, *(partial(claim, f"dev-agent-{place}") for place in range(8)))
+
+    handed = [pair for mine in taken for pair in mine]
+    assert not [task_id for too_late, task_id in handed if too_late]
+    asked = list(Approval.objects.values_list("task_id", flat=True))
+    assert len(asked) == len(set(asked))
+    assert not set(asked) & {task_id for _, task_id in handed}
+    assert len(asked) + len(handed) == 60

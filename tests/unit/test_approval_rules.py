@@ -1,5 +1,7 @@
 """Who must sign, who may sign (D26, D27), and what a signature holds for."""
 
+import dataclasses
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -75,28 +77,42 @@ def test_a_key_that_asked_under_another_name_never_decides_where_credentials_cou
 
 
 POLICIES = [
-    ApprovalPolicy(name="a", priorities=["P0", "P1"], types=[]),
-    ApprovalPolicy(name="b", priorities=[], types=["deployment"]),
-    ApprovalPolicy(name="c", priorities=["P3"], types=["incident"]),
+    ApprovalPolicy(name="a", priorities=["P0", "P1"], types=[], reason="Urgent.", expires_after=60),
+    ApprovalPolicy(name="b", priorities=[], types=["deployment"], reason="Release.", decider_role="admin"),
+    ApprovalPolicy(name="c", priorities=["P3"], types=["incident"], reason="Rare.", expires_after=30),
+    ApprovalPolicy(name="d", priorities=["P0"], types=[], reason="Urgent.", expires_after=90),
 ]
 
 
 @pytest.mark.parametrize(
     ("task_type", "priority", "expected"),
     [
-        ("bugfix", "P0", "a"),
-        ("bugfix", "P1", "a"),
+        ("bugfix", "P0", ("a · d", "agent", 60, "Urgent.")),
+        ("bugfix", "P1", ("a", "agent", 60, "Urgent.")),
         ("bugfix", "P2", None),
-        ("deployment", "P3", "b"),
-        ("deployment", "P0", "a"),
-        ("incident", "P3", "c"),
+        ("deployment", "P3", ("b", "admin", None, "Release.")),
+        ("deployment", "P0", ("b · a · d", "admin", 60, "Release. · Urgent.")),
+        ("incident", "P3", ("c", "agent", 30, "Rare.")),
         ("incident", "P2", None),
     ],
 )
-def test_the_first_policy_that_fits_counts(task_type: str, priority: str, expected: str | None) -> None:
-    found = rules.policy_for(task_type, priority, POLICIES)
+def test_the_strictest_demand_of_all_matching_policies_counts_in_any_order(
+    task_type: str, priority: str, expected: tuple[object, ...] | None
+) -> None:
+    for policies in itertools.permutations(POLICIES):
+        found = rules.demand_of(task_type, priority, policies)
 
-    assert (found.name if found else None) == expected
+        assert (None if found is None else dataclasses.astuple(found)) == expected
+
+
+def test_many_names_and_reasons_fit_into_a_request() -> None:
+    many = [ApprovalPolicy(name=f"{number:03}" + "x" * 97, reason=f"{number:03}" + "y" * 297) for number in range(50)]
+
+    found = rules.demand_of("bugfix", "P0", many)
+
+    assert found is not None
+    assert (len(found.policy), len(found.reason)) == (500, 1000)
+    assert found.policy.endswith("…")
 
 
 def test_a_policy_without_conditions_fits_every_task() -> None:
