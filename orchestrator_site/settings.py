@@ -168,6 +168,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "forget-deliveries": {"task": "events_app.jobs.forget_deliveries", "schedule": 3600.0},
     "prune-events": {"task": "events_app.jobs.prune_events", "schedule": 3600.0},
+    "prune-answers": {"task": "orchestrator_site.jobs.prune_answers", "schedule": 3600.0},
 }
 
 # --- The API ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from orchestrator_site import services
+from orchestrator_site import jobs, services
 from orchestrator_site.models import IdempotencyKey, Principal
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
@@ -107,6 +107,17 @@ def test_old_answers_are_pruned(api: Callable[..., Any]) -> None:
 
     assert services.prune_answers(now=now + timedelta(hours=23)) == 0
     assert services.prune_answers(now=now + timedelta(hours=25)) == 1
+
+
+def test_a_job_prunes_old_answers_in_steps_and_leaves_the_young(db: None) -> None:
+    now = timezone.now()
+    for number in range(450):
+        age = timedelta(hours=25 if number < 449 else 23)
+        IdempotencyKey.objects.create(principal="dev-agent-1", key=str(number), created_at=now - age)
+
+    jobs.prune_answers()
+
+    assert IdempotencyKey.objects.values_list("key", flat=True).get() == "449"
 
 
 def test_a_key_costs_three_statements(api: Callable[..., Any], django_assert_num_queries: Any) -> None:
