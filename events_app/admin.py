@@ -9,13 +9,12 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site.console import text
-from orchestrator_site.console.pages import Choice, ReadOnlyAdmin
+from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin
 from orchestrator_site.console.who import actor_of
 
 CONFIG_CHANGED = "system.config_changed"
@@ -24,7 +23,7 @@ FAMILIES = ("task", "approval", "sla", "agent", "system", "auth")
 RECENT = 500  # the newest events, among which publishers are looked for
 
 
-class RecordedAdmin(ModelAdmin):
+class RecordedAdmin(ConsoleAdmin):
     """Configuration: each change is an event in the log, in the same transaction."""
 
     actions: Any = None

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
@@ -136,6 +136,11 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer for an unknown address."""
     return refusal(request, 404, lambda: defaults.page_not_found(request, exception))
+
+
+def nothing_here(request: HttpRequest) -> HttpResponse:
+    """Answer at an address of the admin that this console does not offer."""
+    raise Http404
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

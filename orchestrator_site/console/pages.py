@@ -39,7 +39,24 @@ class OwnButtons:
         return []
 
 
-class ReadOnlyAdmin(OwnButtons, ModelAdmin):
+class ConsoleAdmin(ModelAdmin):
+    """Base of every admin: an address narrows a list by its declared filters, and by nothing else.
+
+    Django by itself takes any lookup on a model's own fields from the query string. With that, whoever
+    may look at a list can guess what it does not show, or have the database match a costly pattern.
+    """
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Return whether the query string may hold this: the name of a filter, with a printable value."""
+        declared = self.get_list_filter(request) if request else self.list_filter
+        return lookup in {one.parameter_name for one in declared} and "\x00" not in value
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return nothing: an address fills in no form."""
+        return {}
+
+
+class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     """Rows that nobody adds, changes or deletes here, not even a superuser; found by their public ids.
 
     Lists show the next page without counting all: their cost does not grow with the table.
