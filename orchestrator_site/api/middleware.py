@@ -21,7 +21,7 @@ OWN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'se
 NO_FRAME = "frame-ancestors 'none'"
 STYLES = "style-src 'self' 'unsafe-inline'; "  # both set style attributes
 POLICIES = {
-    "/admin": OWN + STYLES + "script-src 'self' 'unsafe-inline' 'unsafe-eval'; " + NO_FRAME,  # Alpine evaluates
+    "/admin": OWN + STYLES + "script-src 'self' 'unsafe-eval'; " + NO_FRAME,  # Alpine evaluates attributes
     "/docs": OWN + STYLES + NO_FRAME,
     "/redoc": OWN + STYLES + "worker-src 'self' blob:; " + NO_FRAME,
 }

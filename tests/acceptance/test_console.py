@@ -1,5 +1,6 @@
 """The approval console over HTTP: who sees what, who decides, and that nothing else can be done."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,17 @@ def test_the_console_may_not_be_framed(login: Login) -> None:
 
     assert answer["X-Frame-Options"] == "DENY"
     assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+
+
+def test_no_page_may_run_scripts_of_its_text(login: Login) -> None:
+    """Only the console may evaluate, for Alpine; nowhere does a script inside a page run."""
+    client = login(None)
+
+    policies = {path: client.get(path)["Content-Security-Policy"] for path in ("/admin/", "/docs", "/redoc")}
+
+    scripts = {path: re.findall(r"script-src [^;]*", policy) for path, policy in policies.items()}
+    assert scripts == {"/admin/": ["script-src 'self' 'unsafe-eval'"], "/docs": [], "/redoc": []}
+    assert all(policy.startswith("default-src 'self';") for policy in policies.values())
 
 
 # --- The inbox --------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ PAGES = (
     "approvals_app/approval/?status=decided",
     "tasks_app/task/",
     "events_app/event/",
+    "events_app/subscription/",
+    "events_app/delivery/",
     "tasks_app/routingrule/",
     "tasks_app/routingrule/add/",
     "tasks_app/agent/1/change/",
@@ -90,6 +92,10 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.note(str(error), True))
         self.page.on("response", lambda answer: self.note(f"{answer.status} {answer.url}", answer.status >= 400))
         self.page.add_init_script("window.bad = () => console.error('a script of the payload ran')")
+        self.page.add_init_script(
+            "document.addEventListener('securitypolicyviolation',"
+            " (told) => console.error(`${told.violatedDirective} refused ${told.blockedURI}`))"
+        )
 
     def is_ours(self, address: str) -> bool:
         return address.startswith((self.url + "/", "data:"))
@@ -157,15 +163,27 @@ def approval_of(server: LiveServer, task: dict[str, str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (1360, "dark"), (390, "light")])
 def test_no_page_asks_another_host_or_reports_an_error(visit: Any, server: LiveServer, width: int, scheme: str) -> None:
-    hand_in(server)
+    task = hand_in(server)
+    approval, row = f"{INBOX}{task['approval_id']}", f"tasks_app/task/{task['task_id']}"
+    dialogs = (f"{approval}/approve/", f"{approval}/reject/", f"{row}/cancel/", f"{row}/reassign/")
     visitor = visit(width, scheme)
 
-    for path in PAGES:
+    for path in (*PAGES, f"{approval}/change/", f"{row}/change/", *(dialogs if scheme == "light" else ())):
         visitor.go(path)
         overflow = visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{path} is {overflow} px too wide"
 
     assert visitor.wrong == []
+
+
+def test_a_script_inside_a_page_does_not_run(visit: Any) -> None:
+    visitor = visit()
+    add = "const script = document.createElement('script'); script.textContent = 'window.ran = 1';"
+
+    visitor.page.evaluate(add + "document.body.append(script)")
+
+    assert visitor.page.evaluate("window.ran") is None
+    assert any("script-src" in told for told in visitor.wrong)
 
 
 def test_a_person_approves_from_the_inbox(visit: Any, server: LiveServer) -> None:
