@@ -48,6 +48,10 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         """Return what waits for a decision, most urgent first, without the contents."""
         return self.pending().live(now).order_by("priority", "created_at", "pk").defer("snapshot")
 
+    def pending_of(self, requester: str, *, most: int) -> int:
+        """Return how many requests of a principal wait, counted no further than `most`."""
+        return len(self.pending().filter(requested_by=requester).values_list("pk")[:most])
+
     def run_out(self, now: datetime) -> "ApprovalQuerySet":
         """Return pending ones whose time has run out."""
         return self.pending().filter(expires_at__lte=now)
@@ -85,6 +89,7 @@ class Approval(models.Model):
         ]
         indexes = [
             models.Index(fields=["priority", "created_at"], condition=Q(status="pending"), name="approval_inbox"),
+            models.Index(fields=["requested_by"], condition=Q(status="pending"), name="approval_of_requester"),
             models.Index(fields=["-decided_at"], condition=~Q(status="pending"), name="approval_history"),
             models.Index(
                 fields=["expires_at"], condition=Q(status="pending", expires_at__isnull=False), name="approval_expiry"

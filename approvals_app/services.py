@@ -10,6 +10,7 @@ from django.db import transaction
 
 from approvals_app import rules
 from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
+from approvals_app.pending import pending_counts
 from events_app.services import record
 from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.caching import CachedRows
@@ -73,10 +74,12 @@ def request_approval(
     now: datetime,
     requested_by: str = "",
 ) -> Approval:
-    """Ask for sign-off on exactly this content. Runs in the caller's transaction.
+    """Ask for sign-off on exactly this content; raise TooManyPending. Runs in the caller's transaction.
 
-    requested_by: in whose name, if not the caller's own.
+    requested_by: in whose name, if not the caller's own: what others ask for in a name has no cap.
     """
+    if requested_by in ("", by.name):
+        pending_counts.add(by.name)
     approval = Approval(
         task_id=task_id,
         priority=priority,

@@ -57,6 +57,7 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "other": 60,
     }.items()
 }
+MAX_PENDING_APPROVALS = env.integer("ORCHESTRATOR_MAX_PENDING_APPROVALS", 100, least=1)  # of one requester
 EVENTS_KEPT_DAYS = env.integer("ORCHESTRATOR_EVENTS_KEPT_DAYS", 0)  # 0: for ever
 MAX_STREAMS_PER_PRINCIPAL = env.integer("ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1)  # in each process
 MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
