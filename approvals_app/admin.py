@@ -17,10 +17,10 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
-from approvals_app import bulk, rules, services
+from approvals_app import bulk, configuration, rules, services
 from approvals_app.admin_filters import InState, OfPolicy, OfPriority, OfRequester
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
-from events_app.admin import RecordedAdmin
+from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
@@ -339,9 +339,10 @@ class PolicyForm(forms.ModelForm):
 
 
 @admin.register(ApprovalPolicy)
-class ApprovalPolicyAdmin(RecordedAdmin):
+class ApprovalPolicyAdmin(ConfiguredAdmin):
     """Which tasks need sign-off. All active ones that match count, and the strictest wins."""
 
+    configuration = configuration.policies
     form = PolicyForm
     list_display = ("name", "active", "fits", "decider_role", "expiry")
     ordering = ("name",)

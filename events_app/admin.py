@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from events_app.configuration import Configuration
 from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site.console import text
@@ -19,7 +20,7 @@ from orchestrator_site.console.who import actor_of
 
 CONFIG_CHANGED = "system.config_changed"
 SECRET = ("password", "secret", "hash")
-FAMILIES = ("task", "approval", "sla", "agent", "system", "auth")
+FAMILIES = ("task", "approval", "sla", "agent", "rule", "policy", "subscription", "consumer", "system", "auth")
 RECENT = 500  # the newest events, among which publishers are looked for
 
 
@@ -53,12 +54,27 @@ class RecordedAdmin(ConsoleAdmin):
             by=actor_of(request),
             now=timezone.now(),
             payload={"what": str(self.opts.verbose_name), "name": str(obj), "did": did, "changes": changes},
-            wakes=self.wakes(obj),
         )
 
-    def wakes(self, obj: Any) -> list[str]:
-        """Return which topics a change of this row wakes."""
-        return []
+
+class ConfiguredAdmin(RecordedAdmin):
+    """Rows that are made, changed and removed by the service that the API calls too."""
+
+    configuration: Configuration[Any]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        """Have the service make the row, or change what the form changed."""
+        by, now, key = actor_of(request), timezone.now(), self.configuration.key
+        asked = {name: form.cleaned_data[name] for name in form.cleaned_data if not change or name in form.changed_data}
+        if change:
+            kept = self.configuration.change(form.initial.get(key, getattr(obj, key)), by=by, now=now, **asked)
+        else:
+            kept = self.configuration.add(by=by, now=now, **asked)
+        obj.pk = kept.pk
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Have the service remove the row."""
+        self.configuration.remove(getattr(obj, self.configuration.key), by=actor_of(request), now=timezone.now())
 
 
 def changes_in(form: forms.ModelForm) -> dict[str, Any]:

@@ -31,7 +31,10 @@ FIELDS = (  # what readers get of an event, besides its cursor and time
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
 # The families only the server may speak; of the task family, what an agent may say of its own work is open.
-SERVER_FAMILIES = ("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks")
+SERVER_FAMILIES = (
+    *("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks"),
+    *("rule", "policy"),
+)
 AGENT_WORDS = frozenset({"task.started", "task.progress", "task.completed", "task.failed", "task.note"})
 RESERVED_SOURCES = frozenset({"system", "orchestrator", "console", "human", "human_admin"})
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -16,9 +15,8 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from approvals_app.models import Approval
-from events_app.admin import RecordedAdmin
+from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
-from events_app.wakeups import tasks_of
 from orchestrator_site.actors import Role
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
@@ -29,9 +27,8 @@ from orchestrator_site.console.pages import (
     page_of,
 )
 from orchestrator_site.console.who import OPERATE, actor_of
-from tasks_app import operations, routing, services
+from tasks_app import operations, registry, routing, services
 from tasks_app.admin_filters import AwaitsApproval, InSlaState, InStatus, OfAgent, OfPriority, OfType
-from tasks_app.jobs import route_pending
 from tasks_app.models import NEXT, OPEN, Agent, RoutingRule, Status, Task
 
 SHOWN_EVENTS = 100
@@ -214,29 +211,11 @@ def dialogs_for(task: Task) -> list[dict[str, str]]:
     ]
 
 
-class RoutingAdmin(RecordedAdmin):
-    """What decides who gets which task: after a change, tasks that wait are routed again."""
-
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
-        """Save, record, and route what waits."""
-        super().save_model(request, obj, form, change)
-        route_after_commit()
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete, record, and route what waits."""
-        super().delete_model(request, obj)
-        route_after_commit()
-
-
-def route_after_commit() -> None:
-    """Have Celery route what waits; with the broker away the sweep does it soon."""
-    transaction.on_commit(lambda: route_pending.delay(), robust=True)
-
-
 @admin.register(Agent)
-class AgentAdmin(RoutingAdmin):
+class AgentAdmin(ConfiguredAdmin):
     """Pools of workers. An agent is switched off rather than deleted: its tasks would be stranded."""
 
+    configuration = registry.AGENTS
     list_display = ("name", "description", "active", "paused", "most", "seen")
     named_once = ("name",)
     ordering = ("name",)
@@ -245,10 +224,6 @@ class AgentAdmin(RoutingAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes an agent."""
         return False
-
-    def wakes(self, obj: Agent) -> list[str]:
-        """Wake who waits for this agent's tasks."""
-        return [tasks_of(obj.name)]
 
     @display(description="Most at once")
     def most(self, agent: Agent) -> str:
@@ -263,15 +238,12 @@ class AgentAdmin(RoutingAdmin):
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(RoutingAdmin):
+class RoutingRuleAdmin(ConfiguredAdmin):
     """Which agent takes tasks of a type."""
 
+    configuration = registry.RULES
     list_display = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
     list_select_related = ("agent", "fallback")
     named_once = ("task_type",)
     ordering = ("task_type",)
     fields = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
-
-    def wakes(self, obj: RoutingRule) -> list[str]:
-        """Wake who waits for tasks of this type."""
-        return [tasks_of(name) for name in (obj.agent_id, obj.fallback_id) if name]

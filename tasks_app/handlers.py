@@ -1,5 +1,6 @@
 """Reactions to news from below. They run in the transaction that records the news."""
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals_app import services as approvals
@@ -9,7 +10,7 @@ from events_app.registry import on
 from events_app.services import wake_after_commit
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM
-from tasks_app import dependencies, gate, services
+from tasks_app import dependencies, gate, jobs, registry, services
 from tasks_app.models import FailureReason, Status, Task
 
 
@@ -39,6 +40,13 @@ def settle_dependents(event: Event) -> None:
     """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
     if event.payload.get("reason") != FailureReason.DEPENDENCY:
         dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
+
+
+@on(registry.CHANGED)
+@on(registry.RULE_CHANGED)
+def route_what_waits(event: Event) -> None:
+    """Have a worker route what waits; with the broker away the sweep does it soon."""
+    transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)
 
 
 def hands_in(task_id: str) -> frozenset[str]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db import transaction
 
+from events_app.configuration import Configuration
 from events_app.services import record
+from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.errors import NotFound
 from tasks_app import routing
@@ -15,7 +17,7 @@ from tasks_app.models import Agent, RoutingRule, Status, Task
 SILENT = "agent.silent"
 BACK = "agent.back"
 CHANGED = "agent.changed"
-TYPE_CHANGED = "system.task_type_changed"
+RULE_CHANGED = "rule.changed"
 SEEN_EVERY = timedelta(seconds=5)  # how often a sign of life is written down, so that the queue is not slowed
 MOST_COUNTED = 1000  # a longer queue is said to be this long: counting costs the same however long it is
 
@@ -26,6 +28,29 @@ class UnknownAgent(NotFound):
 
 class UnknownTaskType(NotFound):
     """There is no routing rule for this type."""
+
+
+def takers(rule: RoutingRule) -> list[str]:
+    """Return the topics of those who wait for tasks of a rule's type."""
+    return [tasks_of(name) for name in (rule.agent_id, rule.fallback_id) if name]
+
+
+AGENTS = Configuration(
+    Agent,
+    CHANGED,
+    key="name",
+    said_as="agent",
+    unknown=lambda name: UnknownAgent(f"There is no agent {name}."),
+    wakes=lambda agent: [tasks_of(agent.name)],
+)
+RULES = Configuration(
+    RoutingRule,
+    RULE_CHANGED,
+    key="task_type",
+    said_as="type",
+    unknown=lambda name: UnknownTaskType(f"There is no rule for tasks of type {name}."),
+    wakes=takers,
+)
 
 
 def known_agent(name: str) -> Agent:
@@ -108,31 +133,11 @@ def alive(row: dict[str, Any], now: datetime) -> bool:
     return bool(row["holder"]) and (row["lease_expires_at"] is None or row["lease_expires_at"] > now)
 
 
-@transaction.atomic
 def change_agent(*, name: str, by: Actor, now: datetime, **changes: Any) -> Agent:
     """Pause, resume, limit or switch an agent; raise UnknownAgent."""
-    agent = Agent.objects.select_for_update().filter(name=name).first()
-    if agent is None:
-        raise UnknownAgent(f"There is no agent {name}.")
-    apply(agent, changes)
-    record(event_type=CHANGED, by=by, now=now, payload={"agent": name, **changes}, wakes=[f"tasks:{name}"])
-    return agent
+    return AGENTS.change(name, by=by, now=now, **changes)
 
 
-@transaction.atomic
 def change_type(*, task_type: str, by: Actor, now: datetime, **changes: Any) -> RoutingRule:
     """Pause, resume or limit tasks of a type; raise UnknownTaskType."""
-    rule = RoutingRule.objects.select_for_update().filter(task_type=task_type).first()
-    if rule is None:
-        raise UnknownTaskType(f"There is no rule for tasks of type {task_type}.")
-    apply(rule, changes)
-    wakes = [f"tasks:{name}" for name in (rule.agent_id, rule.fallback_id) if name]
-    record(event_type=TYPE_CHANGED, by=by, now=now, payload={"type": task_type, **changes}, wakes=wakes)
-    return rule
-
-
-def apply(row: Agent | RoutingRule, changes: dict[str, Any]) -> None:
-    """Set and save what has changed."""
-    for name, value in changes.items():
-        setattr(row, name, value)
-    row.save(update_fields=list(changes))
+    return RULES.change(task_type, by=by, now=now, **changes)

@@ -35,9 +35,9 @@ def failed(task: Task, by: Actor, now: datetime) -> Task:
     return services.report_status(task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke.")
 
 
-def config_changes() -> list[dict[str, Any]]:
-    told = Event.objects.filter(event_type="system.config_changed").order_by("pk")
-    return list(told.values_list("payload", flat=True))
+def told(event_type: str) -> list[dict[str, Any]]:
+    events = Event.objects.filter(event_type=event_type).order_by("pk")
+    return list(events.values_list("payload", flat=True))
 
 
 # --- Tasks ------------------------------------------------------------------------------------
@@ -234,9 +234,9 @@ def test_a_change_of_an_agent_is_recorded_and_routes_what_waits(
 
     task.refresh_from_db()
     assert (task.status, task.assigned_agent) == ("assigned", "dev_agent")
-    event = Event.objects.get(event_type="system.config_changed")
+    event = Event.objects.get(event_type="agent.changed")
     assert (event.publisher, event.door, event.origin) == ("olga", "console", "human")
-    assert event.payload["name"] == "dev_agent"
+    assert event.payload["agent"] == "dev_agent"
     assert event.payload["changes"]["active"] == [False, True]
 
 
@@ -275,9 +275,9 @@ def test_rules_are_added_and_removed_on_record(login: Login) -> None:
     rule = RoutingRule.objects.get(task_type="audit")
     client.post(f"/admin/tasks_app/routingrule/{rule.pk}/delete/", {"post": "yes"})
 
-    assert [(change["name"], change["did"]) for change in config_changes()] == [
-        ("audit → ops_agent", "added"),
-        ("audit → ops_agent", "removed"),
+    assert [(change["type"], change["did"]) for change in told("rule.changed")] == [
+        ("audit", "added"),
+        ("audit", "removed"),
     ]
 
 
@@ -293,7 +293,7 @@ def test_a_policy_takes_priorities_and_types(login: Login, make_task: Make) -> N
 
     policy.refresh_from_db()
     assert (policy.priorities, policy.types) == (["P0"], ["deployment", "incident"])
-    assert config_changes()[0]["changes"]["priorities"] == [["P0", "P1"], ["P0"]]
+    assert told("policy.changed")[0]["changes"]["priorities"] == [["P0", "P1"], ["P0"]]
     assert not make_task(priority="P0").awaiting_approval
     assert make_task(priority="P0", type="incident").awaiting_approval
 

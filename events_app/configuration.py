@@ -1,0 +1,79 @@
+"""Rows that people configure: each change is one event, and behaves alike, whichever door it comes through."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.db import models, transaction
+
+from events_app.services import record
+from orchestrator_site.actors import Actor
+from orchestrator_site.errors import NotFound
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def wakes_nobody(row: Any) -> Iterable[str]:
+    """Return no topics."""
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration(Generic[Row]):
+    """One kind of row. key: the field that names a row. said_as: what the events call it. wakes: topics."""
+
+    model: type[Row]
+    event_type: str
+    key: str
+    said_as: str
+    unknown: Callable[[str], NotFound]
+    wakes: Callable[[Any], Iterable[str]] = wakes_nobody
+
+    @transaction.atomic
+    def add(self, *, by: Actor, now: datetime, **fields: Any) -> Row:
+        """Store a new row and record it."""
+        row = self.model()
+        changes = apply(row, fields)
+        row.save(force_insert=True)
+        self.tell(row, "added", changes, by=by, now=now)
+        return row
+
+    @transaction.atomic
+    def change(self, name: str, /, *, by: Actor, now: datetime, **fields: Any) -> Row:
+        """Change a row and record what differs; where nothing does, nothing is written. Raise NotFound."""
+        row = self.lock(name)
+        if changes := apply(row, fields):
+            row.save(update_fields=list(changes))
+            self.tell(row, "changed", changes, by=by, now=now)
+        return row
+
+    @transaction.atomic
+    def remove(self, name: str, /, *, by: Actor, now: datetime) -> None:
+        """Delete a row and record it. Raise NotFound."""
+        row = self.lock(name)
+        self.tell(row, "removed", {}, by=by, now=now)
+        row.delete()
+
+    def lock(self, name: str) -> Row:
+        """Return the row with a name, locked until the transaction ends; raise NotFound."""
+        rows = self.model._default_manager.select_for_update()
+        row = rows.filter(**{self.key: name}).first()
+        if row is None:
+            raise self.unknown(name)
+        return row
+
+    def tell(self, row: Row, did: str, changes: dict[str, Any], *, by: Actor, now: datetime) -> None:
+        """Record what was done to a row."""
+        payload = {self.said_as: getattr(row, self.key), "did": did, "changes": changes}
+        record(event_type=self.event_type, by=by, now=now, payload=payload, wakes=self.wakes(row))
+
+
+def apply(row: models.Model, fields: dict[str, Any]) -> dict[str, list[Any]]:
+    """Set fields of a row; return those that differ now: field -> [before, after]."""
+    names = {name: row._meta.get_field(name).attname for name in fields}
+    before = {name: getattr(row, attribute) for name, attribute in names.items()}
+    for name, value in fields.items():
+        setattr(row, name, value)
+    after = {name: getattr(row, attribute) for name, attribute in names.items()}
+    return {name: [before[name], after[name]] for name in fields if before[name] != after[name]}
