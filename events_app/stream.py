@@ -24,6 +24,7 @@ BEGIN = b"retry: 1000\n\n"  # a client comes back after a second
 STILL_HERE = b": still here\n\n"
 ENDS = "system.stream_ended"  # an event type of the server's own, which nobody can publish
 MOST_PER_PROCESS = 1000
+MOST_PER_CREDENTIAL = MOST_PER_PROCESS // 2  # all tokens signed with the shared secret are one
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Wish:
 
     def leave(self) -> None:
         """Give its place back."""
-        places.leave(self.actor.name)
+        places.leave(self.actor.name, self.actor.credential)
 
     def wants(self, frame: Frame) -> bool:
         """Return whether an event passes the filters."""
@@ -115,26 +116,33 @@ def one_page(wish: Wish) -> bytes:
 
 
 class Places:
-    """How many streams are open in this process, by principal."""
+    """How many streams are open in this process, by principal and by credential."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: collections.Counter[str] = collections.Counter()
+        self._names: collections.Counter[str] = collections.Counter()
+        self._credentials: collections.Counter[str] = collections.Counter()
 
-    def take(self, name: str) -> bool:
+    def take(self, name: str, credential: str = "") -> bool:
         """Take a place; return False when there is none left."""
         with self._lock:
-            full = self._open[name] >= settings.MAX_STREAMS_PER_PRINCIPAL or self._open.total() >= MOST_PER_PROCESS
+            full = (
+                self._names[name] >= settings.MAX_STREAMS_PER_PRINCIPAL
+                or self._credentials[credential] >= MOST_PER_CREDENTIAL
+                or self._credentials.total() >= MOST_PER_PROCESS
+            )
             if not full:
-                self._open[name] += 1
+                self._names[name] += 1
+                self._credentials[credential] += 1
             return not full
 
-    def leave(self, name: str) -> None:
+    def leave(self, name: str, credential: str = "") -> None:
         """Give a place back."""
         with self._lock:
-            self._open[name] -= 1
-            if not self._open[name]:
-                del self._open[name]
+            for count, held_by in ((self._names, name), (self._credentials, credential)):
+                count[held_by] -= 1
+                if not count[held_by]:
+                    del count[held_by]
 
 
 places = Places()

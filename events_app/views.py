@@ -33,7 +33,7 @@ PLACES = {"now": ledger.head, "beginning": lambda: None}
 
 
 class TooManyStreams(APIException):
-    """There are as many streams open as this principal, or this process, may have."""
+    """There are as many streams open as this principal, its credential, or this process may have."""
 
     status_code = 429
     default_detail = "Too many streams are open. Close one, or try again in 30 seconds."
@@ -129,7 +129,7 @@ class EventViewSet(ApiViewSet):
         wish = self._wish(request)
         if request.method == "HEAD":
             return as_stream(b"")
-        if not places.take(self.actor.name):
+        if not places.take(self.actor.name, self.actor.credential):
             raise TooManyStreams
         if holding.hand_over_stream(request, wish):
             return as_stream(BEGIN)

@@ -18,13 +18,14 @@ class Hold:
     """How an empty answer waits.
 
     seconds: at most this long. key: who has the same key stands in one line. again_after: seconds until the
-    clock alone may bring something, if that is known.
+    clock alone may bring something, if that is known. credential: what its caller is known by.
     """
 
     topics: frozenset[str]
     seconds: float
     key: Hashable
     again_after: float | None = None
+    credential: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,7 +52,7 @@ def hold(
     Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
     """
     if (waits := handover(request)) is not None:
-        waits.hold = Hold(frozenset(topics), seconds, key, again_after)
+        waits.hold = Hold(frozenset(topics), seconds, key, again_after, request.user.credential)
 
 
 def hand_over_stream(request: Any, stream: Any) -> bool:

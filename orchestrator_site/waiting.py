@@ -15,6 +15,7 @@ from orchestrator_site.holding import Hold
 TICK = 1.0  # seconds; what a lost wake-up costs, or something that comes with the clock and not with a change
 LINES_A_TICK = 50  # that ask without a wake-up, those that waited longest first
 MOST = 2000  # requests that wait in one process; who comes then is answered at once
+MOST_PER_CREDENTIAL = MOST // 2  # all tokens signed with the shared secret are one credential
 
 Ask = Callable[[], Awaitable[tuple[Answer, bool]]]  # ask again; return the answer, and whether it is worth sending
 
@@ -92,7 +93,7 @@ class WaitingRoom:
         self.moment = 0  # how many wake-ups there were; what came after a look it may have missed
         self._woken: dict[str, int] = {}  # topic: moment of its last wake-up
         self._lines: dict[Hashable, Line] = {}
-        self._waiting = 0
+        self._waiting: collections.Counter[str] = collections.Counter()  # by credential
         self._closing = False
 
     def wake(self, topics: Iterable[str]) -> None:
@@ -108,10 +109,10 @@ class WaitingRoom:
 
         since: the `moment` before the empty answer was found.
         """
-        if self._closing or self._waiting >= MOST:
+        if self._closing or self._is_full(hold.credential):
             return answer
         waiter, line = Waiter(ask, answer), self._lines.setdefault(hold.key, Line(hold.topics))
-        self._waiting += 1
+        self._waiting[hold.credential] += 1
         line.waiters.append(waiter)
         if any(self._woken.get(topic, 0) > since for topic in hold.topics):
             line.wake()
@@ -123,9 +124,15 @@ class WaitingRoom:
         finally:
             if clock is not None:
                 clock.cancel()
-            self._waiting -= 1
+            self._waiting[hold.credential] -= 1
+            if not self._waiting[hold.credential]:
+                del self._waiting[hold.credential]
             self._leave(hold.key, line, waiter)
         return waiter.answer
+
+    def _is_full(self, credential: str) -> bool:
+        mine, all_ = self._waiting[credential], self._waiting.total()
+        return mine >= MOST_PER_CREDENTIAL or all_ >= MOST
 
     def _leave(self, key: Hashable, line: Line, waiter: Waiter) -> None:
         line.leave(waiter)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from events_app import stream
 from events_app.feed import refusal
 from events_app.stream import Wish, places
 from orchestrator_site import caching
@@ -43,3 +44,14 @@ def test_places_are_counted_by_principal_and_given_back(settings) -> None:
     assert places.take("p")
     for name in ("p", "p", "q"):
         places.leave(name)
+
+
+def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_PER_PROCESS", 4)
+    monkeypatch.setattr(stream, "MOST_PER_CREDENTIAL", 2)
+    room = stream.Places()
+
+    assert [room.take(f"name-{n}", "jwt") for n in range(3)] == [True, True, False]
+    assert [room.take("p", "key:a"), room.take("q", "key:b"), room.take("r", "key:c")] == [True, True, False]
+    room.leave("name-0", "jwt")
+    assert room.take("name-2", "jwt")

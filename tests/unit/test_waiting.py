@@ -198,3 +198,25 @@ def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         waits.cancel()
 
     run(story)
+
+
+def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST", 4)
+    monkeypatch.setattr(waiting, "MOST_PER_CREDENTIAL", 2)
+
+    async def story() -> None:
+        room, shelf = WaitingRoom(), Shelf()
+        come = ["jwt", "jwt", "jwt", "key:a", "key:b", "key:c"]
+        holds = [Hold(frozenset(["events"]), LONG, name, None, name) for name in come]
+        waits = [asyncio.create_task(room.wait(one, shelf.ask, EMPTY, since=0)) for one in holds]
+        await settle()
+
+        assert [wait.done() for wait in waits] == [False, False, True, False, False, True]
+        waits[0].cancel()
+        await settle()
+        more = asyncio.create_task(room.wait(holds[0], shelf.ask, EMPTY, since=0))
+        await settle()
+        assert not more.done()
+        room.close()
+
+    run(story)
