@@ -6,27 +6,29 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from rest_framework import serializers
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from events_app import webhooks
+from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Subscription
-from events_app.webhook_rules import target_of
+from events_app.webhook_rules import ensure_may_subscribe, target_of
 from orchestrator_site.actors import Actor, Role
-from orchestrator_site.console import text
+from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.console.who import actor_of
 from orchestrator_site.errors import DomainError
 
-MANAGE = "events_app.change_subscription"
+MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription
 TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
 HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
@@ -63,6 +65,39 @@ class ResendForm(BaseDialogForm):
         return asked
 
 
+class NewForm(forms.ModelForm):
+    """Where to, and what."""
+
+    types = forms.CharField(
+        max_length=2000,
+        initial="*",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Such as: task.*, sla.violation, or * for all.",
+    )
+
+    class Meta:
+        model = Subscription
+        fields = ("url", "types", "format", "description")
+        help_texts = {"url": "https, port 443, at a public address."}
+        widgets = {"url": UnfoldAdminTextInputWidget}
+
+    def clean_url(self) -> str:
+        """Refuse what webhooks may not reach."""
+        try:
+            ensure_may_subscribe(self.cleaned_data["url"], webhooks.reach())
+        except DomainError as refusal:
+            raise forms.ValidationError(str(refusal)) from refusal
+        return str(self.cleaned_data["url"])
+
+    def clean_types(self) -> list[str]:
+        """Return the patterns; refuse what is none."""
+        patterns = self.cleaned_data["types"].replace(",", " ").split()
+        try:
+            return checked_patterns(patterns)
+        except serializers.ValidationError as refusal:
+            raise forms.ValidationError(str(refusal.detail[0])) from refusal
+
+
 class InState(Choice):
     """Where a delivery stands."""
 
@@ -82,19 +117,46 @@ def state_of(subscription: Subscription) -> SafeString:
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    """Subscriptions; the API makes and deletes them, here they are switched, rotated and sent again."""
+    """Webhooks: made, switched, rotated and sent again through the services, like those of the API."""
 
     public_id = "subscription_id"
     exact_search = ("subscription_id", "created_by")
     search_help_text = "The exact id of a subscription, or who made it"
     list_display = ("where", "state", "wants", "waiting", "created_by", "made")
     ordering = ("-id",)
+    form, fields = NewForm, NewForm.Meta.fields
     change_form_template = "admin/events_app/subscription/page.html"
     actions_detail = ("resend", "rotate", "switch_off", "switch_on")
 
     def has_manage_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Return whether the account may do what an administrator may by the API."""
         return bool(request.user.has_perm(MANAGE))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the account may make webhooks."""
+        return bool(request.user.has_perm(MAKE))
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        """Make it through the service."""
+        asked = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
+        made = webhooks.subscribe(**asked, by=actor(request), now=timezone.now())
+        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
+
+    def response_add(
+        self, request: HttpRequest, obj: Subscription, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Go to its page, which shows the secret this once."""
+        address = page_of("events_app.subscription", obj.subscription_id)
+        messages.success(request, f"{called(obj)}: made.")
+        return once.keep(request, HttpResponseRedirect(address), obj.secret, of=str(obj))
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Show the form, or make one; a refusal of the service is shown on the list."""
+        try:
+            return super().add_view(request, form_url, {"title": "New webhook", **(extra_context or {})})
+        except DomainError as refusal:
+            messages.warning(request, str(refusal))
+            return HttpResponseRedirect(reverse("admin:events_app_subscription_changelist"))
 
     @display(description="Receiver")
     def where(self, subscription: Subscription) -> SafeString:
@@ -138,7 +200,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Send one event or all of a time again."""
         event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
         since = timezone.now() - timedelta(hours=hours) if hours else None
-        return self.manage(request, object_id, webhooks.resend, "sending again", event_id=event_id, since=since)
+
+        def done(again: int) -> str:
+            rest = " What it never had follows." if since else ""
+            return f"sends {again} known deliver{'y' if again == 1 else 'ies'} again.{rest}"
+
+        return self.manage(request, object_id, webhooks.resend, done, event_id=event_id, since=since)
 
     @action(
         description="Rotate the secret",
@@ -151,17 +218,14 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         },
     )
     def rotate(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
-        """Make a new secret and show it, this once, instead of the dialog."""
-        subscription = self.known(object_id)
-        asked = {"subscription_id": subscription.subscription_id, "by": actor(request), "now": timezone.now()}
-        try:
-            rotated = webhooks.rotate(**asked)
-        except DomainError as refusal:
-            messages.warning(request, str(refusal))
-            return close_dialog(request, page_of("events_app.subscription", subscription.subscription_id))
-        context = {**self.admin_site.each_context(request), "title": "The new secret", "subscription": rotated}
-        headers = {"HX-Retarget": "#dialog", "HX-Reselect": "#dialog"}
-        return TemplateResponse(request, "admin/events_app/subscription/rotated.html", context, headers=headers)
+        """Make a new secret; the page then shows it, this once."""
+        made: list[Subscription] = []
+
+        def rotate(**asked: Any) -> None:
+            made.append(webhooks.rotate(**asked))
+
+        answer = self.manage(request, object_id, rotate, "has a new secret.")
+        return once.keep(request, answer, made[0].secret, of=str(made[0])) if made else answer
 
     @action(
         description="Switch off",
@@ -177,7 +241,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
         """Switch it off."""
         reason = form.cleaned_data["reason"]
-        return self.manage(request, object_id, webhooks.switch_off, "switched off", reason=reason)
+        return self.manage(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
 
     @action(
         description="Switch on",
@@ -191,12 +255,20 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     )
     def switch_on(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
         """Switch it on."""
-        return self.manage(request, object_id, webhooks.switch_on, "switched on")
+        return self.manage(request, object_id, webhooks.switch_on, "switched on.")
 
-    def manage(self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any) -> HttpResponse:
-        """Call a service as an administrator: the permission of the page is what grants it."""
-        subscription_id = self.known(object_id).subscription_id
-        attempt(request, act, f"{subscription_id}: {done}", subscription_id=subscription_id, by=actor(request), **asked)
+    def manage(self, request: HttpRequest, object_id: str, act: Any, done: Any, **asked: Any) -> HttpResponse:
+        """Call a service as an administrator: the permission of the page is what grants it.
+
+        done: what to say after the webhook's name, or what makes it of the service's answer.
+        """
+        subscription = self.known(object_id)
+        subscription_id = subscription.subscription_id
+
+        def sentence(answer: Any) -> str:
+            return f"{called(subscription)}: {done(answer) if callable(done) else done}"
+
+        attempt(request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked)
         return close_dialog(request, page_of("events_app.subscription", subscription_id))
 
     def known(self, object_id: str) -> Subscription:
@@ -215,7 +287,10 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one subscription and its newest deliveries."""
         subscription = self.find(object_id or "")
-        context = describe(subscription, managed=self.has_manage_permission(request)) if subscription else {}
+        context: dict[str, Any] = {}
+        if subscription:
+            context = describe(subscription, managed=self.has_manage_permission(request))
+            context["secret"] = once.take(request, of=str(subscription))
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
@@ -230,20 +305,27 @@ def counted(rows: QuerySet[Delivery]) -> str:
     return "999+" if number == 1000 else str(number)
 
 
+def called(subscription: Subscription) -> str:
+    """Return what people call it: the rest of the URL may be a secret."""
+    return f"Webhook to {target_of(subscription.url).host}"
+
+
 def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
     """Return what the page of a subscription shows besides its row. managed: whether the account may act."""
     verbs = {"resend": "Send again", "rotate": "Rotate the secret", "switch_off": "Switch off"}
     possible = verbs if subscription.active else {"rotate": verbs["rotate"], "switch_on": "Switch on"}
     base = "admin:events_app_subscription"
     return {
-        "title": f"Webhook to {target_of(subscription.url).host}",
+        "title": called(subscription),
+        "host": target_of(subscription.url).host,
+        "managed": managed,
         "state": state_of(subscription),
         "dialogs": [
             {"label": label, "url": reverse(f"{base}_{verb}", args=[subscription.subscription_id])}
             for verb, label in (possible.items() if managed else ())
         ],
         "deliveries": [
-            {"row": row, "chip": delivery_chip(row), "error": row.log[-1]["error"] if row.log else ""}
+            {"row": row, "chip": delivery_chip(row), "tries": tries_of(row), "error": last_error(row)}
             for row in subscription.deliveries.order_by("-id")[:SHOWN]
         ],
     }
@@ -252,6 +334,23 @@ def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
 def delivery_chip(delivery: Delivery) -> SafeString:
     """Show where a delivery stands."""
     return text.chip(delivery.status, TONES.get(Delivery.Status(delivery.status), "warning"))
+
+
+def tries_of(delivery: Delivery) -> str:
+    """Say how often it was tried; after it was sent again by hand it starts anew."""
+    if delivery.log and not delivery.attempts:
+        return "to be sent again"
+    return f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}"
+
+
+def last_error(delivery: Delivery) -> str:
+    """Return why the last attempt of the present round failed, or nothing."""
+    return str(delivery.log[-1]["error"]) if delivery.log and delivery.attempts else ""
+
+
+def attempts_of(delivery: Delivery) -> list[dict[str, Any]]:
+    """Return what is known of the attempts, the newest first, with times."""
+    return [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(delivery.log)]
 
 
 @admin.register(Delivery)
@@ -290,12 +389,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @display(description="Attempts")
     def tries(self, delivery: Delivery) -> SafeString:
         """Say how many there were, and how the last one failed."""
-        error = delivery.log[-1]["error"] if delivery.log else ""
-        return (
-            text.stacked(text.visible(delivery.attempts), text.faint(error))
-            if error
-            else text.visible(delivery.attempts)
-        )
+        error = last_error(delivery)
+        tries = text.visible(tries_of(delivery))
+        return text.stacked(tries, text.faint(error)) if error else tries
 
     @display(description="Next")
     def next(self, delivery: Delivery) -> SafeString:
@@ -317,5 +413,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one delivery with every attempt."""
         delivery = self.find(object_id or "")
-        context = {"title": "Webhook delivery"} | ({"chip": delivery_chip(delivery)} if delivery else {})
+        context: dict[str, Any] = {"title": "Webhook delivery"}
+        if delivery:
+            context |= {"chip": delivery_chip(delivery), "attempts": attempts_of(delivery)}
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})

@@ -59,6 +59,7 @@ class Subscription(models.Model):
 
     class Meta:
         app_label = "events_app"
+        verbose_name = "webhook"
 
     def __str__(self) -> str:
         return self.subscription_id

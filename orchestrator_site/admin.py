@@ -8,8 +8,7 @@ from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -19,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm
 from events_app.admin import RecordedAdmin
 from orchestrator_site import services
 from orchestrator_site.actors import Role
-from orchestrator_site.console import text
+from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
 from orchestrator_site.console.who import actor_of
 from orchestrator_site.models import ApiKey, Principal
@@ -99,15 +98,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
             self.tell(request, made, "added", {"role": made.role, "expires_at": str(made.expires_at or "never")})
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the key's text, this once."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Your new API key",
-            "key": obj,
-            "key_text": request.key_text,
-        }
-        return TemplateResponse(request, "admin/orchestrator_site/apikey/made.html", context)
+        """Go to the key's page, which shows its text this once."""
+        address = page_of("orchestrator_site.apikey", obj.pk)
+        return once.keep(request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}")
 
     @action(
         description="Revoke",
@@ -125,7 +118,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         key = self.get_object(request, object_id)
         if key is None:
             raise Http404("There is no such key.")
-        attempt(request, self.end, f"{key}: revoked", request=request, key=key)
+        attempt(request, self.end, f"The key of {key.name} (ork_{key.prefix}_…) is revoked.", request=request, key=key)
         return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
 
     @transaction.atomic
@@ -141,6 +134,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
         if object_id and (key := self.get_object(request, object_id)):
             context |= {"title": f"API key of {key.name}", "state": self.state(key), "alive": key.revoked_at is None}
+            context["secret"] = once.take(request, of=f"key {key.prefix}")
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @display(description="Owner", ordering="name")

@@ -70,7 +70,7 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_fullwidth = True
-    fields = ()
+    fields: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds."""
@@ -158,14 +158,17 @@ def page_of(label: str, object_id: object) -> str:
     return reverse(f"admin:{label.replace('.', '_')}_change", args=[object_id])
 
 
-def attempt(request: HttpRequest, act: Callable[..., Any], done: str, /, **asked: Any) -> bool:
-    """Call a service with the clock and say what happened; return whether it was done."""
+def attempt(request: HttpRequest, act: Callable[..., Any], done: str | Callable[[Any], str], /, **asked: Any) -> bool:
+    """Call a service with the clock and say what happened; return whether it was done.
+
+    done: the sentence that says so, or what makes it of the service's answer.
+    """
     try:
-        act(**asked, now=timezone.now())
+        answer = act(**asked, now=timezone.now())
     except DomainError as refusal:
         messages.warning(request, str(refusal))
         return False
-    messages.success(request, done)
+    messages.success(request, done(answer) if callable(done) else done)
     return True
 
 

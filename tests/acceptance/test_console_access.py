@@ -25,18 +25,20 @@ def config_changes() -> list[dict[str, Any]]:
 
 def new_key(client: Client, **form: str) -> Any:
     given = {"name": "dev-agent-7", "role": "agent", "expires_at_0": "", "expires_at_1": "", **form}
-    return client.post("/admin/orchestrator_site/apikey/add/", given)
+    return client.post("/admin/orchestrator_site/apikey/add/", given, follow=True)
 
 
 def test_a_key_is_shown_once_works_and_is_revoked(login: Login) -> None:
     client = login("Operators", name="olga")
 
-    page = new_key(client).content.decode()
+    shown_first = new_key(client)
+    page = shown_first.content.decode()
     text = re.findall(r"ork_[0-9a-f]+_[\w-]{20,}", page)[0]
     key = ApiKey.objects.get()
     caller = Client(headers={"X-API-Key": text})
     assert (key.name, key.created_by) == ("dev-agent-7", "olga")
     assert caller.get("/approvals/pending").status_code == 200
+    assert "no-store" in shown_first.headers["Cache-Control"]
     for path in ("", f"{key.pk}/change/"):
         shown = client.get(f"/admin/orchestrator_site/apikey/{path}").content.decode()
         assert text not in shown and key.secret_hash not in shown
@@ -45,6 +47,16 @@ def test_a_key_is_shown_once_works_and_is_revoked(login: Login) -> None:
     assert caller.get("/approvals/pending").status_code == 401
     assert [change["did"] for change in config_changes()] == ["added", "revoked"]
     assert text not in str(config_changes()) and key.secret_hash not in str(config_changes())
+
+
+def test_loading_the_page_of_a_new_key_again_makes_no_other(login: Login) -> None:
+    client = login("Operators")
+    shown = new_key(client)
+
+    again = client.get(shown.redirect_chain[-1][0])
+
+    assert shown.redirect_chain[-1][1] == 302 and "ork_" in again.content.decode()
+    assert ApiKey.objects.count() == 1
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ PAGES = (
     "tasks_app/task/",
     "events_app/event/",
     "events_app/subscription/",
+    "events_app/subscription/add/",
     "events_app/delivery/",
     "tasks_app/routingrule/",
     "tasks_app/routingrule/add/",
@@ -253,7 +254,7 @@ def test_a_new_key_is_shown_once(visit: Any) -> None:
     visitor.page.fill("[name=name]", "ops-agent-9")
     visitor.page.select_option("[name=role]", "agent")
     visitor.page.click("[name=_save]")
-    text = visitor.page.inner_text("#key-text")
+    text = visitor.page.inner_text("#secret-text")
 
     visitor.page.click("text=I have copied it")
     visitor.page.wait_for_load_state("networkidle")

@@ -53,8 +53,13 @@ def test_a_page_shows_one_and_its_deliveries(login: Login, subscription: Subscri
     delivery = Delivery.objects.get()
     shown = client.get(f"/admin/events_app/delivery/{delivery.pk}/change/").content.decode()
     assert "&lt;script&gt;alert(1)" in shown and "12 ms" in shown
+    assert "+00:00," not in shown and "ago</time>" in shown
     listed = client.get(f"/admin/events_app/delivery/?status=dead&q={subscription.subscription_id}").content.decode()
     assert delivery.event_id in listed
+
+
+def page_of(client: Client, subscription: Subscription) -> str:
+    return str(client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode())
 
 
 def test_a_new_secret_is_shown_once(login: Login, subscription: Subscription) -> None:
@@ -63,10 +68,74 @@ def test_a_new_secret_is_shown_once(login: Login, subscription: Subscription) ->
     answer = press(client, subscription, "rotate")
 
     changed = Subscription.objects.get()
-    assert changed.secret in answer.content.decode() and changed.secret != subscription.secret
-    assert answer.headers["HX-Retarget"] == "#dialog" and "no-store" in answer.headers["Cache-Control"]
-    assert changed.previous_secret == subscription.secret
-    assert changed.secret not in client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode()
+    assert changed.secret != subscription.secret and changed.previous_secret == subscription.secret
+    assert changed.secret not in answer.content.decode()
+    shown = client.get(f"{LIST}{subscription.subscription_id}/change/")
+    assert changed.secret in shown.content.decode() and "no-store" in shown.headers["Cache-Control"]
+    assert changed.secret not in page_of(client, subscription)
+
+
+def test_a_secret_that_waits_to_be_shown_is_nowhere_in_clear(login: Login, subscription: Subscription) -> None:
+    client = login(None)
+
+    press(client, subscription, "rotate")
+
+    secret = Subscription.objects.get().secret
+    kept = (str(dict(client.session)), client.cookies["shown_once"].value)
+    assert all(secret not in one and secret.encode().hex() not in one for one in kept)
+    client.cookies["shown_once"] = "zz"
+    assert secret not in page_of(client, subscription)
+
+
+@pytest.mark.parametrize(("group", "shown"), [("Viewers", False), ("Approvers", False), ("Operators", True)])
+def test_the_whole_url_is_for_those_who_may_change_it(
+    login: Login, subscription: Subscription, group: str, shown: bool
+) -> None:
+    page = page_of(login(group), subscription)
+
+    assert ("hush" in page) is shown
+    assert "hook.example.com" in page
+
+
+def test_an_operator_makes_a_webhook(login: Login) -> None:
+    client = login("Operators", name="olga")
+    form = {"url": "https://hook.example.com/in?key=hush", "types": "task.*, sla.violation", "format": "json"}
+
+    page = client.post(f"{LIST}add/", form, follow=True).content.decode()
+
+    made = Subscription.objects.get()
+    assert (made.types, made.created_by) == (["task.*", "sla.violation"], "olga")
+    assert made.secret in page and "Webhook to hook.example.com: made." in page
+    assert Event.objects.get(event_type="subscription.created").publisher == "olga"
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"url": "http://hook.example.com:99/"}, "port"),
+        ({"url": "https://127.0.0.1/in"}, "public"),
+        ({"url": "not a url"}, "must look like"),
+        ({"types": "no!type"}, "Not a type"),
+        ({"types": " "}, "required"),
+        ({"format": "xml"}, "Select a valid choice"),
+    ],
+)
+def test_a_webhook_that_cannot_be_is_refused(login: Login, form: dict[str, str], said: str) -> None:
+    sent = {"url": "https://hook.example.com/in", "types": "*", "format": "json", **form}
+
+    answer = login("Operators").post(f"{LIST}add/", sent)
+
+    assert answer.status_code == 200 and said in answer.content.decode()
+    assert not Subscription.objects.exists()
+
+
+def test_as_many_webhooks_as_there_may_be(login: Login, subscription: Subscription, settings: Any) -> None:
+    settings.WEBHOOK_MAX_SUBSCRIPTIONS = 1
+    form = {"url": "https://hook.example.com/in", "types": "*", "format": "json"}
+
+    page = login(None).post(f"{LIST}add/", form, follow=True).content.decode()
+
+    assert "as many subscriptions as there may be" in page and Subscription.objects.count() == 1
 
 
 def test_it_is_switched_off_with_a_reason_and_on_again(login: Login, subscription: Subscription) -> None:
@@ -95,8 +164,13 @@ def test_it_is_sent_again(
     else:
         monkeypatch.setattr("django.utils.timezone.now", lambda: now)
 
-    press(login(None), subscription, "resend", **asked)
+    client = login("Operators")
 
+    press(client, subscription, "resend", **asked)
+
+    page = page_of(client, subscription)
+    assert "Webhook to hook.example.com: sends 1 known delivery again." in page
+    assert "to be sent again" in page and "The receiver answered 500." not in page
     assert Delivery.objects.values_list("status", "attempts").get() == ("pending", 0)
 
 
@@ -109,9 +183,12 @@ def test_sending_again_needs_to_know_what(asked: dict[str, str], login: Login, s
 
 @pytest.mark.parametrize("verb", ["resend", "rotate", "switch_off", "switch_on"])
 def test_who_may_not_manage_cannot(verb: str, login: Login, subscription: Subscription) -> None:
-    answer = press(login("Operators"), subscription, verb, reason="x", hours="24")
+    client = login("Approvers")
+    answer = press(client, subscription, verb, reason="x", hours="24")
 
     assert answer.status_code in (302, 403)
+    assert client.get(f"{LIST}add/").status_code == 403
+    assert "Operators send again" in page_of(client, subscription)
     assert Subscription.objects.get().secret == subscription.secret and Subscription.objects.get().active
     assert Delivery.objects.get().status == "dead"
 
