@@ -31,6 +31,7 @@ BACKLOG = 1_048_576  # bytes that may wait for one reader
 PART = 65_536  # bytes written at once
 KEPT, KEPT_BYTES = 1000, 4_194_304  # of what was just read
 THREADS = 4
+GOODBYE = stream.refused(503, "The server ends. Connect again with the last id.")
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -106,8 +107,9 @@ class Stream:
         return self.ends
 
     async def finish(self) -> None:
-        """Write the end of the response."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        """Write what still waits."""
+        while self._waiting:
+            await self.send(self._next_part())
 
     def _next_part(self) -> bytes:
         parts, size = [self._waiting.popleft()], 0
@@ -157,7 +159,9 @@ class Feed:
         mine = Stream(wish, send)
         self.streams.add(mine)
         try:
-            ends = self._closing
+            ends = False
+            if self._closing:
+                mine.end(GOODBYE)
             while not ends:
                 ends = await self._catch_up(mine) or await mine.write()
             await mine.finish()
@@ -276,7 +280,7 @@ class Feed:
         """End all streams; the readers come back to another process, and go on where they were."""
         self._closing = True
         for each in tuple(self.streams):
-            each.end()
+            each.end(GOODBYE)
 
 
 def read_frames(position: int) -> tuple[list[Frame], int]:

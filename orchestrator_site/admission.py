@@ -1,6 +1,7 @@
 """What a request must be before it takes a thread: whole, in time, and of bounded size."""
 
 import asyncio
+import re
 from typing import Any
 
 MAX_HEADERS = 100
@@ -9,6 +10,8 @@ MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
 REFUSAL = "orchestrator.refusal"  # in the ASGI scope of a request that is to be refused, where no client can put it
 LENGTHS = (b"content-length", b"transfer-encoding")
+VERSIONS = ("1.0", "1.1")
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?")  # RFC 9110, 7.2
 
 
 class Refused(Exception):
@@ -28,17 +31,38 @@ async def admitted(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
 
     limit: in bytes; of a larger body only one byte more is handed on, so that the application sees it is too large.
     """
-    if REFUSAL in scope:
-        raise scope[REFUSAL]
+    refuse_marked(scope)
+    if scope["http_version"] not in VERSIONS:
+        raise Refused(400, "This is neither HTTP/1.0 nor HTTP/1.1.")
+    if not scope["path"].startswith("/"):
+        raise Refused(400, "The address must begin with a slash.")
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise Refused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
     headers = checked(scope["headers"])
+    check_host(headers, needed=scope["http_version"] == "1.1")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await whole_body(receive, limit)
     except TimeoutError:
         raise Refused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+    refuse_marked(scope)  # the body may have broken off
     return {**scope, "headers": with_length(headers, len(body))}, replay(body)
+
+
+def refuse_marked(scope: Any) -> None:
+    """Raise the refusal that the server has put into the scope, if there is one."""
+    if REFUSAL in scope:
+        raise scope[REFUSAL]
+
+
+def check_host(headers: list[tuple[bytes, bytes]], *, needed: bool) -> None:
+    """Raise Refused unless exactly one header names the host and, if at all, a port. needed: since HTTP/1.1."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts and not needed:
+        return
+    found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if found is None or int(found[1] or 0) > 65_535:
+        raise Refused(400, "The request needs one Host header: a name, and a port if it is not the usual one.")
 
 
 def checked(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

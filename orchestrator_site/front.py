@@ -71,10 +71,7 @@ class Front:
                 return found, handover.hold is None
 
             waits = self.room.wait(handover.hold, ask, answer, since=mark)
-            better = await unless_gone(waits, receive)
-            if better is None:
-                return
-            answer = better
+            answer = await unless_gone(waits, receive) or answer
         await answer.send(send)
 
     async def go_on(self, wish: Any, answer: Answer, receive: Any, send: Any) -> None:
@@ -85,6 +82,7 @@ class Front:
             answer.headers = [header for header in answer.headers if header[0] != b"content-length"]
             await answer.send(send, more=True)
             await unless_gone(self.feed.serve(wish, send), receive)
+            await answer.send(send)
         finally:
             wish.leave()
 
@@ -170,8 +168,8 @@ async def unless_gone(work: Awaitable[Any], receive: Any) -> Any:
 
 
 async def gone(receive: Any) -> None:
-    """Return when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
+    """Return when the client has left, or will send nothing more: who waits for an answer keeps its side open."""
+    while (await receive()).get("more_body"):
         pass
 
 

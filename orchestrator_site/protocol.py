@@ -1,45 +1,127 @@
 """HTTP as it comes over the wire: uvicorn reads it, and what is no request is refused like any other bad one."""
 
 import asyncio
+import contextlib
 import sys
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from orchestrator_site.admission import REFUSAL, Refused
 
 MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: without an end they would fill the memory
-HEAD_SECONDS = 25  # for all of it to arrive
+MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
+HEAD_SECONDS = 25  # for all of a head to arrive
+LAST_SECONDS = 1  # the same once the server ends
+LINGER_SECONDS = 2  # for what a refused client still sends
 NOTHING = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+
+
+class State(ServerState):
+    """What the connections of one server share."""
+
+    ends = False  # whether each answer is the last one of its connection
+
+
+class LingeringTransport:
+    """A transport whose `linger` closes without a reset.
+
+    A socket that is closed while its peer still sends resets the connection, and an answer that the peer has not
+    read yet is lost.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._lingers = False
+        self.linger_on_close = False
+        self.write = transport.write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether nothing is read or answered any more."""
+        return self._lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close, at once or when the peer has closed its side."""
+        if not self.linger_on_close or self._transport.is_closing():
+            self._transport.close()
+        elif not self._lingers:
+            self._lingers = True
+            with contextlib.suppress(OSError):  # the peer has left
+                self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
     refusal: Refused | None = None
+    in_body = False  # between the end of a request's head and its own end
     head = 0  # bytes read of a request's head
+    trailers = 0  # bytes of the headers after a body
+    unfinished = 0  # bytes of a body's framing that have not come to an end
     patience: asyncio.TimerHandle | None = None  # runs while a head is awaited
+
+    @property
+    def ends(self) -> bool:
+        """Return whether the server is to end."""
+        return isinstance(self.server_state, State) and self.server_state.ends
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
-        super().connection_made(transport)
-        self.patience = self.loop.call_later(HEAD_SECONDS, self.lose_patience)
+        super().connection_made(LingeringTransport(transport, self.loop))  # type: ignore[arg-type]
+        self.await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self.be_patient()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer the request that is whole, although nothing more will come; else close.
+
+        Whoever waits is told by a message: a client that has left cannot be told from one that only ended its side.
+        """
+        if self.in_body or self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
+            return None
+        self.cycle.keep_alive = False
+        self.cycle.message_event.set()
+        return True
+
+    def shutdown(self) -> None:
+        """Answer what has been asked, and close; where nothing has yet, wait a moment for it."""
+        if self.head > 0 or self.cycle is None:
+            self.be_patient()
+            self.await_head()
+        else:
+            super().shutdown()
+
+    # --- Reading -------------------------------------------------------------------------------
+
     def data_received(self, data: bytes) -> None:
         """Read on, unless this connection has been given up."""
+        if self.refusal is not None or self.transport.is_closing():
+            return
+        self.head += 0 if self.in_body else len(data)
+        self.unfinished += len(data)
+        super().data_received(data)
         if self.refusal is not None:
             return
-        self.head += len(data)
-        super().data_received(data)
-        if self.head > MAX_HEAD_BYTES and self.refusal is None:
-            self.refuse(Refused(431, f"The request's headers are larger than {MAX_HEAD_BYTES} bytes together."))
+        if self.head > MAX_HEAD_BYTES:
+            self.refuse(too_large("headers", MAX_HEAD_BYTES))
+        elif self.in_body and self.unfinished > MAX_TRAILER_BYTES:
+            self.refuse(too_large("trailers", MAX_TRAILER_BYTES))
         elif self.head > 0 and self.patience is None:
-            self.patience = self.loop.call_later(HEAD_SECONDS, self.lose_patience)
+            self.await_head()
+
+    def await_head(self) -> None:
+        """Wait for a head no longer than is fit."""
+        self.patience = self.loop.call_later(LAST_SECONDS if self.ends else HEAD_SECONDS, self.lose_patience)
 
     def lose_patience(self) -> None:
         """End a connection on which no request arrives."""
@@ -62,16 +144,45 @@ class Protocol(HttpToolsProtocol):
         if self.refusal is not None:
             self.scope[REFUSAL] = self.refusal  # type: ignore[literal-required]
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. What comes after the body is counted and thrown away: it could pass for one."""
+        if self.in_body:
+            self.trailers += len(name) + len(value)
+            self.unfinished = 0
+            if self.trailers > MAX_TRAILER_BYTES and self.refusal is None:
+                self.refuse(too_large("trailers", MAX_TRAILER_BYTES))
+        else:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Ask the application."""
         super().on_headers_complete()
-        self.head = -sys.maxsize  # a body has a limit and a time of its own
+        self.cycle.keep_alive &= not self.ends
+        self.head = 0  # a body has a limit and a time of its own
+        self.begin_body(True)
         self.be_patient()
+
+    def on_chunk_header(self) -> None:
+        """Read a chunk, or after the last one the trailers."""
+        self.unfinished = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        self.unfinished = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request; another one may follow."""
         super().on_message_complete()
-        self.head = 0
+        self.begin_body(False)
+
+    def begin_body(self, begins: bool) -> None:
+        """Count anew. begins: whether a body begins, or has ended."""
+        self.trailers = self.unfinished = 0
+        self.in_body = begins
+        self.transport.linger_on_close = begins or self.refusal is not None  # type: ignore[attr-defined]
+
+    # --- Refusing ------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""
@@ -80,11 +191,20 @@ class Protocol(HttpToolsProtocol):
         return self.refuse(Refused(400, "The request is not valid HTTP."))
 
     def refuse(self, refusal: Refused) -> None:
-        """Let the application refuse, as it refuses others, and close; whose body broke off has no answer to come."""
+        """Let the application refuse, as it refuses others, and close."""
         self.refusal = refusal
-        if self.cycle is not None and self.cycle.more_body:
-            self.cycle.disconnected = True
+        if not self.in_body:  # there is no request yet: an empty one is refused instead
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(NOTHING)
+            self.transport.linger_on_close = True  # type: ignore[attr-defined]
+        elif self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.scope[REFUSAL] = refusal  # type: ignore[literal-required]
+            self.cycle.keep_alive = self.cycle.more_body = False
             self.cycle.message_event.set()
-            self.cycle = None  # type: ignore[assignment]
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.feed_data(NOTHING)
+
+
+def too_large(what: str, limit: int) -> Refused:
+    """Return the refusal of headers or trailers without an end."""
+    return Refused(431, f"The request's {what} are larger than {limit} bytes together.")

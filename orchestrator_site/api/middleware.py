@@ -56,7 +56,7 @@ class ApiMiddleware:
 
 def area_of(request: HttpRequest) -> str:
     """Return the first part of the path, such as `/admin`."""
-    return "/" + request.path_info.split("/", 2)[1]
+    return "/" + request.path_info.removeprefix("/").partition("/")[0]
 
 
 def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -171,4 +171,6 @@ def test_the_server_ends_its_streams_when_it_is_stopped(tmp_path: Any) -> None:
         status = running.end()
 
         assert status == 0 and time.monotonic() - began < 3
+        goodbye = stream.next()
+        assert goodbye and (goodbye.event, goodbye.data["code"]) == ("system.stream_ended", 503)
         assert stream.next() is None

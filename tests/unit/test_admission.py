@@ -8,7 +8,7 @@ import pytest
 from orchestrator_site import admission
 from orchestrator_site.admission import Gone, Refused, admitted
 
-SCOPE: dict[str, Any] = {"path": "/", "query_string": b""}
+SCOPE: dict[str, Any] = {"path": "/", "query_string": b"", "http_version": "1.0"}
 
 
 def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None, limit: int = 10) -> Any:
