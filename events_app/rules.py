@@ -9,6 +9,7 @@ from typing import Any
 from events_app.models import Event
 from orchestrator_site.actors import Actor
 from orchestrator_site.errors import Forbidden, Invalid
+from orchestrator_site.names import fold, looks_odd
 
 EVENT_TYPE = re.compile(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 PATTERN = re.compile(r"\A(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
@@ -56,8 +57,10 @@ def ensure_may_say(event_type: str, source_agent: str) -> None:
     family = event_type.split(".")[0]
     if family in SERVER_FAMILIES or (family == "task" and event_type not in AGENT_WORDS):
         raise ReservedEventType(f"Only the server may publish {event_type} events.")
-    if source_agent.lower() in RESERVED_SOURCES:
+    if fold(source_agent) in RESERVED_SOURCES:
         raise ReservedSource(f"Only the server may speak as {source_agent}.")
+    if looks_odd(source_agent):
+        raise ReservedSource("The name of a source holds no invisible characters and letters of one script only.")
 
 
 def speaks_for(by: Actor, source_agent: str) -> bool:

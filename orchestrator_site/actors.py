@@ -1,7 +1,9 @@
-"""Who acts: roles, doors, and the actor every service is told of. Imports nothing."""
+"""Who acts: roles, doors, and the actor every service is told of."""
 
 import dataclasses
 import enum
+
+from orchestrator_site.names import fold
 
 
 class Role(enum.StrEnum):
@@ -46,9 +48,12 @@ class Actor:
     role: Role
     door: Door
     assurance: Assurance
-    credential: str = ""  # which one, for the record: "jwt", "key:<prefix>", "account:<username>"
+    credential: str = ""  # which one, for the record: "jwt", "jwt:<key>", "key:<prefix>", "account:<username>"
     expires_at: int | None = None  # Unix time at which the credential ends, if it does
     rate_limits: tuple[tuple[str, int], ...] = ()  # this key's own rates, by scope
+    key: str = ""  # the id of the API key, or `account:<username>`, that it is or that minted it
+    key_name: str = ""  # whose that is
+    made_by: str = ""  # the console account that made the key, or had the token signed
 
     is_authenticated = True  # what DRF asks of request.user
     is_active = True
@@ -59,6 +64,11 @@ class Actor:
         if self.door == Door.SYSTEM:
             return "system"
         return "human" if self.assurance == Assurance.HUMAN else "agent"
+
+    @property
+    def persons(self) -> frozenset[str]:
+        """Return everybody this counts as (D34), folded: its name, its key's owner, the key's maker."""
+        return frozenset(fold(name) for name in (self.name, self.key_name, self.made_by) if name)
 
 
 SYSTEM = Actor("system", Role.ADMIN, Door.SYSTEM, Assurance.PERSONAL)

@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -17,14 +16,12 @@ from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm
 
 from events_app.admin import RecordedAdmin
 from orchestrator_site import services
-from orchestrator_site.actors import Role
+from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
 from orchestrator_site.console.who import actor_of
+from orchestrator_site.errors import DomainError
 from orchestrator_site.models import ApiKey, Principal
-from orchestrator_site.names import is_name
-
-NOT_A_NAME = "1 to 128 printable characters, and not a reserved word such as system."
 
 
 class KeyForm(forms.ModelForm):
@@ -38,10 +35,14 @@ class KeyForm(forms.ModelForm):
             "expires_at": "UTC; empty for never.",
         }
 
+    by: Actor  # who fills it in
+
     def clean_name(self) -> str:
-        """Refuse what cannot name a principal."""
-        if not is_name(self.cleaned_data["name"]):
-            raise forms.ValidationError(NOT_A_NAME)
+        """Refuse what cannot be its name."""
+        try:
+            services.ensure_may_name_key(self.cleaned_data["name"], by=self.by)
+        except DomainError as refusal:
+            raise forms.ValidationError(str(refusal)) from None
         return str(self.cleaned_data["name"])
 
     def clean_expires_at(self) -> datetime | None:
@@ -84,6 +85,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Offer no role above the account's own reach: an operator's key is not an administrator's."""
         form = super().get_form(request, obj, change, **kwargs)
+        form.by = actor_of(request)
         if not request.user.is_superuser and "role" in form.base_fields:
             roles = [(role.value, role.value) for role in (Role.USER, Role.AGENT)]
             form.base_fields["role"].choices = [("", "Select value"), *roles]
@@ -92,10 +94,8 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
         """Make the key through the service; its text is kept for the answer only."""
         asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
-        with transaction.atomic():
-            made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=timezone.now())
-            obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
-            self.tell(request, made, "added", {"role": made.role, "expires_at": str(made.expires_at or "never")})
+        made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=timezone.now())
+        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Go to the key's page, which shows its text this once."""
@@ -118,14 +118,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         key = self.get_object(request, object_id)
         if key is None:
             raise Http404("There is no such key.")
-        attempt(request, self.end, f"The key of {key.name} (ork_{key.prefix}_…) is revoked.", request=request, key=key)
+        done = f"The key of {key.name} (ork_{key.prefix}_…) is revoked."
+        attempt(request, services.revoke_api_key, done, prefix=key.prefix, by=actor_of(request))
         return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
-
-    @transaction.atomic
-    def end(self, *, request: HttpRequest, key: ApiKey, now: datetime) -> None:
-        """End a key and record it."""
-        services.revoke_api_key(prefix=key.prefix, by=actor_of(request), now=now)
-        self.tell(request, key, "revoked", {})
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -167,14 +162,61 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         return text.when(key.created_at, timezone.now())
 
 
+class PrincipalForm(forms.ModelForm):
+    """Whose credentials count less, and how much."""
+
+    by: Actor  # who fills it in
+
+    def clean_name(self) -> str:
+        """Refuse a name that is no name, or another one but for its spelling."""
+        name = str(self.cleaned_data["name"])
+        try:
+            services.ensure_may_restrict(name, by=self.by)
+            services.ensure_may_be_restricted(name)
+        except DomainError as refusal:
+            raise forms.ValidationError(str(refusal)) from None
+        return name
+
+
 @admin.register(Principal)
 class PrincipalAdmin(RecordedAdmin):
     """Names that may do less than their credentials say."""
 
     list_display = ("name", "disabled", "role", "note")
     search_fields = ("=name",)
+    form = PrincipalForm
     named_once = ("name",)
     fields = ("name", "disabled", "role", "note")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Tell the form who fills it in."""
+        form = super().get_form(request, obj, change, **kwargs)
+        form.by = actor_of(request)
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Principal | None = None) -> bool:
+        """Leave an account's own restriction, and those of administrators, to administrators."""
+        return bool(super().has_change_permission(request, obj)) and self.is_theirs(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Principal | None = None) -> bool:
+        """As for changes."""
+        return bool(super().has_delete_permission(request, obj)) and self.is_theirs(request, obj)
+
+    def is_theirs(self, request: HttpRequest, obj: Principal | None) -> bool:
+        """Return whether the account may change this restriction."""
+        try:
+            services.ensure_may_restrict(obj.name if obj else "", by=actor_of(request))
+        except DomainError:
+            return False
+        return True
+
+    def save_model(self, request: HttpRequest, obj: Principal, form: forms.ModelForm, change: bool) -> None:
+        """Save through the service."""
+        services.save_principal(obj, by=actor_of(request), now=timezone.now())
+
+    def delete_model(self, request: HttpRequest, obj: Principal) -> None:
+        """Delete through the service."""
+        services.delete_principal(obj, by=actor_of(request), now=timezone.now())
 
 
 class SuperusersOnly:
@@ -196,11 +238,13 @@ class AccountCreationForm(UserCreationForm):
     """A console account is known by its name in all records, so the name must be one."""
 
     def clean_username(self) -> str:
-        """Refuse what cannot name a principal."""
-        name = super().clean_username()
-        if not is_name(name):
-            raise forms.ValidationError(NOT_A_NAME)
-        return str(name)
+        """Refuse what cannot name a principal, or is another account but for its spelling."""
+        name = str(super().clean_username())
+        try:
+            services.ensure_new(name, services.account_names())
+        except DomainError as refusal:
+            raise forms.ValidationError(str(refusal)) from None
+        return name
 
 
 admin.site.unregister(User)

@@ -3,14 +3,15 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import signals
 
 T = TypeVar("T")
-_all: "weakref.WeakSet[CachedRows[Any]]" = weakref.WeakSet()
+K = TypeVar("K", bound=Hashable)
+_all: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 class CachedRows(Generic[T]):
@@ -52,6 +53,32 @@ class CachedRows(Generic[T]):
         if instance is not None and instance._meta.label_lower in self._labels:
             self.forget()
             transaction.on_commit(lambda: self.forget(), using=using, robust=True)
+
+
+class CachedLookup(Generic[K, T]):
+    """What `load` returns for each key, kept for `ttl` seconds: of a large table the few rows in use."""
+
+    def __init__(self, load: Callable[[K], T], ttl: float = 1.0, most: int = 4096) -> None:
+        """load: one short query. ttl: seconds. most: keys kept; with one more all are loaded again."""
+        self._load, self._ttl, self._most = load, ttl, most
+        self._kept: dict[K, tuple[float, T]] = {}  # key: good until (monotonic), value
+        _all.add(self)
+
+    def __call__(self, key: K) -> T:
+        """Return the value of a key, loading it when it is missing or too old."""
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() < kept[0]:
+            return kept[1]
+        until = time.monotonic() + self._ttl
+        value = self._load(key)
+        if len(self._kept) >= self._most:
+            self.forget()
+        self._kept[key] = (until, value)
+        return value
+
+    def forget(self) -> None:
+        """Load again at the next call."""
+        self._kept = {}
 
 
 def forget_all() -> None:

@@ -1,6 +1,7 @@
 """Who may knock, and what was answered."""
 
 import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -8,6 +9,7 @@ from django.db.models import Q
 from orchestrator_site.actors import Role
 from orchestrator_site.names import MAX_NAME
 
+ANSWERS_KEPT = timedelta(hours=24)
 ROLES = [(role.value, role.value) for role in Role]
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.api import ratelimit
+from orchestrator_site.names import fold
 
 SCOPE = "login"
 ADDRESS_FACTOR = 3  # an address stands for several people, so it may be wrong more often than one account
@@ -53,7 +54,7 @@ def buckets_of(username: str, address: str) -> list[ratelimit.Bucket]:
     """
     limit, client = ratelimit.rate(SCOPE, None), ratelimit.block(address)
     return [
-        ratelimit.Bucket(SCOPE, f"account:{client}|{username.casefold()}", limit),
+        ratelimit.Bucket(SCOPE, f"account:{client}|{fold(username)}", limit),
         ratelimit.Bucket(SCOPE, f"address:{client}|", ADDRESS_FACTOR * limit),
     ]
 

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from orchestrator_site.actors import Role
 from orchestrator_site.api.serializers import SuccessSerializer
-from orchestrator_site.names import MAX_NAME, is_name
+from orchestrator_site.names import MAX_NAME, fault_of, is_name
 
 
 class RootSerializer(serializers.Serializer):
@@ -34,18 +34,17 @@ class HealthSerializer(serializers.Serializer):
 
 
 class NameField(serializers.CharField):
-    """The name of a principal, taken as it is sent."""
+    """The name of a principal, taken as it is sent. What the caller is called already is not checked anew."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=MAX_NAME, trim_whitespace=False, **options)
 
     def to_internal_value(self, data: Any) -> str:
         """Return the name; refuse what could not be one."""
-        if not isinstance(data, str) or not is_name(data):
-            raise serializers.ValidationError(
-                f"This must be a name: 1 to {MAX_NAME} printable characters, not padded, not a reserved word."
-            )
-        return data
+        caller = self.context.get("caller")
+        if not (is_name(data) and data == caller) and (fault := fault_of(data)):
+            raise serializers.ValidationError(fault)
+        return str(data)
 
 
 class NewTokenSerializer(serializers.Serializer):

@@ -1,19 +1,32 @@
-"""Making and ending API keys; forgetting old answers."""
+"""Making and ending API keys, restricting principals, each with its event; forgetting old answers."""
 
-import hashlib
 import secrets
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from orchestrator_site.actors import Actor, Role
-from orchestrator_site.errors import Conflict, Invalid, NotFound
-from orchestrator_site.models import ApiKey, IdempotencyKey
-from orchestrator_site.names import is_name
+from events_app.services import record
+from orchestrator_site.actors import Actor, Door, Role
+from orchestrator_site.api import keys
+from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.models import ANSWERS_KEPT, ApiKey, IdempotencyKey, Principal
+from orchestrator_site.names import fault_of, fold
 
-ANSWERS_KEPT = timedelta(hours=24)
+KEY_CREATED = "auth.key_created"
+KEY_REVOKED = "auth.key_revoked"
+PRINCIPAL_CHANGED = "auth.principal_changed"
+
+
+class NameTaken(Forbidden):
+    """The name belongs to somebody else."""
+
+
+class NotYours(Forbidden):
+    """This restriction is not the caller's to change."""
 
 
 @transaction.atomic
@@ -30,15 +43,14 @@ def create_api_key(
 
     rate_limits: requests a minute by scope of `settings.RATE_LIMITS`, where they differ.
     """
-    if not is_name(name):
-        raise Invalid("A name is 1 to 128 printable characters and not a reserved word.", field="name")
+    ensure_may_name_key(name, by=by)
     if expires_at is not None and expires_at <= now:
         raise Invalid("The key would have expired already.", field="expires_at")
     prefix = secrets.token_hex(5)
     text = f"ork_{prefix}_{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
         prefix=prefix,
-        secret_hash=hash_of(text),
+        secret_hash=keys.hash_of(text),
         name=name,
         role=known_role(role),
         expires_at=expires_at,
@@ -46,6 +58,8 @@ def create_api_key(
         created_by=by.name,
         created_at=now,
     )
+    facts = {"role": key.role, "expires_at": key.expires_at and key.expires_at.isoformat()}
+    tell_of_key(KEY_CREATED, key, by=by, now=now, **facts, rate_limits=key.rate_limits)
     return key, text
 
 
@@ -56,7 +70,109 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
         if ApiKey.objects.filter(prefix=prefix).exists():
             raise Conflict("The key is already revoked.")
         raise NotFound("There is no such key.")
-    return ApiKey.objects.get(prefix=prefix)
+    key = ApiKey.objects.get(prefix=prefix)
+    transaction.on_commit(keys.minters.forget, robust=True)
+    tell_of_key(KEY_REVOKED, key, by=by, now=now)
+    return key
+
+
+def tell_of_key(event_type: str, key: ApiKey, *, by: Actor, now: datetime, **more: Any) -> None:
+    """Record what happened to a key."""
+    record(event_type=event_type, by=by, now=now, payload={"prefix": key.prefix, "name": key.name, **more})
+
+
+def ensure_may_name_key(name: str, *, by: Actor) -> None:
+    """Raise Invalid or NameTaken unless the actor may make a key for this name.
+
+    An account may make keys for its own name, for names that nobody has, and for those of the keys it made;
+    for another's name an administrator makes them.
+    """
+    used = names_in_use()
+    if name not in used:
+        ensure_new(name, used)
+    if by.door == Door.CONSOLE and not by.role.covers(Role.ADMIN) and name in names_of_others(by):
+        raise NameTaken(f"The name {name} belongs to somebody else. Ask an administrator to make this key.")
+
+
+def names_of_others(by: Actor) -> set[str]:
+    """Return the names of other accounts, and of the keys that this one did not make."""
+    foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
+    return (account_names() | {*foreign, *(key.name for key in keys.environment_keys())}) - {by.name}
+
+
+def ensure_new(name: str, others: Iterable[str]) -> None:
+    """Raise Invalid unless this can be a new name: plain, and no other one but for its spelling (D34)."""
+    if fault := fault_of(name):
+        raise Invalid(fault, field="name")
+    if like := next((other for other in others if fold(other) == fold(name)), None):
+        raise Invalid(f"This name is too much like {like}.", field="name")
+
+
+@transaction.atomic
+def save_principal(principal: Principal, *, by: Actor, now: datetime) -> Principal:
+    """Add a restriction, or change one; raise Invalid or NotYours."""
+    ensure_may_restrict(principal.name, by=by)
+    stored = Principal.objects.filter(pk=principal.pk).first() if principal.pk else None
+    if stored is None:
+        ensure_may_be_restricted(principal.name)
+    principal.save()
+    tell_of_principal(stored, principal, by=by, now=now)
+    return principal
+
+
+def ensure_may_restrict(name: str, *, by: Actor) -> None:
+    """Raise NotYours for one's own name, and for an administrator's unless one is an administrator."""
+    if by.door != Door.CONSOLE:
+        return
+    if fold(name) == fold(by.name):
+        raise NotYours("Nobody restricts their own name, or lifts what restricts it.")
+    chiefs = get_user_model()._default_manager.filter(is_superuser=True).values_list("username", flat=True)
+    if not by.role.covers(Role.ADMIN) and fold(name) in map(fold, chiefs):
+        raise NotYours(f"{name} is an administrator. Ask an administrator.")
+
+
+def ensure_may_be_restricted(name: str) -> None:
+    """Raise Invalid for a name that has a restriction, or is another one in use but for its spelling."""
+    if Principal.objects.filter(name=name).exists():
+        raise Invalid("There is a restriction for this name already.", field="name")
+    if name not in (used := names_in_use()):
+        ensure_new(name, used)
+
+
+@transaction.atomic
+def delete_principal(principal: Principal, *, by: Actor, now: datetime) -> None:
+    """Lift a restriction; raise NotYours."""
+    ensure_may_restrict(principal.name, by=by)
+    tell_of_principal(principal, None, by=by, now=now)
+    principal.delete()
+
+
+def terms_of(principal: Principal | None) -> dict[str, Any]:
+    """Return what a restriction says, empty for none."""
+    return {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note} if principal else {}
+
+
+def tell_of_principal(before: Principal | None, after: Principal | None, *, by: Actor, now: datetime) -> None:
+    """Record how a restriction changed; None where there was none, or is none any more."""
+    old, new = terms_of(before), terms_of(after)
+    changes = {
+        term: [old.get(term), new.get(term)] for term in old | new if (old.get(term) or None) != (new.get(term) or None)
+    }
+    did = "changed" if old and new else "added" if new else "removed"
+    name = (after or before or Principal()).name
+    record(event_type=PRINCIPAL_CHANGED, by=by, now=now, payload={"name": name, "did": did, "changes": changes})
+
+
+def names_in_use() -> set[str]:
+    """Return the names of accounts, keys and restrictions."""
+    stored = ApiKey.objects.values_list("name", flat=True).distinct()
+    restricted = Principal.objects.values_list("name", flat=True)
+    return account_names() | {*stored, *restricted, *(key.name for key in keys.environment_keys())}
+
+
+def account_names() -> set[str]:
+    """Return the names of the console's accounts."""
+    return set(get_user_model()._default_manager.values_list("username", flat=True))
 
 
 def prune_answers(*, now: datetime, limit: int = 200) -> int:
@@ -67,11 +183,6 @@ def prune_answers(*, now: datetime, limit: int = 200) -> int:
     old = IdempotencyKey.objects.filter(created_at__lt=now - ANSWERS_KEPT).order_by("created_at")
     rows = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
     return rows._raw_delete(rows.db) or 0  # nothing refers to them, and their answers need not be read
-
-
-def hash_of(text: str) -> str:
-    """Return what is kept of a key. 256 random bits need no slow hash."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def known_role(role: Role | str) -> Role:

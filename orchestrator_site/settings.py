@@ -86,6 +86,7 @@ INSTALLED_APPS = [
     "approvals_app",
     "tasks_app",
 ]
+AUTHENTICATION_BACKENDS = ["orchestrator_site.api.accounts.AccountBackend"]
 MIDDLEWARE = [
     "orchestrator_site.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",

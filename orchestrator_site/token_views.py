@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,7 +16,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator_site.actors import Actor, Assurance, Door, Role
-from orchestrator_site.api.authentication import CHALLENGE, CredentialAuthentication
+from orchestrator_site.api.authentication import CHALLENGE, CredentialAuthentication, restricted
+from orchestrator_site.api.keys import account_minter
 from orchestrator_site.api.tokens import LIFETIME, mint
 from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.errors import Forbidden
@@ -78,17 +80,21 @@ class TokenViewSet(ApiViewSet):
         """Sign a token for 24 hours.
 
         Needs a token, an API key, or HTTP Basic of a staff account: an admin may ask for anyone, others
-        for themselves and never above their own role. A development server also answers its own machine
-        without a credential, for the roles `agent` and `user`.
+        for themselves and never above their own role. The token never outlives what it was asked with: it
+        ends no later, and at once when the key is revoked or the account disabled. A token that was
+        itself made so gets tokens for its own name only. A development server also answers its own
+        machine without a credential, for the roles `agent` and `user`.
         """
         if self.actor is None:
             check_open_door(request.META)
         wanted = self.checked(NewTokenSerializer)
         user_id, role = wanted["user_id"], Role(wanted["role"])
         check_may_mint(self.actor, user_id=user_id, role=role)
-        text = mint(sub=user_id, role=role, now=self.now)
+        now = self.now.replace(microsecond=0)
+        lifetime = lifetime_for(self.actor, now=now)
+        text = mint(sub=user_id, role=role, now=now, lifetime=lifetime, key=self.actor.key if self.actor else "")
         answer = {"access_token": text, "token": text, "token_type": "bearer", **wanted}
-        return Response(TokenSerializer({**answer, "expires_in": int(LIFETIME.total_seconds())}).data)
+        return Response(TokenSerializer({**answer, "expires_in": int(lifetime.total_seconds())}).data)
 
 
 def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
@@ -96,8 +102,20 @@ def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
     if actor is None:
         if role == Role.ADMIN:
             raise NotAuthenticated("A token with the role admin needs a credential, on a development server too.")
-    elif actor.role != Role.ADMIN and (actor.name != user_id or not actor.role.covers(role)):
+    elif not actor.role.covers(role) or (actor.name != user_id and actor.role != Role.ADMIN):
         raise Forbidden("Only an admin may ask for another name or a higher role than its own.")
+    elif actor.name != user_id and actor.assurance == Assurance.SHARED and actor.key:
+        raise Forbidden("A token made with a key or by an account gets no tokens for other names; use that itself.")
+
+
+def lifetime_for(actor: Actor | None, *, now: datetime) -> timedelta:
+    """Return how long a token may live: a day, and no longer than what asks for it (D32)."""
+    if actor is None or actor.expires_at is None:
+        return LIFETIME
+    left = timedelta(seconds=actor.expires_at - int(now.timestamp()))
+    if left <= timedelta(0):
+        raise AuthenticationFailed("The credential has ended.")
+    return min(LIFETIME, left)
 
 
 def check_open_door(meta: Mapping[str, str]) -> None:
@@ -140,5 +158,16 @@ def staff_member(request: Request, encoded: str) -> Actor:
     account = None if unfit else check_password(request._request, username=username, password=password)
     if account is None or not account.is_staff:
         raise AuthenticationFailed("The username or password is wrong, or the account is not staff.")
-    role = Role.ADMIN if account.is_superuser else Role.USER
-    return Actor(account.get_username(), role, Door.API, Assurance.HUMAN, f"account:{account.get_username()}")
+    minter = account_minter(account)
+    return restricted(
+        Actor(
+            name=minter.name,
+            role=minter.role,
+            door=Door.API,
+            assurance=Assurance.HUMAN,
+            credential=f"account:{minter.name}",
+            key=minter.key_id,
+            key_name=minter.name,
+            made_by=minter.made_by,
+        )
+    )

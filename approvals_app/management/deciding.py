@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.api.accounts import DECIDE, find_account
 from orchestrator_site.management.door import DoorCommand
 
 
@@ -39,10 +39,10 @@ def decision(options: dict[str, Any]) -> dict[str, Any]:
 
 def decider(username: str) -> Actor:
     """Return the account as who decides; raise CommandError unless it may."""
-    account = get_user_model()._default_manager.filter(username=username, is_active=True, is_staff=True).first()
+    account = find_account(username)
     if account is None:
         raise CommandError(f"There is no active staff account {username}.")
-    if not account.has_perm("approvals_app.decide_approval"):
+    if not account.has_perm(DECIDE):
         raise CommandError(f"{username} does not have the permission to decide approvals.")
     role = Role.ADMIN if account.is_superuser else Role.AGENT
     return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")

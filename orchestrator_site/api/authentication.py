@@ -9,10 +9,10 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.actors import Actor, Assurance, Door
 from orchestrator_site.api import keys, tokens
-from orchestrator_site.caching import CachedRows
-from orchestrator_site.models import Principal
+from orchestrator_site.api.principals import capped, restriction_of
+from orchestrator_site.names import fault_of
 
 CHALLENGE = 'Bearer realm="orchestrator"'
 
@@ -60,37 +60,70 @@ def by_token(header: str) -> Actor:
         claims = tokens.read(text.strip())
     except TokenError as refusal:
         raise AuthenticationFailed(f"{str(refusal.args[0]).rstrip('.')}.") from None  # simplejwt's have no full stop
+    if claims.key:
+        return minted(claims)
+    if fault := fault_of(claims.sub):
+        raise AuthenticationFailed(f"The token's sub is not a name. {fault}")
     return Actor(claims.sub, claims.role, Door.API, Assurance.SHARED, "jwt", claims.expires_at)
+
+
+def minted(claims: tokens.Claims) -> Actor:
+    """Return whose token this is, of one made with a key or by an account: no more than that is now (D32)."""
+    minter = keys.living_minter(claims.key)
+    if minter is None:
+        raise AuthenticationFailed("The token has ended with the credential it was made with.")
+    if claims.sub != minter.name and (fault := fault_of(claims.sub)):
+        raise AuthenticationFailed(f"The token's sub is not a name. {fault}")
+    return Actor(
+        name=claims.sub,
+        role=capped(claims.role, minter.role),
+        door=Door.API,
+        assurance=Assurance.SHARED,
+        credential=f"jwt:{claims.key}",
+        expires_at=claims.expires_at,
+        rate_limits=minter.rate_limits,
+        key=claims.key,
+        key_name=minter.name,
+        made_by=minter.made_by,
+    )
 
 
 def by_key(text: str) -> Actor:
     """Return whose API key this is."""
     if text.isascii() and text.isprintable():
         if mine := keys.find_environment_key(text):
-            return Actor(mine.name, mine.role, Door.API, Assurance.PERSONAL, f"key:{mine.name}")
+            return Actor(
+                name=mine.name,
+                role=mine.role,
+                door=Door.API,
+                assurance=Assurance.PERSONAL,
+                credential=f"key:{mine.name}",
+                key=mine.key_id,
+                key_name=mine.name,
+            )
         if kept := keys.find_database_key(text, now=timezone.now()):
-            ends = int(kept.expires_at.timestamp()) if kept.expires_at else None
-            rates = tuple(sorted(kept.rate_limits.items()))
-            credential = f"key:{kept.prefix}"
-            return Actor(kept.name, Role(kept.role), Door.API, Assurance.PERSONAL, credential, ends, rates)
+            minter = keys.key_minter(kept)
+            return Actor(
+                name=minter.name,
+                role=minter.role,
+                door=Door.API,
+                assurance=Assurance.PERSONAL,
+                credential=f"key:{minter.key_id}",
+                expires_at=int(kept.expires_at.timestamp()) if kept.expires_at else None,
+                rate_limits=minter.rate_limits,
+                key=minter.key_id,
+                key_name=minter.name,
+                made_by=minter.made_by,
+            )
     raise AuthenticationFailed("The API key is not valid.")
 
 
 def restricted(actor: Actor) -> Actor:
-    """Return the caller as their record allows (D12); raise AuthenticationFailed if it says disabled."""
-    record = restrictions().get(actor.name)
-    if record is None:
-        return actor
-    disabled, cap = record
+    """Return the caller as the records of its name, and of its key's owner, allow (D12).
+
+    Raise AuthenticationFailed if one says disabled.
+    """
+    disabled, cap = restriction_of(*filter(None, (actor.name, actor.key_name)))
     if disabled:
         raise AuthenticationFailed("This principal is disabled.")
-    return dataclasses.replace(actor, role=cap) if cap and actor.role.covers(cap) else actor
-
-
-def load_restrictions() -> dict[str, tuple[bool, Role | None]]:
-    """Return name -> (disabled, highest role) of the principals that are restricted."""
-    rows = Principal.objects.exclude(disabled=False, role=None).values_list("name", "disabled", "role")
-    return {name: (disabled, Role(role) if role else None) for name, disabled, role in rows}
-
-
-restrictions = CachedRows(["orchestrator_site.Principal"], load_restrictions)
+    return dataclasses.replace(actor, role=capped(actor.role, cap)) if cap else actor

@@ -16,8 +16,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.utils.encoders import JSONEncoder
 
 from orchestrator_site.errors import Invalid
-from orchestrator_site.models import IdempotencyKey
-from orchestrator_site.services import ANSWERS_KEPT
+from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
 

@@ -1,21 +1,31 @@
-"""API keys (D11): those in the environment, and those in the database."""
+"""API keys (D11): those in the environment, and those in the database; and what they minted (D32)."""
 
 import dataclasses
 import functools
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from orchestrator_site.actors import Role
+from orchestrator_site.api.accounts import find_account
+from orchestrator_site.caching import CachedLookup
 from orchestrator_site.models import ApiKey
-from orchestrator_site.names import is_name
-from orchestrator_site.services import hash_of
+from orchestrator_site.names import MAX_NAME, fault_of, fold
 from orchestrator_site.weakness import is_guessable
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"
 USE_NOTED_EVERY = timedelta(minutes=1)
+NOBODY = frozenset({"", "system", "command"})  # makers of keys that are no account
+ACCOUNT = "account:"
+ENVIRONMENT = "env-"
+KEY_ID = re.compile(r"([0-9a-f]{10}|env-[0-9a-f]{16}|account:.{1,128})\Z")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,6 +37,28 @@ class EnvironmentKey:
     digest: bytes
     length: int
     guessable: bool = False
+
+    @property
+    def key_id(self) -> str:
+        """Return what tokens name the key by: the same in every process, and no help in guessing its text."""
+        return ENVIRONMENT + salted_hmac("orchestrator.api-key", self.digest, algorithm="sha256").hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Minter:
+    """A key or an account that tokens were made with, as it is now. made_by: the account behind it, if any."""
+
+    key_id: str
+    name: str
+    role: Role
+    made_by: str = ""
+    ends: datetime | None = None
+    ended: bool = False
+    rate_limits: tuple[tuple[str, int], ...] = ()
+
+    def lives(self, now: datetime) -> bool:
+        """Return whether it still counts."""
+        return not self.ended and (self.ends is None or now < self.ends)
 
 
 @functools.cache
@@ -58,8 +90,8 @@ def read_key(variable: str, value: str) -> tuple[EnvironmentKey | None, str]:
     """Return the key of one variable, or None and what is wrong with it."""
     name = variable.removeprefix(VARIABLE).lower()
     key, _, role = value.rpartition(":")
-    if not is_name(name):
-        return None, f"{variable} does not name a principal: the name is empty or reserved."
+    if fault := fault_of(name):
+        return None, f"{variable} does not name a principal. {fault}"
     if role not in list(Role):
         return None, f"{variable} must end in :admin, :agent or :user."
     if not key or not key.isascii() or not key.isprintable() or key != key.strip():
@@ -95,6 +127,71 @@ def note_use(key: ApiKey, *, now: datetime) -> None:
     before = now - USE_NOTED_EVERY
     if key.last_used_at is None or key.last_used_at < before:
         ApiKey.objects.filter(pk=key.pk).unused_since(before).update(last_used_at=now)
+
+
+def find_minter(key_id: str) -> Minter | None:
+    """Return the key or account with this id, ended or not; None if there is none any more."""
+    if key_id.startswith(ACCOUNT):
+        account = find_account(key_id.removeprefix(ACCOUNT))
+        return account and account_minter(account)
+    if key_id.startswith(ENVIRONMENT):
+        found = (key for key in environment_keys() if key.key_id == key_id)
+        return next((Minter(key_id, key.name, key.role) for key in found), None)
+    key = ApiKey.objects.filter(prefix=key_id).first()
+    return key and key_minter(key)
+
+
+minters = CachedLookup(find_minter)
+
+
+def key_minter(key: ApiKey) -> Minter:
+    """Return a key of the database as who mints."""
+    return Minter(
+        key_id=key.prefix,
+        name=key.name,
+        role=Role(key.role),
+        made_by="" if key.created_by in NOBODY else key.created_by,
+        ends=key.expires_at,
+        ended=key.revoked_at is not None,
+        rate_limits=tuple(sorted(key.rate_limits.items())),
+    )
+
+
+def account_minter(account: Any) -> Minter:
+    """Return a staff account as who mints: a superuser counts as admin, other staff as user."""
+    name = account.get_username()
+    role = Role.ADMIN if account.is_superuser else Role.USER
+    return Minter(f"{ACCOUNT}{name[:MAX_NAME]}", name, role, made_by=name)
+
+
+def living_minter(key_id: str) -> Minter | None:
+    """Return who minted a token, if it still counts; at most a second old."""
+    found = minters(key_id)
+    return found if found and found.lives(timezone.now()) else None
+
+
+def is_key_id(claim: object) -> bool:
+    """Return whether a token's `key` claim is one of ours; others are ignored, as all unknown claims are (D10)."""
+    return isinstance(claim, str) and KEY_ID.match(claim) is not None
+
+
+def persons_behind(*, names: Iterable[str], credential: str = "") -> frozenset[str]:
+    """Return everybody that these names, and the credential of one of them, count as (D34), folded.
+
+    credential: as an actor has it. A key's name counts as the account that made the key.
+    """
+    found = set(names)
+    kind, _, key_id = credential.partition(":")
+    if kind in ("jwt", "key") and (minter := find_minter(key_id) if key_id else None):
+        found |= {minter.name, minter.made_by}
+    spelled = found | {fold(name) for name in found}
+    found |= set(ApiKey.objects.filter(name__in=spelled).values_list("created_by", flat=True)) - NOBODY
+    return frozenset(fold(name) for name in found if name)
+
+
+def hash_of(text: str) -> str:
+    """Return what is kept of a key. 256 random bits need no slow hash."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest(text: str) -> bytes:

@@ -15,6 +15,7 @@ from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.actors import Actor
+from orchestrator_site.names import fold
 
 PERIOD = 60  # seconds
 WITH_PORT = re.compile(r"(?P<v4>[\d.]+):\d{1,5}|\[(?P<v6>[\da-fA-F:.]+)\](?::\d{1,5})?", re.ASCII)
@@ -130,8 +131,10 @@ def bucket_of(scope: str, *, actor: Actor | None, address: str) -> Bucket:
     """Return where the requests of a caller, or of an address, are counted."""
     if actor is None:
         return Bucket(scope, f"address:{block(address)}|", rate(scope, None))
+    # What a key mints counts with the key where the key has a rate of its own, else by name.
+    name = actor.key_name if scope in dict(actor.rate_limits) else actor.name
     kind = "jwt" if actor.credential == "jwt" else "key"
-    return Bucket(scope, f"{kind}:{actor.name}|", rate(scope, actor))
+    return Bucket(scope, f"{kind}:{fold(name)}|", rate(scope, actor))
 
 
 def rate(scope: str, actor: Actor | None) -> int:

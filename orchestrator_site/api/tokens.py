@@ -18,6 +18,7 @@ from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
 from orchestrator_site.actors import Role
+from orchestrator_site.api.keys import is_key_id
 from orchestrator_site.names import is_name
 
 ALGORITHM = "HS256"
@@ -32,23 +33,27 @@ JWS = jwt.PyJWS(algorithms=[ALGORITHM])
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. expires_at: Unix time, whole seconds."""
+    """What a token says. expires_at: Unix time, whole seconds. key: what it was minted with, or ""."""
 
     sub: str
     role: Role
     expires_at: int
+    key: str = ""
 
 
-def mint(*, sub: str, role: Role | str, now: datetime, lifetime: timedelta = LIFETIME) -> str:
-    """Return a signed token with exactly the guide's claims."""
-    claims = {"sub": sub, "role": str(role), "exp": now + lifetime, "iat": now}
+def mint(*, sub: str, role: Role | str, now: datetime, lifetime: timedelta = LIFETIME, key: str = "") -> str:
+    """Return a signed token with exactly the guide's claims, and `key` if it is to end with one (D32)."""
+    claims: dict[str, Any] = {"sub": sub, "role": str(role), "exp": now + lifetime, "iat": now}
+    if key:
+        claims["key"] = key
     return jwt.encode(claims, settings.ORCHESTRATOR_JWT_SECRET, algorithm=ALGORITHM)
 
 
 def read(text: str) -> Claims:
     """Return what a token says; raise TokenError with one sentence when it is not good."""
     token = OrchestratorToken(text)  # type: ignore[arg-type]  # simplejwt names its argument's type wrongly
-    return Claims(token["sub"], Role(token["role"]), int(token["exp"]))
+    key = token.get("key")
+    return Claims(token["sub"], Role(token["role"]), int(token["exp"]), key if is_key_id(key) else "")
 
 
 class StrictBackend(TokenBackend):

@@ -97,7 +97,8 @@ class ApiViewSet(viewsets.ViewSet):
 
     def checked(self, serializer_class: type[BaseSerializer], data: Any = None) -> dict[str, Any]:
         """Return the checked body, or the checked data if given; raise ValidationError."""
-        serializer = serializer_class(data=self.body() if data is None else data)
+        context = {"caller": self.actor.name if self.actor else None}
+        serializer = serializer_class(data=self.body() if data is None else data, context=context)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 

@@ -3,16 +3,20 @@
 from django.http import HttpRequest
 
 from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.api.accounts import DECIDE
+from orchestrator_site.api.principals import capped, restriction_of
 from orchestrator_site.names import MAX_NAME
 
-DECIDE = "approvals_app.decide_approval"
 OPERATE = "tasks_app.operate_task"
 
 
 def actor_of(request: HttpRequest, role: Role | None = None) -> Actor:
-    """Return the signed-in account as an actor. role: what the page itself grants, after asking its permission."""
+    """Return the signed-in account as an actor, with no more than its principal's role.
+
+    role: what the page itself grants, after asking its permission.
+    """
     name = request.user.get_username()
-    granted = role or role_of(request)
+    granted = capped(role or role_of(request), restriction_of(name)[1])
     return Actor(name[:MAX_NAME], granted, Door.CONSOLE, Assurance.HUMAN, f"account:{name}")
 
 

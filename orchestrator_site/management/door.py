@@ -8,10 +8,27 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.api.accounts import find_account
 from orchestrator_site.errors import DomainError
 
 # Whoever may run commands on this machine, when no account is named.
 OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "command")
+
+
+def add_as(parser: CommandParser) -> None:
+    """Declare `--as`."""
+    parser.add_argument("--as", dest="username", metavar="USERNAME", help="The console account that does it.")
+
+
+def operator(username: str | None) -> Actor:
+    """Return the console account as who acts, or whoever runs commands here; raise CommandError."""
+    if username is None:
+        return OPERATOR
+    account = find_account(username)
+    if account is None:
+        raise CommandError(f"There is no active staff account {username}.")
+    role = Role.ADMIN if account.is_superuser else Role.USER
+    return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")
 
 
 class DoorCommand(BaseCommand):

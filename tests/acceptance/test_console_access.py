@@ -45,7 +45,11 @@ def test_a_key_is_shown_once_works_and_is_revoked(login: Login) -> None:
     client.post(f"/admin/orchestrator_site/apikey/{key.pk}/revoke/", SUBMITTED)
 
     assert caller.get("/approvals/pending").status_code == 401
-    assert [change["did"] for change in config_changes()] == ["added", "revoked"]
+    told = Event.objects.filter(event_type__startswith="auth.").order_by("pk")
+    assert [event.event_type for event in told] == ["auth.key_created", "auth.key_revoked"]
+    assert {(event.publisher, event.origin, event.payload["prefix"]) for event in told} == {
+        ("olga", "human", key.prefix)
+    }
     assert text not in str(config_changes()) and key.secret_hash not in str(config_changes())
 
 
@@ -95,7 +99,9 @@ def test_a_disabled_principal_is_out(login: Login, api: Callable[..., Any]) -> N
     login("Operators").post("/admin/orchestrator_site/principal/add/", form)
 
     assert api("agent").get("/approvals/pending").status_code == 401
-    assert config_changes()[0]["changes"]["disabled"] == [None, True]
+    told = Event.objects.get(event_type="auth.principal_changed")
+    assert (told.publisher, told.payload["name"], told.payload["did"]) == ("dana", "dev-agent-1", "added")
+    assert told.payload["changes"] == {"disabled": [None, True]}
 
 
 def test_a_superuser_makes_an_account_that_can_sign_in(login: Login) -> None:

@@ -1,15 +1,18 @@
 """API keys: made once, shown once, revocable at once; and the commands that make keys and tokens."""
 
+import dataclasses
 import json
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from events_app.models import Event
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM, Actor, Role
+from orchestrator_site.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.api import keys, tokens
 from orchestrator_site.errors import Conflict, Invalid, NotFound
 from orchestrator_site.models import ApiKey, Principal
@@ -124,8 +127,72 @@ def test_the_command_signs_a_token_that_works() -> None:
     assert tokens.read(made["access_token"]).sub == "alice"
 
 
+@pytest.mark.parametrize("door", ["service", "command", "command in a name"])
+def test_a_key_made_or_revoked_leaves_one_event_with_who_did_it(admin: Actor, now: datetime, door: str) -> None:
+    User.objects.create_superuser("olga")
+    name = ["--as", "olga"] if door == "command in a name" else []
+    if door == "service":
+        key, _ = services.create_api_key(name="ci-bot", role="agent", by=admin, now=now)
+        services.revoke_api_key(prefix=key.prefix, by=admin, now=now)
+    else:
+        made = json.loads(run("create_api_key", "--name", "ci-bot", "--json", *name))
+        assert "ci-bot" in run("revoke_api_key", made["prefix"], *name)
+
+    key = ApiKey.objects.get()
+    told = list(Event.objects.order_by("pk"))
+    who = {"service": "root-1", "command": "command", "command in a name": "olga"}[door]
+    assert [event.event_type for event in told] == ["auth.key_created", "auth.key_revoked"]
+    assert {event.publisher for event in told} == {who} == {key.created_by}
+    assert told[0].payload == {
+        "prefix": key.prefix,
+        "name": "ci-bot",
+        "role": "agent",
+        "expires_at": None,
+        "rate_limits": {},
+    }
+    assert told[1].payload == {"prefix": key.prefix, "name": "ci-bot"}
+
+
+def test_a_restriction_leaves_an_event_whatever_becomes_of_it(admin: Actor, now: datetime) -> None:
+    row = services.save_principal(Principal(name="mallory", disabled=True), by=admin, now=now)
+    row.disabled, row.role = False, "user"
+    services.save_principal(row, by=admin, now=now)
+    services.delete_principal(row, by=admin, now=now)
+
+    told = [event.payload for event in Event.objects.filter(event_type="auth.principal_changed").order_by("pk")]
+    assert told == [
+        {"name": "mallory", "did": "added", "changes": {"disabled": [None, True]}},
+        {"name": "mallory", "did": "changed", "changes": {"disabled": [True, False], "role": [None, "user"]}},
+        {"name": "mallory", "did": "removed", "changes": {"role": ["user", None]}},
+    ]
+
+
+@pytest.mark.parametrize("name", ["Alice", "ALICE", "\uff41lice"])
+def test_a_name_that_is_anothers_but_for_its_spelling_is_refused(now: datetime, name: str) -> None:
+    services.create_api_key(name="alice", role="agent", by=SYSTEM, now=now)
+
+    with pytest.raises(Invalid):
+        services.create_api_key(name=name, role="agent", by=SYSTEM, now=now)
+    with pytest.raises(Invalid):
+        services.save_principal(Principal(name=name, disabled=True), by=SYSTEM, now=now)
+
+
+def test_an_operator_makes_keys_for_new_names_and_its_own_only(now: datetime) -> None:
+    User.objects.create_user("anna", is_staff=True)
+    olga = Actor("olga", Role.USER, Door.CONSOLE, Assurance.HUMAN, "account:olga")
+    services.create_api_key(name="ops-agent-1", role="agent", by=SYSTEM, now=now)
+    for name in ("olga", "helper-bot", "helper-bot"):
+        services.create_api_key(name=name, role="agent", by=olga, now=now)
+
+    for name in ("anna", "ops-agent-1"):
+        with pytest.raises(services.NameTaken):
+            services.create_api_key(name=name, role="agent", by=olga, now=now)
+    root = dataclasses.replace(olga, name="root", role=Role.ADMIN)
+    assert services.create_api_key(name="ops-agent-1", role="agent", by=root, now=now)
+
+
 def test_restrictions_are_loaded_as_rows_that_restrict() -> None:
-    from orchestrator_site.api.authentication import restrictions
+    from orchestrator_site.api.principals import restrictions
 
     Principal.objects.create(name="free")
     Principal.objects.create(name="out", disabled=True)

@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM, Role
+from orchestrator_site.actors import Role
 from orchestrator_site.errors import DomainError
+from orchestrator_site.management.door import add_as, operator
 
 
 class Command(BaseCommand):
@@ -22,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True, help="Whose key it is, such as dev-agent-1.")
         parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help="What it may do (default: agent).")
         parser.add_argument("--expires-days", type=int, help="Days until it ends (default: it does not).")
+        add_as(parser)
         parser.add_argument("--json", action="store_true", help="Answer as JSON.")
 
     def handle(self, **options: Any) -> None:
@@ -29,8 +31,9 @@ class Command(BaseCommand):
         now, days = timezone.now(), options["expires_days"]
         try:
             expires_at = None if days is None else now + timedelta(days=days)
+            by = operator(options["username"])
             key, text = services.create_api_key(
-                name=options["name"], role=options["role"], expires_at=expires_at, by=SYSTEM, now=now
+                name=options["name"], role=options["role"], expires_at=expires_at, by=by, now=now
             )
         except (DomainError, OverflowError) as refusal:
             raise CommandError(str(refusal)) from None

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from orchestrator_site.actors import Role
 from orchestrator_site.api.tokens import mint
-from orchestrator_site.names import is_name
+from orchestrator_site.names import fault_of
 
 MOST_HOURS = 24 * 366
 
@@ -29,8 +29,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         """Sign the token."""
         user_id, hours = options["user_id"], options["hours"]
-        if not is_name(user_id):
-            raise CommandError("--user-id must be 1 to 128 printable characters and not a reserved word.")
+        if fault := fault_of(user_id):
+            raise CommandError(f"--user-id is not a name. {fault}")
         if not 1 <= hours <= MOST_HOURS:
             raise CommandError(f"--hours must be 1 to {MOST_HOURS}.")
         text = mint(sub=user_id, role=options["role"], now=timezone.now(), lifetime=timedelta(hours=hours))
