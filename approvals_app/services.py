@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from approvals_app import rules
 from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
 from approvals_app.pending import pending_counts
-from events_app.services import record
+from events_app.models import Event
+from events_app.services import new_event, record_all
 from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.caching import CachedRows
 from orchestrator_site.errors import Conflict, DomainError, NotFound
@@ -260,6 +261,34 @@ def end_open_requests(*, task_id: str, status: Status, by: Actor, now: datetime,
             close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
 
 
+def end_requests_of(*, task_ids: list[str], status: Status, by: Actor, now: datetime, reason: str) -> None:
+    """Do what `end_open_requests` does, for many tasks at once; what somebody is deciding right now stays.
+
+    Ask `waiting_among` afterwards which tasks still wait. Runs in the caller's transaction.
+    """
+    skip = connection.features.has_select_for_update_skip_locked
+    pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
+    rows = list(pending.select_for_update(skip_locked=skip).order_by("pk")) if task_ids else []
+    if not rows:
+        return
+    Approval.objects.filter(pk__in=[row.pk for row in rows]).update(
+        status=status,
+        decided_by=by.name,
+        decider_credential=by.credential,
+        door=by.door,
+        decision_reason=reason,
+        decided_at=now,
+    )
+    record_all([event_of(row, EVENT_OF[status], by=by, now=now, reason=reason) for row in rows])
+
+
+def waiting_among(task_ids: list[str]) -> set[str]:
+    """Return those of these tasks for which a request waits for a decision."""
+    if not task_ids:
+        return set()
+    return set(Approval.objects.pending().filter(task_id__in=task_ids).values_list("task_id", flat=True))
+
+
 def waits(task_id: str) -> bool:
     """Return whether a request for this task waits for a decision."""
     return Approval.objects.pending().filter(task_id=task_id).exists()
@@ -282,7 +311,12 @@ def expire_approvals(*, now: datetime, limit: int = 500) -> int:
 
 def tell(approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str) -> None:
     """Record what happened to a request."""
-    record(
+    record_all([event_of(approval, event_type, by=by, now=now, **more)])
+
+
+def event_of(approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str) -> Event:
+    """Return what the log says of a request."""
+    return new_event(
         event_type=event_type,
         by=by,
         now=now,

@@ -159,6 +159,7 @@ CELERY_BEAT_SCHEDULE = {
         "check-slas": "tasks_app.jobs.check_slas",
         "requeue-lost-leases": "tasks_app.jobs.requeue_lost_leases",
         "notice-silence": "tasks_app.jobs.notice_silence",
+        "settle-dependents": "tasks_app.jobs.settle_dependents",
         "expire-approvals": "approvals_app.jobs.expire_approvals",
         "number-events": "events_app.jobs.number_events",
     }.items()

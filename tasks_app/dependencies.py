@@ -1,43 +1,89 @@
-"""Tasks that wait for others."""
+"""Tasks that wait for others.
 
-from collections.abc import Iterable
+When a task ends, its dependents hear of it in bounded steps: the first in the transaction that ends it, the
+rest from a job. `Settlement` names the ended tasks that have dependents left. A step holds many rows, so it
+passes over those that somebody else holds and leaves them to the next one: else two could wait for each other.
+"""
+
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any, NamedTuple
 
+from celery import current_app
+from django.db import connection, transaction
+from django.db.models import Count, F
+
+from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
-from events_app.services import record
+from events_app.services import new_event, record_all
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM
 from orchestrator_site.errors import Conflict, Invalid
-from tasks_app import gate, retries
-from tasks_app.models import Dependency, Status, Task
+from orchestrator_site.pacing import no_rest
+from tasks_app import retries
+from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
 
 READY = "task.ready"
 SETTLED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+WAITING = (Status.PENDING, Status.ASSIGNED)
+MOST_DEPENDENCIES = 50
+MOST_DEPENDENTS = 1000
+STEP = 200  # dependents told in one transaction
+FIXED_COST = 10  # what each ended task costs besides, counted in dependents
+STEPS_OF_A_JOB = 20
+JOB = "tasks_app.jobs.settle_dependents"
+HEAVY = ("payload", "metadata", "result")  # up to a megabyte each, and of no use here
 
 
 class UnknownDependency(Invalid):
     """A task can only wait for tasks that exist."""
 
 
+class TooManyDependents(Invalid):
+    """A task has at most 1,000 dependents."""
+
+
 class WaitsForOthers(Conflict):
     """The task waits for others to be completed."""
+
+
+class Told(NamedTuple):
+    """What became of one step: how many dependents heard, whether any are left, and who failed by it."""
+
+    number: int
+    some_left: bool
+    failed: list[Task]
 
 
 def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:
     """Return the tasks a new one waits for, locked, and count the open ones on it.
 
-    A new task can only name older ones, so there is never a cycle. Raise UnknownDependency.
+    A new task can only name older ones, so there is never a cycle. Raise UnknownDependency or TooManyDependents.
     """
     ids = sorted(set(task_ids))
     if not ids:
         return []
-    needed = list(Task.objects.select_for_update().filter(task_id__in=ids).order_by("pk"))
+    if len(ids) > MOST_DEPENDENCIES:
+        raise Invalid(f"A task waits for at most {MOST_DEPENDENCIES} others.", field="depends_on")
+    rows = Task.objects.defer(*HEAVY).select_for_update().filter(task_id__in=ids)
+    needed = list(rows.order_by("pk"))
     if missing := set(ids) - {other.task_id for other in needed}:
         raise UnknownDependency(f"There is no task {min(missing)} to wait for.", field="depends_on")
     if hopeless := [other.task_id for other in needed if blocks(task, other)]:
         raise UnknownDependency(f"{hopeless[0]} has ended without completing.", field="depends_on")
+    ensure_room(needed)
     task.open_dependencies = sum(other.status not in SETTLED for other in needed)
     return needed
+
+
+def ensure_room(needed: list[Task]) -> None:
+    """Raise TooManyDependents if one of these locked tasks cannot have another dependent."""
+    edges = Dependency.objects.filter(depends_on__in=[other.pk for other in needed]).order_by()
+    full = edges.values("depends_on").annotate(number=Count("pk")).filter(number__gte=MOST_DEPENDENTS)
+    for pk in full.values_list("depends_on", flat=True)[:1]:
+        name = next(other.task_id for other in needed if other.pk == pk)
+        sentence = f"{name} has {MOST_DEPENDENTS:,} dependents already; a task has no more."
+        raise TooManyDependents(sentence, field="depends_on")
 
 
 def blocks(task: Task, other: Task) -> bool:
@@ -66,53 +112,146 @@ def ensure_settled(task: Task) -> None:
 
 
 def settle_dependents(*, task_id: str, now: datetime) -> None:
-    """Free, or fail, what waited for a task that has just ended, and so on down. Runs in that transaction."""
-    ended = [task_id]
-    for task_id in ended:  # grows while a failure goes down the line
-        waiting = Dependency.objects.filter(depends_on__task_id=task_id, settled_at__isnull=True)
-        for dependency in waiting.select_related("task", "depends_on").order_by("task_id"):
-            ended += settle_one(dependency, now=now)
+    """Free, or fail, what waited for a task that has just ended, and so on down, as far as one step goes.
+
+    Runs in the transaction that ended it, so the task is locked. What is left, a job does.
+    """
+    edges = Dependency.objects.filter(depends_on__task_id=task_id, settled_at__isnull=True)
+    first = edges.select_related("depends_on").defer(*(f"depends_on__{name}" for name in HEAVY))[:1]
+    _, left = settle_down([edge.depends_on for edge in first], now=now, patient=True)
+    leave_to_the_job(left)
 
 
-def settle_one(dependency: Dependency, *, now: datetime) -> list[str]:
-    """Tell one dependent that what it waited for has ended; return its id if that ends it too."""
-    ended = dependency.depends_on
-    hopeless = blocks(dependency.task, ended)
-    waiting = dependency.task
-    task = lock_and_withdraw(waiting, ended, now=now) if hopeless else Task.objects.lock(waiting.task_id)
-    won = Dependency.objects.filter(pk=dependency.pk, settled_at__isnull=True).update(settled_at=now)
-    if not won or task is None:
+def settle_down(queue: list[Task], *, now: datetime, patient: bool = False) -> tuple[int, list[Task]]:
+    """Tell the dependents of ended, locked tasks, and those of the tasks that fail by it, for one step.
+
+    Return how many were told, and the ended tasks that have dependents left. patient: there is one task, and rows
+    that others hold are waited for. That is safe where it was completed: all lock older tasks before younger ones,
+    and no approval is touched.
+    """
+    number, budget, left = 0, STEP, []
+    for ended in queue:  # grows while a failure goes down the line
+        if budget <= 0:
+            left.append(ended)
+            continue
+        wait = patient and ended.status == Status.COMPLETED
+        told = settle_some(ended, most=budget, now=now, wait=wait)
+        number += told.number
+        budget -= told.number + FIXED_COST
+        queue += with_dependents(told.failed)
+        if told.some_left:
+            left.append(ended)
+    return number, left
+
+
+def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
+    """Tell some dependents of an ended, locked task, each once; those that others hold are left, unless we wait."""
+    open_edges = Dependency.objects.filter(depends_on=ended, settled_at__isnull=True).order_by("task_id")
+    edges = dict(open_edges.values_list("task_id", "pk")[:most])
+    tasks = lock_dependents(list(edges), ended, now=now, wait=wait) if edges else []
+    if tasks:
+        mark_told(tasks, [edges[task.pk] for task in tasks], now=now)
+    waiting = [task for task in tasks if task.status in WAITING]
+    failed = [task for task in waiting if blocks(task, ended)]
+    tell_ready([task for task in waiting if not blocks(task, ended) and not task.open_dependencies], now=now)
+    retries.fail_for_dependency(failed, ended, now=now)
+    return Told(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
+
+
+def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -> list[Task]:
+    """Lock the rows of dependents, of those that nobody else holds unless we wait; those that must fail are asked about no more.
+
+    Approvals first, then tasks, as a decision does.
+    """
+    doomed: list[str] = []
+    if ended.status != Status.COMPLETED:
+        rows = Task.objects.filter(pk__in=pks, on_dependency_failure="fail", status__in=WAITING)
+        doomed = list(rows.values_list("task_id", flat=True))
+        reason = f"{ended.task_id} is {ended.status}."
+        approvals.end_requests_of(task_ids=doomed, status=ApprovalStatus.WITHDRAWN, by=SYSTEM, now=now, reason=reason)
+    rows = light().filter(pk__in=pks).order_by("pk")
+    tasks = list(rows.select_for_update() if wait else free(rows))
+    asked = approvals.waiting_among(doomed)
+    return [task for task in tasks if task.task_id not in asked or not blocks(task, ended)]
+
+
+def mark_told(tasks: list[Task], edges: list[int], *, now: datetime) -> None:
+    """Settle edges, one to each of these locked tasks, and count them off."""
+    Dependency.objects.filter(pk__in=edges).update(settled_at=now)
+    counted = Task.objects.filter(pk__in=[task.pk for task in tasks])
+    counted.update(open_dependencies=F("open_dependencies") - 1)
+    for task in tasks:
+        task.open_dependencies -= 1
+
+
+def with_dependents(tasks: list[Task]) -> list[Task]:
+    """Return those of these tasks that have somebody to tell."""
+    if not tasks:
         return []
-    task.open_dependencies -= 1
-    task.save(update_fields=["open_dependencies"])
-    if task.status not in (Status.PENDING, Status.ASSIGNED):
-        return []
-    if hopeless:
-        return [retries.fail_for_dependency(task, ended, now=now).task_id]
-    if not task.open_dependencies:
-        tell_ready(task, now=now)
-    return []
+    edges = Dependency.objects.filter(depends_on__in=[task.pk for task in tasks], settled_at__isnull=True)
+    some = set(edges.order_by().values_list("depends_on", flat=True).distinct())
+    return [task for task in tasks if task.pk in some]
 
 
-def lock_and_withdraw(task: Task, ended: Task, *, now: datetime) -> Task | None:
-    """Lock the row of a task that can no longer run, with nothing asked for it any more."""
-    return gate.lock_without_requests(
-        task_id=task.task_id,
-        status=ApprovalStatus.WITHDRAWN,
-        by=SYSTEM,
-        now=now,
-        reason=f"{ended.task_id} is {ended.status}.",
-    )
+def tell_ready(tasks: list[Task], *, now: datetime) -> None:
+    """Record that tasks wait for no other any more."""
+    events = [
+        new_event(
+            event_type=READY, by=SYSTEM, now=now, task_id=task.task_id, trace_id=task.trace_id, priority=task.priority
+        )
+        for task in tasks
+    ]
+    if events:
+        record_all(events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent})
 
 
-def tell_ready(task: Task, *, now: datetime) -> None:
-    """Record that a task waits for no other any more."""
-    record(
-        event_type=READY,
-        by=SYSTEM,
-        now=now,
-        task_id=task.task_id,
-        trace_id=task.trace_id,
-        priority=task.priority,
-        wakes=[tasks_of(task.assigned_agent)] if task.assigned_agent else [],
-    )
+def leave_to_the_job(left: list[Task]) -> None:
+    """Note the ended tasks that have dependents left, and send for the job after the commit."""
+    if left:
+        Settlement.objects.bulk_create([Settlement(task=task) for task in left], ignore_conflicts=True)
+        transaction.on_commit(send_for_the_job, robust=True)
+
+
+def send_for_the_job() -> None:
+    """Have Celery settle what is left; with the broker away the sweep does it soon."""
+    current_app.send_task(JOB, expires=60)
+
+
+def settle_waiting(*, clock: Callable[[], datetime], between: Callable[[int], None] = no_rest) -> int:
+    """Settle what is left, step by step; return how many dependents were told.
+
+    After some steps the job is sent for again, so that a stop need not wait long. between: called after each step.
+    """
+    told = 0
+    for _ in range(STEPS_OF_A_JOB):
+        number = settle_step(now=clock())
+        if number is None:
+            return told
+        told += number
+        between(told)
+    send_for_the_job()
+    return told
+
+
+@transaction.atomic
+def settle_step(*, now: datetime) -> int | None:
+    """Do one step of what is left; return how many dependents were told, None if nothing could be done."""
+    rows = list(free(Settlement.objects.order_by("pk"))[: STEP // FIXED_COST])
+    locked = list(free(light().filter(pk__in=[row.task_id for row in rows])).order_by("pk"))
+    ended = [task for task in locked if task.status in SETTLED]  # what was requeued meanwhile ends again
+    number, left = settle_down(list(ended), now=now)
+    done = {task.pk for task in locked} - {task.pk for task in left}
+    removed, _ = Settlement.objects.filter(task__in=done).delete()
+    Settlement.objects.bulk_create([Settlement(task=task) for task in left], ignore_conflicts=True)
+    return number if number or removed else None
+
+
+def light() -> TaskQuerySet:
+    """Return the tasks without what is large."""
+    return Task.objects.defer(*HEAVY)
+
+
+def free(rows: Any) -> Any:
+    """Return rows, locked, but for those that somebody else holds."""
+    skip = connection.features.has_select_for_update_skip_locked
+    return rows.select_for_update(skip_locked=skip)

@@ -38,7 +38,8 @@ def cancel_unsigned(event: Event) -> None:
 @on(services.CANCELLED)
 def settle_dependents(event: Event) -> None:
     """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
-    if event.payload.get("reason") != FailureReason.DEPENDENCY:
+    followed = event.event_type == services.FAILED and event.payload.get("reason") == FailureReason.DEPENDENCY
+    if not followed:
         dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
 
 

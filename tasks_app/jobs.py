@@ -3,7 +3,8 @@
 from celery import shared_task
 from django.utils import timezone
 
-from tasks_app import leases, registry, routing, sla
+from orchestrator_site.pacing import Pace
+from tasks_app import dependencies, leases, registry, routing, sla
 
 
 @shared_task
@@ -29,3 +30,9 @@ def notice_silence() -> None:
     """Beat: say which agents have fallen silent, and move their waiting tasks on."""
     if registry.notice_silence(now=timezone.now()):
         routing.route_pending(now=timezone.now())
+
+
+@shared_task
+def settle_dependents() -> None:
+    """Beat, and when a task with many dependents ends: free or fail those that have not heard of it."""
+    dependencies.settle_waiting(clock=timezone.now, between=Pace())

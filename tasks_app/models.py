@@ -275,6 +275,15 @@ class Dependency(models.Model):
         return f"{self.task_id} after {self.depends_on_id}"
 
 
+class Settlement(models.Model):
+    """An ended task with dependents that have not heard of it yet. The row goes when they have."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return f"dependents of {self.task_id}"
+
+
 class Agent(models.Model):
     """A named pool of workers that tasks are routed to."""
 

@@ -1,8 +1,9 @@
-"""Save a task that has taken a new status: one place, so that no move goes unrecorded."""
+"""Save tasks that have taken a new status: one place, so that no move goes unrecorded."""
 
 from datetime import datetime
 from typing import Any
 
+from events_app.models import Event
 from events_app.services import new_event, record_all
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import Actor
@@ -20,16 +21,46 @@ def save_moved(
     task.reported_by = by.name
     events = [] if task.status in OPEN else sla.settle(task, by=by, now=now)
     task.save()
-    events.append(
-        new_event(
-            event_type=event_type,
-            by=by,
-            now=now,
-            payload={"agent": task.assigned_agent, **payload},
-            task_id=task.task_id,
-            trace_id=task.trace_id,
-            priority=task.priority,
-            moved=moved if moved[0] != moved[1] else ("", ""),
-        )
-    )
+    events.append(moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload))
     record_all(events, wakes=[tasks_of(task.assigned_agent)] if task.status == Status.ASSIGNED else [])
+
+
+def save_ended(
+    ended: list[tuple[Task, tuple[str, str], dict[str, Any]]],
+    event_type: str,
+    *,
+    fields: list[str],
+    by: Actor,
+    now: datetime,
+) -> None:
+    """Save locked tasks that have ended the same way, with few statements, and their events.
+
+    ended: each task, its move, and what the event says. fields: what has changed, to the same value on all of them.
+    """
+    events, late = [], []
+    for task, moved, payload in ended:
+        task.reported_by = by.name
+        if missed := sla.settle(task, by=by, now=now):
+            late.append(task)
+        events += [*missed, moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload)]
+    first = ended[0][0]
+    values = {name: getattr(first, name) for name in (*fields, "reported_by")}
+    Task.objects.filter(pk__in=[task.pk for task, _, _ in ended]).update(**values)
+    Task.objects.bulk_update(late, ["sla_warned_at", "sla_breached_at"])
+    record_all(events)
+
+
+def moved_event(
+    task: Task, event_type: str, *, moved: tuple[str, str], by: Actor, now: datetime, payload: dict[str, Any]
+) -> Event:
+    """Return what the log says of a task that has taken a status."""
+    return new_event(
+        event_type=event_type,
+        by=by,
+        now=now,
+        payload={"agent": task.assigned_agent, **payload},
+        task_id=task.task_id,
+        trace_id=task.trace_id,
+        priority=task.priority,
+        moved=moved if moved[0] != moved[1] else ("", ""),
+    )

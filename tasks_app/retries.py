@@ -9,7 +9,7 @@ from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.errors import NotFound
 from tasks_app import gate, routing, rules
 from tasks_app.models import FailureReason, InvalidTransition, Status, Task
-from tasks_app.moves import save_moved
+from tasks_app.moves import save_ended, save_moved
 
 REQUEUED = "task.requeued"
 FAILED = "task.failed"
@@ -48,19 +48,28 @@ def requeue(task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload
 
 def give_up(task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime) -> Task:
     """Fail a locked task for good: it joins the dead letters."""
-    moved = task.move_to(Status.FAILED, now=now)
-    task.holder, task.lease_expires_at = "", None
-    task.failure_reason = reason
-    task.error = error or f"Gave up after {task.attempt} attempt(s): {FailureReason(reason).label}."
-    payload = {"reason": reason, "error": task.error, "attempt": task.attempt, "dead_letter": True}
+    moved, payload = given_up(task, reason=reason, error=error, now=now)
     save_moved(task, FAILED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
-def fail_for_dependency(task: Task, ended: Task, *, now: datetime) -> Task:
-    """Fail a waiting, locked task because what it waited for did not complete."""
+def given_up(task: Task, *, reason: FailureReason, error: str, now: datetime) -> tuple[tuple[str, str], dict[str, Any]]:
+    """Fail a task in memory; return its move and what the event says of it."""
+    moved = task.move_to(Status.FAILED, now=now)
+    task.holder, task.lease_expires_at = "", None
+    task.failure_reason = reason
+    task.error = error or f"Gave up after {task.attempt} attempt(s): {FailureReason(reason).label}."
+    return moved, {"reason": reason, "error": task.error, "attempt": task.attempt, "dead_letter": True}
+
+
+def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> None:
+    """Fail waiting, locked tasks because what they waited for did not complete."""
+    if not tasks:
+        return
     error = f"{ended.task_id}, which this task waited for, is {ended.status}."
-    return give_up(task, reason=FailureReason.DEPENDENCY, error=error, by=SYSTEM, now=now)
+    lost = [(task, *given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now)) for task in tasks]
+    fields = ["status", "failed_at", "holder", "lease_expires_at", "failure_reason", "error"]
+    save_ended(lost, FAILED, fields=fields, by=SYSTEM, now=now)
 
 
 def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:

@@ -1,0 +1,25 @@
+"""The sweep over dependents that have not heard that a task has ended, by hand."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from orchestrator_site.management.door import DoorCommand
+from tasks_app import dependencies
+
+
+class Command(DoorCommand):
+    """See `help`."""
+
+    help = (
+        "Free, or fail, the tasks that wait for one that has ended. The service does it by itself, the first 200 at "
+        "once; run it to settle the rest now."
+    )
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        """Sweep."""
+        return {"settled": dependencies.settle_waiting(clock=timezone.now)}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        """Say how many."""
+        return f"{answer['settled']} dependent(s) told"
