@@ -1,18 +1,16 @@
 #!/usr/bin/env python
 """Run an administrative command of Orchestrator."""
 
-import os
 import sys
 
 
 def main() -> None:
-    """Hand the command line to Django."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
+    """Hand the command line over."""
     try:
-        from django.core.management import execute_from_command_line
+        from orchestrator_site.commandline import main as run
     except ImportError:
         sys.exit("Django is not installed here. Run `make up`, or `pip install -e .` first.")
-    execute_from_command_line(sys.argv)
+    run()
 
 
 if __name__ == "__main__":

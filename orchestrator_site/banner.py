@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
+from orchestrator_site import env
+
+SECRETS = ("ORCHESTRATOR_JWT_SECRET", "DJANGO_SECRET_KEY")
 LOOPBACK = {"127.0.0.1", "::1"}
 SEEN_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (an address to recognise, not to listen on)
 
@@ -48,7 +51,9 @@ def development(host: str, base: str, password: str) -> Iterator[str]:
     yield "  - Programs on this machine get a token of role agent or user without a credential."
     if settings.ORCHESTRATOR_APPROVAL_MODE == "guide":
         yield "  - Any agent may approve, also what it asked for itself (ORCHESTRATOR_APPROVAL_MODE=guide)."
-    yield f"  - Secrets were made up and lie in {settings.DATA_DIR}; there is no TLS."
+    if made := [name for name in SECRETS if env.is_made_up(name)]:
+        yield f"  - Made up, and kept in {settings.DATA_DIR}: {', '.join(made)}."
+    yield "  - Requests come over plain HTTP: there is no TLS."
     if host not in LOOPBACK:
         yield f"  - Other machines can reach it, by the names in ALLOWED_HOSTS: {', '.join(settings.ALLOWED_HOSTS)}."
 

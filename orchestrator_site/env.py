@@ -1,10 +1,11 @@
 """Readers of the environment. Each fails naming the variable, never showing a secret."""
 
+import errno
 import ipaddress
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -81,36 +82,93 @@ def secret(name: str, kept_in: Path | None = None) -> str:
     return text(name) or (kept_secret(kept_in / name.lower()) if kept_in else "")
 
 
+def is_made_up(name: str) -> bool:
+    """Return whether nobody gave this secret, so that a development server makes one."""
+    return not text(name) and not text(f"{name}_FILE")
+
+
 def kept_secret(path: Path) -> str:
     """Return the secret kept in a file only its owner can read, made on first use."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder(path.parent)
     try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48))
+        make_secret(path)
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise unusable(path, error) from None
+
+
+def make_secret(path: Path) -> None:
+    """Make a secret, unless there is one."""
+    try:
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w")
     except FileExistsError:
-        pass
-    return path.read_text(encoding="utf-8").strip()
+        return
+    try:
+        with file:
+            file.write(secrets.token_urlsafe(48))
+    except OSError:
+        path.unlink(missing_ok=True)  # half of a secret is none
+        raise
+
+
+def folder(path: Path) -> Path:
+    """Return a folder, made for its owner only if it is not there."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unusable(path, error) from None
+    return path
+
+
+def unusable(path: Path, error: OSError) -> ImproperlyConfigured:
+    """Return the refusal of a place under DATA_DIR."""
+    if error.errno == errno.ENOSPC:
+        return ImproperlyConfigured(f"The disk that holds {path} is full. Make room, then start again.")
+    sentence = f"{path} cannot be used: {error.strerror}. Set DATA_DIR to a folder this account can write to."
+    return ImproperlyConfigured(sentence)
 
 
 def database(url: str, *, data_dir: Path) -> dict[str, object]:
     """Return Django's DATABASES entry for `postgres://…`, or the embedded SQLite when empty."""
     if not url:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return embedded_database(data_dir / "orchestrator.sqlite3")
+        return embedded_database(folder(data_dir) / "orchestrator.sqlite3")
     parts = urlsplit(url)
+    try:
+        port = parts.port or ""
+    except ValueError:
+        raise ImproperlyConfigured("DATABASE_URL must name its port as a number.") from None
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
-        raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
+        raise ImproperlyConfigured(
+            "DATABASE_URL must look like postgres://user:password@host:5432/name. In a password, "
+            "characters such as @ : / ? # % must be percent-encoded."
+        )
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path[1:]),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": parts.hostname or "",
-        "PORT": parts.port or "",
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": port,
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 2, "application_name": "orchestrator"},
+        "OPTIONS": {"connect_timeout": 2, "application_name": "orchestrator", **driver_options(parts.query)},
     }
+
+
+def driver_options(query: str) -> dict[str, str]:
+    """Return the parameters behind the `?` of DATABASE_URL, which are libpq's, such as sslmode."""
+    from psycopg import pq  # only who uses PostgreSQL loads it
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    known -= {"dbname", "user", "password"}  # they stand before the `?`
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise ImproperlyConfigured(f"DATABASE_URL has a parameter that PostgreSQL does not know: {name}.")
+        if name in found:
+            raise ImproperlyConfigured(f"DATABASE_URL gives {name} twice.")
+        found[name] = value
+    return found
 
 
 def embedded_database(path: Path) -> dict[str, object]:

@@ -4,6 +4,8 @@ SQLite itself lets writers sleep and try again, longer each time, so that under 
 others go past them. Other processes are still kept out by SQLite's own lock.
 """
 
+import contextlib
+import os
 import threading
 from typing import Any
 
@@ -17,6 +19,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that takes its turn before it begins a transaction."""
 
     _inside = False
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect. A new file is for its owner only, whatever the umask; SQLite's others follow it."""
+        with contextlib.suppress(OSError):  # SQLite says what is wrong
+            os.close(os.open(conn_params["database"], os.O_RDWR | os.O_CREAT, 0o600))
+        return super().get_new_connection(conn_params)
 
     def _start_transaction_under_autocommit(self) -> None:
         if not DOOR.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", 5)):

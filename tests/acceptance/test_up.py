@@ -39,6 +39,7 @@ def test_the_first_start_serves_and_says_how_to_begin(tmp_path: Path) -> None:
         assert f"{server.url}/admin/" in server.text
         assert str(tmp_path) in server.text
         assert "development server" in server.text
+        assert f"{tmp_path}: ORCHESTRATOR_JWT_SECRET, DJANGO_SECRET_KEY." in server.text
         password = re.search(r"Login +admin / (\S+)", server.text)
         assert password and console_accepts(server.url, password[1])
 
@@ -132,6 +133,41 @@ def test_a_port_that_is_none_is_one_sentence(tmp_path: Path, port: str, sentence
     with process(UP, DATA_DIR=str(tmp_path), PORT=port) as server:
         assert server.finish() == 1
         assert server.output == [f"CommandError: {sentence}\n"]
+
+
+@pytest.mark.parametrize("command", [UP, [*UP[:2], "migrate"]], ids=["up", "migrate"])
+def test_a_data_folder_that_is_none_is_one_sentence(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "file").touch()
+
+    with process(command, DATA_DIR=str(tmp_path / "file")) as server:
+        assert server.finish() == 1
+        assert len(server.output) == 1
+        assert "Set DATA_DIR to a folder this account can write to." in server.text
+
+
+def test_a_database_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.sqlite3").mkdir()
+
+    with process([*UP[:2], "migrate"], DATA_DIR=str(tmp_path)) as command:
+        assert command.finish() == 1
+        assert len(command.output) == 1 and "cannot be opened. Let this account" in command.text
+
+
+def test_a_loose_folder_is_tightened_and_not_shared_with_a_second_server(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    given = {"ORCHESTRATOR_JWT_SECRET": secrets.token_hex(), "DJANGO_SECRET_KEY": secrets.token_hex()}
+
+    with up(tmp_path, **given) as server:
+        server.wait_for(END_OF_BANNER)
+
+        assert f"{tmp_path} could be read by other accounts" in server.text
+        assert "Made up" not in server.text, "they were given"
+        modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path, *tmp_path.iterdir()]}
+        assert modes.pop(tmp_path.name) == 0o700 and set(modes.values()) == {0o600}
+        with process(UP, DATA_DIR=str(tmp_path), PORT="0", **given) as second:
+            assert second.finish() == 1
+            sentence = f"Process {server.popen.pid} serves {tmp_path} already. End it, or set DATA_DIR."
+            assert second.output == [f"CommandError: {sentence}\n"]
 
 
 def test_with_stores_of_its_own_only_the_web_server_starts(tmp_path: Path) -> None:

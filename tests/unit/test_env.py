@@ -92,7 +92,45 @@ def test_a_database_url_is_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["mysql://a/b", "postgres://host", "own-words"])
+def test_the_drivers_parameters_reach_it(tmp_path: Path) -> None:
+    url = "postgres://u:p@db.internal/name?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&connect_timeout=5"
+
+    assert env.database(url, data_dir=tmp_path)["OPTIONS"] == {
+        "connect_timeout": "5",
+        "application_name": "orchestrator",
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("sslmod=require", "DATABASE_URL has a parameter that PostgreSQL does not know: sslmod."),
+        ("pool=true", "DATABASE_URL has a parameter that PostgreSQL does not know: pool."),
+        ("password=p", "DATABASE_URL has a parameter that PostgreSQL does not know: password."),
+        ("sslmode=require&sslmode=disable", "DATABASE_URL gives sslmode twice."),
+    ],
+)
+def test_other_parameters_are_refused(tmp_path: Path, query: str, sentence: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        env.database(f"postgres://u:p@db.internal/name?{query}", data_dir=tmp_path)
+
+    assert str(refusal.value) == sentence
+
+
+def test_a_path_of_a_socket_may_be_the_host(tmp_path: Path) -> None:
+    assert env.database("postgres:///name?host=/run/postgresql", data_dir=tmp_path)["OPTIONS"] == {
+        "connect_timeout": 2,
+        "application_name": "orchestrator",
+        "host": "/run/postgresql",
+    }
+
+
+BAD_URLS = ["mysql://a/b", "postgres://host", "own-words", "postgres://u:pa#ss@host/name", "postgres://host:x/name"]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
 def test_a_bad_database_url_is_refused_without_showing_it(tmp_path: Path, url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as refusal:
         env.database(url, data_dir=tmp_path)

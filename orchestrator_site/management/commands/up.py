@@ -1,11 +1,12 @@
 """`manage.py up`: the whole service, ready to use."""
 
+import contextlib
 import functools
 import os
 import secrets
 import signal
 import socket
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -16,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q
 
-from orchestrator_site import banner, env
+from orchestrator_site import banner, env, storage
 from orchestrator_site.embedded import Jobs
 from orchestrator_site.server import Server, listen
 
@@ -52,8 +53,9 @@ class Command(BaseCommand):
     def start(self, options: dict[str, Any]) -> None:
         """Take the port, prepare the stores, and serve."""
         listener = self.take_port(options)
-        password = self.prepare(migrate=options["migrate"])
-        self.serve(listener, password, options)
+        with contextlib.nullcontext() if settings.DATABASE_URL else self.take_folder():
+            password = self.prepare(migrate=options["migrate"])
+            self.serve(listener, password, options)
 
     def take_port(self, options: dict[str, Any]) -> socket.socket:
         """Return the listening socket: first of all, so that nothing is begun that cannot be reached."""
@@ -62,6 +64,21 @@ class Command(BaseCommand):
             return listen(host, port)
         except OSError as error:
             raise CommandError(f"Cannot listen on {host}:{port}: {reason(error)}. Set PORT to use another.") from None
+
+    def take_folder(self) -> IO[str]:
+        """Return the lock on the embedded store, made safe from other accounts."""
+        try:
+            lock = storage.take_lock(settings.DATA_DIR)
+            for path in storage.tighten(settings.DATA_DIR):
+                self.say(f"{path} could be read by other accounts of this machine; it no longer can.")
+        except storage.InUse as other:
+            sentence = f"{str(other).capitalize()} serves {settings.DATA_DIR} already. End it, or set DATA_DIR."
+            raise CommandError(sentence) from None
+        except OSError as error:
+            raise CommandError(str(env.unusable(settings.DATA_DIR, error))) from None
+        if fault := storage.fault_of_disk():
+            raise CommandError(fault)
+        return lock
 
     def prepare(self, *, migrate: bool) -> str:
         """Bring the tables up to date where that is ours to do; return the first login's password, or nothing."""
