@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -18,12 +18,21 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from approvals_app import bulk, configuration, rules, services
-from approvals_app.admin_filters import InState, OfPolicy, OfPriority, OfRequester
+from approvals_app.admin_filters import (
+    OF_DECISIONS,
+    DecidedWithin,
+    InState,
+    OfDecider,
+    OfPolicy,
+    OfPriority,
+    OfRequester,
+)
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
+    TYPE_ID,
     NeedsReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
@@ -79,10 +88,11 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     public_id = "approval_id"
     exact_search = ("approval_id", "task_id", "requested_by", "trace_id")
-    search_help_text = "The exact id of an approval, task or trace, or who asked"
-    list_filter = (InState, OfPriority, OfPolicy, OfRequester)
+    search_help_text = "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
+    list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
     list_before_template = "admin/approvals_app/approval/tabs.html"
     list_display = ("urgency", "subject", "asked", "why", "waiting", "state")
+    decided_display = ("urgency", "subject", "asked", "state", "decided", "decider", "said")
     list_display_links = ("subject",)
     change_form_template = "admin/approvals_app/approval/page.html"
     actions = ("approve_selected", "reject_selected")
@@ -94,16 +104,27 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm(DECIDE))
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Show the buttons to those who may press them."""
-        return (*self.list_display, "decide") if self.has_decide_permission(request) else self.list_display
+        """Show what the rows are looked at for: to decide them, or how they were decided."""
+        if request.GET.get("status") == "decided":
+            return self.decided_display
+        shown = self.list_display if is_inbox(request) else self.decided_display
+        return (*shown, "decide") if self.has_decide_permission(request) else shown
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Offer bulk actions only where something waits."""
-        return {} if request.GET.get("status") else super().get_actions(request)
+        return super().get_actions(request) if is_inbox(request) else {}
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Return the most urgent and then oldest first, of what is over the newest first."""
-        return ("-id",) if request.GET.get("status") else ("priority", "created_at", "pk")
+        """Return the most urgent and then oldest first; of decisions the newest; else what was asked last."""
+        if is_inbox(request):
+            return ("priority", "created_at", "pk")
+        of_decisions = OF_DECISIONS & set(request.GET) or request.GET.get("status", "all") not in ("", "all")
+        return ("-decided_at", "-id") if of_decisions else ("-id",)
+
+    def wanted(self, term: str) -> Q:
+        """Return the condition for requests that a term names; who decided counts, too."""
+        named = super().wanted(term)
+        return named if TYPE_ID.match(term) else named | Q(decided_by=term, decided_at__isnull=False)
 
     @display(description="", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
@@ -135,9 +156,29 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Status")
     def state(self, approval: Approval) -> SafeString:
-        """Show the status, and who decided."""
-        by = text.faint(f"by {approval.decided_by}") if approval.decided_by else text.faint("")
-        return text.stacked(text.chip(approval.status), by) if approval.decided_by else text.chip(approval.status)
+        """Show the status."""
+        return text.chip(approval.status)
+
+    @display(description="Decided")
+    def decided(self, approval: Approval) -> SafeString:
+        """Say when, if it was."""
+        return text.when(approval.decided_at, timezone.now()) if approval.decided_at else text.faint("–")
+
+    @display(description="By")
+    def decider(self, approval: Approval) -> SafeString:
+        """Say who decided, how well that is known, and through which door."""
+        if not approval.decided_by:
+            return text.faint("–")
+        name, door = text.name(approval.decided_by), text.faint(f"by {approval.door}" if approval.door else "")
+        if approval.status not in (Status.APPROVED, Status.REJECTED):
+            return text.stacked(name, door)
+        return text.stacked(name, text.credential(approval.decider_credential), door)
+
+    @display(description="Reason")
+    def said(self, approval: Approval) -> SafeString:
+        """Show why, as it was given."""
+        why = approval.decision_reason
+        return format_html('<span class="wrap">{}</span>', text.visible(why if len(why) <= 160 else why[:159] + "…"))
 
     @display(description="")
     def decide(self, approval: Approval) -> SafeString:
@@ -251,9 +292,15 @@ class ApprovalAdmin(ReadOnlyAdmin):
             raise BadRequest("Rows are numbers.")
         shown = request.GET.get("status", "")
         tabs = [
-            {"name": name, "query": f"?status={key}" if key else "?", "on": key == shown} for key, name in TABS.items()
+            {
+                "name": name,
+                "query": f"?status={key}" if key else "?",
+                "on": key == shown and (bool(key) or is_inbox(request)),
+            }
+            for key, name in TABS.items()
         ]
-        return super().changelist_view(request, {"title": "Approvals", "tabs": tabs, **(extra_context or {})})
+        title = "Decisions" if shown == "decided" else "Approvals"
+        return super().changelist_view(request, {"title": title, "tabs": tabs, **(extra_context or {})})
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -263,6 +310,11 @@ class ApprovalAdmin(ReadOnlyAdmin):
         context = describe(approval) if approval else {}
         context["may_decide"] = self.has_decide_permission(request) and context.get("outcome") == ""
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+
+def is_inbox(request: HttpRequest) -> bool:
+    """Return whether a list shows what waits, and nothing else."""
+    return not (request.GET.get("status") or request.GET.get("q", "").strip() or OF_DECISIONS & set(request.GET))
 
 
 def button(verb: str, label: str, approval: Approval) -> SafeString:

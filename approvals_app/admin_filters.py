@@ -1,12 +1,22 @@
 """What the list of approvals can be narrowed to."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
+from django.utils import timezone
 
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
-from orchestrator_site.console.pages import Choice
+from orchestrator_site.console.pages import TYPE_ID, Choice
 
+OF_DECISIONS = frozenset({"decider", "decided"})
+SPANS = {
+    "1h": ("the last hour", timedelta(hours=1)),
+    "24h": ("the last day", timedelta(days=1)),
+    "7d": ("the last week", timedelta(days=7)),
+    "30d": ("the last 30 days", timedelta(days=30)),
+}
 RECENT = 500  # the requests among which requesters are looked for
 
 
@@ -25,7 +35,10 @@ class InState(Choice):
             yield choice | ({"display": "pending"} if choice["display"] == "All" else {})
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the requests of the chosen state."""
+        """Return the requests of the chosen state; what a search or a filter of decisions names is found in any."""
+        term = request.GET.get("q", "").strip()
+        if TYPE_ID.match(term) or (not self.value() and (term or OF_DECISIONS & set(request.GET))):
+            return queryset
         groups = {None: queryset.pending, "": queryset.pending, "decided": queryset.decided, "all": queryset.all}
         chosen = groups.get(self.value())
         return chosen() if chosen else queryset.filter(status=self.value())
@@ -59,3 +72,33 @@ class OfRequester(Choice):
     def options(self) -> list[str]:
         """Return who asked lately."""
         return sorted(set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT]))
+
+
+class OfDecider(Choice):
+    """Who decided, among the newest decisions."""
+
+    title, parameter_name = "decider", "decider"
+
+    def options(self) -> list[str]:
+        """Return who decided lately."""
+        newest = Approval.objects.decided().order_by("-decided_at", "-id")
+        return sorted(set(newest.values_list("decided_by", flat=True)[:RECENT]))
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return what this one decided."""
+        return queryset.decided().filter(decided_by=self.value()) if self.value() else queryset
+
+
+class DecidedWithin(SimpleListFilter):
+    """How long ago it was decided, at most."""
+
+    title, parameter_name = "decided", "decided"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the spans to choose from."""
+        return [(name, f"in {words}") for name, (words, _) in SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return what was decided since then."""
+        chosen = SPANS.get(self.value() or "")
+        return queryset.decided().filter(decided_at__gte=timezone.now() - chosen[1]) if chosen else queryset

@@ -38,7 +38,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
     def decided(self) -> "ApprovalQuerySet":
         """Return those that are over, however they ended."""
-        return self.exclude(status=Status.PENDING)
+        return self.filter(decided_at__isnull=False)
 
     def live(self, now: datetime) -> "ApprovalQuerySet":
         """Return those whose time has not run out."""
@@ -55,6 +55,9 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
     def run_out(self, now: datetime) -> "ApprovalQuerySet":
         """Return pending ones whose time has run out."""
         return self.pending().filter(expires_at__lte=now)
+
+
+DECIDED = Q(decided_at__isnull=False)  # said without a value, so that SQLite matches the indexes to the queries
 
 
 class Approval(models.Model):
@@ -90,7 +93,10 @@ class Approval(models.Model):
         indexes = [
             models.Index(fields=["priority", "created_at"], condition=Q(status="pending"), name="approval_inbox"),
             models.Index(fields=["requested_by"], condition=Q(status="pending"), name="approval_of_requester"),
-            models.Index(fields=["-decided_at"], condition=~Q(status="pending"), name="approval_history"),
+            models.Index(fields=["-decided_at", "-id"], condition=DECIDED, name="approval_decided"),
+            models.Index(fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"),
+            models.Index(fields=["requested_by", "-id"], name="approval_asked"),
+            models.Index(fields=["trace_id"], name="approval_trace"),
             models.Index(
                 fields=["expires_at"], condition=Q(status="pending", expires_at__isnull=False), name="approval_expiry"
             ),

@@ -21,6 +21,13 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from orchestrator_site.errors import DomainError
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+TYPE_ID = re.compile(r"(approval|evt|sub|task)_[0-9a-z]{26}\Z")
+HELD_IN = {  # the fields that may hold an id of this kind
+    "approval": ("approval_id",),
+    "evt": ("event_id",),
+    "sub": ("subscription_id", "subscription__subscription_id"),
+    "task": ("task_id", "parent_task_id"),
+}
 
 
 class PublicRows(ChangeList):
@@ -106,12 +113,16 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[Any, bool]:
         """Return the rows with a field that equals the term: every field searched has an index or few rows."""
         term = search_term.strip()
-        if not term:
-            return queryset, False
+        return (queryset.filter(self.wanted(term)) if term else queryset), False
+
+    def wanted(self, term: str) -> Q:
+        """Return the condition for rows that a term names; an id is looked for only where ids of its kind are."""
+        kind = TYPE_ID.match(term)
+        held = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
         wanted = Q()
-        for field in self.exact_search:
-            wanted |= Q(**{field: term})
-        return queryset.filter(wanted), False
+        for name in held or self.exact_search:
+            wanted |= Q(**{name: term})
+        return wanted
 
 
 class ReasonForm(BaseDialogForm):
