@@ -33,7 +33,7 @@ def constants() -> Iterator[tuple[str, str]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 value = node.value if isinstance(node, ast.Assign) else None
-                if isinstance(value, ast.Constant) and EVENT_TYPE.fullmatch(str(value.value)):
+                if isinstance(value, ast.Constant) and EVENT_TYPE.fullmatch(f"{value.value!s}"):
                     yield path.name, str(value.value)
 
 
