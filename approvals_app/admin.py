@@ -10,7 +10,6 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -30,6 +29,7 @@ from approvals_app.admin_filters import (
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
+from orchestrator_site import times
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
     TYPE_ID,
@@ -338,7 +338,7 @@ def dialog_url(verb: str, approval: Approval) -> str:
 
 def waited(approval: Approval) -> float:
     """Return how many seconds a request waits, or waited."""
-    return ((approval.decided_at or timezone.now()) - approval.created_at).total_seconds()
+    return ((approval.decided_at or times.now()) - approval.created_at).total_seconds()
 
 
 def describe(approval: Approval) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from django import forms
 from django.contrib import admin
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from events_app.configuration import Configuration
 from events_app.models import Event, Origin
 from events_app.services import record
+from orchestrator_site import times
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin
 from orchestrator_site.console.who import actor_of
@@ -52,7 +52,7 @@ class RecordedAdmin(ConsoleAdmin):
         record(
             event_type=CONFIG_CHANGED,
             by=actor_of(request),
-            now=timezone.now(),
+            now=times.now(),
             payload={"what": str(self.opts.verbose_name), "name": str(obj), "did": did, "changes": changes},
         )
 
@@ -64,7 +64,7 @@ class ConfiguredAdmin(RecordedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
         """Have the service make the row, or change what the form changed."""
-        by, now, key = actor_of(request), timezone.now(), self.configuration.key
+        by, now, key = actor_of(request), times.now(), self.configuration.key
         asked = {name: form.cleaned_data[name] for name in form.cleaned_data if not change or name in form.changed_data}
         if change:
             kept = self.configuration.change(form.initial.get(key, getattr(obj, key)), by=by, now=now, **asked)
@@ -74,7 +74,7 @@ class ConfiguredAdmin(RecordedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Have the service remove the row."""
-        self.configuration.remove(getattr(obj, self.configuration.key), by=actor_of(request), now=timezone.now())
+        self.configuration.remove(getattr(obj, self.configuration.key), by=actor_of(request), now=times.now())
 
 
 def changes_in(form: forms.ModelForm) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="When")
     def happened(self, event: Event) -> SafeString:
         """Say how long ago."""
-        return text.when(event.created_at, timezone.now())
+        return text.when(event.created_at, times.now())
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
-from django.utils import timezone
 
 from events_app import delivering, ledger, nudging, retention
+from orchestrator_site import times
 
 
 @shared_task
@@ -19,17 +19,17 @@ def number_events() -> None:
 def deliver_webhooks() -> None:
     """Beat, and when an event comes that somebody may want: send webhooks that are due."""
     nudging.nudged()
-    delivering.deliver(clock=timezone.now)
+    delivering.deliver(clock=times.now)
 
 
 @shared_task
 def forget_deliveries() -> None:
     """Beat, hourly: forget settled deliveries of events that have been pruned, and secrets that have been replaced."""
-    delivering.forget(now=timezone.now())
+    delivering.forget(now=times.now())
 
 
 @shared_task
 def prune_events() -> None:
     """Beat, hourly: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all."""
     if settings.EVENTS_KEPT_DAYS:
-        retention.prune(older_than=timedelta(days=settings.EVENTS_KEPT_DAYS), now=timezone.now())
+        retention.prune(older_than=timedelta(days=settings.EVENTS_KEPT_DAYS), now=times.now())

@@ -8,7 +8,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,6 +21,7 @@ from events_app import webhooks
 from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Subscription
 from events_app.webhook_rules import ensure_may_subscribe, target_of
+from orchestrator_site import times
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
@@ -139,7 +139,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Make it through the service."""
         asked = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
-        made = webhooks.subscribe(**asked, by=actor(request), now=timezone.now())
+        made = webhooks.subscribe(**asked, by=actor(request), now=times.now())
         obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
 
     def response_add(
@@ -184,7 +184,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     @display(description="Made")
     def made(self, subscription: Subscription) -> SafeString:
         """Say when."""
-        return text.when(subscription.created_at, timezone.now())
+        return text.when(subscription.created_at, times.now())
 
     @action(
         description="Send again",
@@ -199,7 +199,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def resend(self, request: HttpRequest, form: ResendForm, object_id: str) -> HttpResponse:
         """Send one event or all of a time again."""
         event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
-        since = timezone.now() - timedelta(hours=hours) if hours else None
+        since = times.now() - timedelta(hours=hours) if hours else None
 
         def done(again: int) -> str:
             rest = " What it never had follows." if since else ""
@@ -397,12 +397,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def next(self, delivery: Delivery) -> SafeString:
         """Say when it is tried again."""
         pending = delivery.status == Delivery.Status.PENDING
-        return text.when(delivery.next_attempt_at, timezone.now()) if pending else text.faint("–")
+        return text.when(delivery.next_attempt_at, times.now()) if pending else text.faint("–")
 
     @display(description="Made")
     def made(self, delivery: Delivery) -> SafeString:
         """Say when."""
-        return text.when(delivery.created_at, timezone.now())
+        return text.when(delivery.created_at, times.now())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List deliveries."""

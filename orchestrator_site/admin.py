@@ -8,14 +8,13 @@ from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 
 from events_app.admin import RecordedAdmin
-from orchestrator_site import services
+from orchestrator_site import services, times
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
@@ -48,7 +47,7 @@ class KeyForm(forms.ModelForm):
     def clean_expires_at(self) -> datetime | None:
         """Refuse a time that is over."""
         ends: datetime | None = self.cleaned_data["expires_at"]
-        if ends and ends <= timezone.now():
+        if ends and ends <= times.now():
             raise forms.ValidationError("The key would have expired already.")
         return ends
 
@@ -94,7 +93,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
         """Make the key through the service; its text is kept for the answer only."""
         asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
-        made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=timezone.now())
+        made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=times.now())
         obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
@@ -147,19 +146,19 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         """Say whether it opens anything."""
         if key.revoked_at:
             return text.chip("revoked", "calm")
-        if key.expires_at and key.expires_at <= timezone.now():
+        if key.expires_at and key.expires_at <= times.now():
             return text.chip("expired", "calm")
         return text.chip("active", "success")
 
     @display(description="Last used", ordering="last_used_at")
     def used(self, key: ApiKey) -> SafeString:
         """Say when."""
-        return text.when(key.last_used_at, timezone.now())
+        return text.when(key.last_used_at, times.now())
 
     @display(description="Made", ordering="created_at")
     def made(self, key: ApiKey) -> SafeString:
         """Say when."""
-        return text.when(key.created_at, timezone.now())
+        return text.when(key.created_at, times.now())
 
 
 class PrincipalForm(forms.ModelForm):
@@ -212,11 +211,11 @@ class PrincipalAdmin(RecordedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Principal, form: forms.ModelForm, change: bool) -> None:
         """Save through the service."""
-        services.save_principal(obj, by=actor_of(request), now=timezone.now())
+        services.save_principal(obj, by=actor_of(request), now=times.now())
 
     def delete_model(self, request: HttpRequest, obj: Principal) -> None:
         """Delete through the service."""
-        services.delete_principal(obj, by=actor_of(request), now=timezone.now())
+        services.delete_principal(obj, by=actor_of(request), now=times.now())
 
 
 class SuperusersOnly:

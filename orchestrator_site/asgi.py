@@ -7,8 +7,10 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 wsgi = get_wsgi_application()
 
-from orchestrator_site.checks import refuse_unsafe_start  # noqa: E402 - it needs the apps loaded
+from orchestrator_site import times  # noqa: E402 - they need the apps loaded
+from orchestrator_site.checks import refuse_unsafe_start  # noqa: E402
 from orchestrator_site.front import Front  # noqa: E402 - it needs the settings loaded
 
 refuse_unsafe_start()
+times.keeper.start()
 application = Front(wsgi)

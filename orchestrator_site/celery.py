@@ -13,7 +13,7 @@ from celery.contrib.django.task import DjangoTask
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 
-from orchestrator_site import times  # noqa: E402 - it reads the settings
+from orchestrator_site import times
 
 
 class Job(DjangoTask):

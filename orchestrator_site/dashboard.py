@@ -4,10 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils import timezone
 
 from approvals_app.models import Approval
 from events_app.models import Event
+from orchestrator_site import times
 from orchestrator_site.console.who import DECIDE
 from tasks_app.counts import counts
 from tasks_app.models import OPEN, Agent, Status, Task
@@ -37,7 +37,7 @@ def inbox() -> dict[str, Any]:
     oldest = pending.order_by("created_at").values_list("created_at", flat=True).first()
     return {
         "waiting": at_most(pending),
-        "oldest": (timezone.now() - oldest).total_seconds() if oldest else None,
+        "oldest": (times.now() - oldest).total_seconds() if oldest else None,
         "urgent": list(pending.order_by("priority", "created_at")[:URGENT]),
     }
 

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -17,6 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from approvals_app.models import Approval
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
+from orchestrator_site import times
 from orchestrator_site.actors import Role
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
@@ -113,7 +113,7 @@ class TaskAdmin(ReadOnlyAdmin):
     @display(description="Created")
     def age(self, task: Task) -> SafeString:
         """Say how long ago."""
-        return text.when(task.created_at, timezone.now())
+        return text.when(task.created_at, times.now())
 
     @action(
         description="Cancel",
@@ -233,7 +233,7 @@ class AgentAdmin(ConfiguredAdmin):
     @display(description="Last seen")
     def seen(self, agent: Agent) -> SafeString:
         """Say when, and whether it counts as silent."""
-        seen = text.when(agent.last_seen_at, timezone.now())
+        seen = text.when(agent.last_seen_at, times.now())
         return text.joined([seen, text.chip("silent", "danger")]) if agent.silent_since else seen
 
 

@@ -1,8 +1,8 @@
 """What Celery runs for tasks."""
 
 from celery import shared_task
-from django.utils import timezone
 
+from orchestrator_site import times
 from orchestrator_site.pacing import Pace
 from tasks_app import dependencies, leases, registry, routing, sla
 
@@ -10,29 +10,29 @@ from tasks_app import dependencies, leases, registry, routing, sla
 @shared_task
 def route_pending() -> None:
     """Beat, and when rules or agents change: give waiting tasks an agent that can take them."""
-    routing.route_pending(now=timezone.now())
+    routing.route_pending(now=times.now())
 
 
 @shared_task
 def check_slas() -> None:
     """Beat: warn of deadlines that come near, record those that were missed."""
-    sla.check_slas(now=timezone.now())
+    sla.check_slas(now=times.now())
 
 
 @shared_task
 def requeue_lost_leases() -> None:
     """Beat: take back tasks whose holders have vanished."""
-    leases.requeue_lost_leases(now=timezone.now())
+    leases.requeue_lost_leases(now=times.now())
 
 
 @shared_task
 def notice_silence() -> None:
     """Beat: say which agents have fallen silent, and move their waiting tasks on."""
-    if registry.notice_silence(now=timezone.now()):
-        routing.route_pending(now=timezone.now())
+    if registry.notice_silence(now=times.now()):
+        routing.route_pending(now=times.now())
 
 
 @shared_task
 def settle_dependents() -> None:
     """Beat, and when a task with many dependents ends: free or fail those that have not heard of it."""
-    dependencies.settle_waiting(clock=timezone.now, between=Pace())
+    dependencies.settle_waiting(clock=times.now, between=Pace())

@@ -15,7 +15,7 @@ from django.conf import settings as site
 from django.core.cache import cache
 from django.test import Client
 
-from orchestrator_site import caching
+from orchestrator_site import caching, times
 from orchestrator_site.actors import Actor, Assurance, Door, Role
 from tasks_app import services
 from tasks_app.models import Task
@@ -63,7 +63,7 @@ def admin() -> Actor:
 
 
 class Clock:
-    """The time as django-ratelimit reads it: `clock.now`, seconds since 1970."""
+    """The time as the house and django-ratelimit read it: `clock.now`, seconds since 1970."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -77,6 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that stands still: no minute turns while requests are counted."""
     still = Clock()
     monkeypatch.setattr("django_ratelimit.core.time.time", still)
+    monkeypatch.setattr(times, "clock", times.Clock(elapsed=still, system=still))
     return still
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
+from orchestrator_site import times
 from orchestrator_site.actors import Actor, Assurance, Door
 from orchestrator_site.api import keys, tokens
 from orchestrator_site.api.principals import capped, restriction_of
@@ -101,7 +101,7 @@ def by_key(text: str) -> Actor:
                 key=mine.key_id,
                 key_name=mine.name,
             )
-        if kept := keys.find_database_key(text, now=timezone.now()):
+        if kept := keys.find_database_key(text, now=times.now()):
             minter = keys.key_minter(kept)
             return Actor(
                 name=minter.name,

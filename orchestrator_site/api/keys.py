@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from orchestrator_site import times
 from orchestrator_site.actors import Role
 from orchestrator_site.api.accounts import find_account
 from orchestrator_site.caching import CachedLookup
@@ -167,7 +167,7 @@ def account_minter(account: Any) -> Minter:
 def living_minter(key_id: str) -> Minter | None:
     """Return who minted a token, if it still counts; at most a second old."""
     found = minters(key_id)
-    return found if found and found.lives(timezone.now()) else None
+    return found if found and found.lives(times.now()) else None
 
 
 def is_key_id(claim: object) -> bool:

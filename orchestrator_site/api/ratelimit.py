@@ -116,7 +116,7 @@ class Bucket:
         # The window's last second is still part of it: without the one more, who obeys is refused.
         wait = max(1, found["time_left"] + 1)
         counted = found["count"] if found["limit"] else self.limit + 1
-        return Usage(self.limit, counted, int(time.time()) + wait, wait)
+        return Usage(self.limit, counted, int(time.time()) + wait, wait)  # noqa: TID251 - django-ratelimit counts by it
 
 
 def count(scope: str, *, actor: Actor | None, address: str) -> Usage:

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.utils import timezone
 from rest_framework import viewsets
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from orchestrator_site import holding
+from orchestrator_site import holding, times
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.api import idempotency, ratelimit
 from orchestrator_site.errors import Invalid
@@ -43,7 +42,7 @@ class ApiViewSet(viewsets.ViewSet):
     @property
     def now(self) -> datetime:
         """Return the time, aware, UTC."""
-        return timezone.now()
+        return times.now()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Settle who calls, count the request, then whether they may: in this order (D15, D16)."""

@@ -11,13 +11,13 @@ from django.contrib.admin.views.main import ChangeList as Rows
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from orchestrator_site import times
 from orchestrator_site.errors import DomainError
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -175,7 +175,7 @@ def attempt(request: HttpRequest, act: Callable[..., Any], done: str | Callable[
     done: the sentence that says so, or what makes it of the service's answer.
     """
     try:
-        answer = act(**asked, now=timezone.now())
+        answer = act(**asked, now=times.now())
     except DomainError as refusal:
         messages.warning(request, str(refusal))
         return False

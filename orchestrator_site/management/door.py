@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
+from orchestrator_site import times
 from orchestrator_site.actors import Actor, Assurance, Door, Role
 from orchestrator_site.api.accounts import find_account
 from orchestrator_site.errors import DomainError
@@ -40,6 +41,7 @@ class DoorCommand(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Perform, and answer."""
+        times.measure()
         try:
             answer = self.perform(**options)
         except DomainError as refusal:

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from orchestrator_site import times
 from orchestrator_site.console import text
 
 register = template.Library()
@@ -21,7 +21,7 @@ register.simple_tag(text.chip, name="chip")
 @register.filter
 def ago(moment: datetime | None) -> SafeString:
     """Return how long ago a moment was."""
-    return text.when(moment, timezone.now())
+    return text.when(moment, times.now())
 
 
 @register.filter

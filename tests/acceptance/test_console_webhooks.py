@@ -162,7 +162,7 @@ def test_it_is_sent_again(
     if "event_id" in asked:
         asked = {"event_id": Delivery.objects.get().event_id}
     else:
-        monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+        monkeypatch.setattr("orchestrator_site.times.now", lambda: now)
 
     client = login("Operators")
 

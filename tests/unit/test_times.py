@@ -1,5 +1,6 @@
 """The clock of the house, with a monotonic clock and a date in the test's hand."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -77,7 +78,7 @@ def test_a_difference_is_made_up_steadily_and_then_no_more(machine: Machine, ste
         machine.run(1)
         readings.append(machine.clock.seconds())
 
-    steps = [after - before for before, after in zip(readings, readings[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(readings)]
     assert all(1 - RATE - 1e-6 <= gone <= 1 + RATE + 1e-6 for gone in steps)
     assert machine.clock.seconds() == pytest.approx(machine.date)
 

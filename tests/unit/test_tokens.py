@@ -5,13 +5,13 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import jwt
 import pytest
 from rest_framework_simplejwt.exceptions import TokenError
 
+from orchestrator_site import times
 from orchestrator_site.actors import Role
 from orchestrator_site.api import tokens
 
@@ -23,7 +23,7 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def secrets(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: float(NOW)))
+    monkeypatch.setattr(times, "clock", times.Clock(elapsed=lambda: 0.0, system=lambda: float(NOW)))
     settings.ORCHESTRATOR_JWT_SECRET = SECRET
     settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS = ""
 

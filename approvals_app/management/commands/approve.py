@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.utils import timezone
-
 from approvals_app import services
 from approvals_app.management.deciding import DecisionCommand, decision
+from orchestrator_site import times
 
 
 class Command(DecisionCommand):
@@ -15,5 +14,5 @@ class Command(DecisionCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Approve."""
-        approval = services.approve(**decision(options), now=timezone.now())
+        approval = services.approve(**decision(options), now=times.now())
         return {"approval_id": approval.approval_id, "status": approval.status, "decided_by": approval.decided_by}

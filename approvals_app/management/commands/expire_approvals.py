@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from django.utils import timezone
-
 from approvals_app import services
+from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
 
 
@@ -18,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        return {"expired": services.expire_approvals(now=timezone.now())}
+        return {"expired": services.expire_approvals(now=times.now())}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

@@ -3,10 +3,10 @@
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from approvals_app.models import Approval
 from approvals_app.serializers import ApprovalSerializer
+from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
 
 
@@ -24,7 +24,7 @@ class Command(DoorCommand):
         """Read."""
         if not 1 <= options["limit"] <= 1000:
             raise CommandError("--limit must be 1 to 1000.")
-        found = list(Approval.objects.inbox(timezone.now())[: options["limit"]])
+        found = list(Approval.objects.inbox(times.now())[: options["limit"]])
         return {"count": len(found), "approvals": ApprovalSerializer(found, many=True).data}
 
     def text(self, answer: dict[str, Any]) -> str:

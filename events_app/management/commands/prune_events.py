@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from events_app import retention
+from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
 
 
@@ -30,7 +30,7 @@ class Command(DoorCommand):
         if not 0 <= days <= 36_500:
             raise CommandError("--older-than-days must be between 0 and 36500.")
         act = retention.prune if options["delete"] else retention.prunable
-        found = act(older_than=timedelta(days=days), now=timezone.now())
+        found = act(older_than=timedelta(days=days), now=times.now())
         return {"deleted": options["delete"], "events": found.events, "kept_though_old": found.spared}
 
     def text(self, answer: dict[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 from rest_framework.exceptions import APIException, ValidationError
 
 from events_app import services
 from events_app.serializers import PublishSerializer
+from orchestrator_site import times
 from orchestrator_site.api.error_format import validation_answer
 from orchestrator_site.api.parsers import read_object
 from orchestrator_site.management.door import OPERATOR, DoorCommand
@@ -37,7 +37,7 @@ class Command(DoorCommand):
             form.is_valid(raise_exception=True)
         except ValidationError as error:
             raise CommandError(validation_answer(error)["detail"]) from None
-        event = services.publish(**form.validated_data, by=OPERATOR, now=timezone.now())
+        event = services.publish(**form.validated_data, by=OPERATOR, now=times.now())
         return {"event_id": event.event_id, "event_type": event.event_type}
 
     def text(self, answer: dict[str, Any]) -> str:

@@ -5,9 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
-from orchestrator_site import services
+from orchestrator_site import services, times
 from orchestrator_site.actors import Role
 from orchestrator_site.errors import DomainError
 from orchestrator_site.management.door import add_as, operator
@@ -28,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Make the key."""
-        now, days = timezone.now(), options["expires_days"]
+        now, days = times.now(), options["expires_days"]
         try:
             expires_at = None if days is None else now + timedelta(days=days)
             by = operator(options["username"])

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
+from orchestrator_site import times
 from orchestrator_site.actors import Role
 from orchestrator_site.api.tokens import mint
 from orchestrator_site.names import fault_of
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError(f"--user-id is not a name. {fault}")
         if not 1 <= hours <= MOST_HOURS:
             raise CommandError(f"--hours must be 1 to {MOST_HOURS}.")
-        text = mint(sub=user_id, role=options["role"], now=timezone.now(), lifetime=timedelta(hours=hours))
+        text = mint(sub=user_id, role=options["role"], now=times.now(), lifetime=timedelta(hours=hours))
         shown = {"access_token": text, "token_type": "bearer", "expires_in": hours * 3600}
         shown |= {"user_id": user_id, "role": str(options["role"])}
         self.stdout.write(json.dumps(shown) if options["json"] else text)

@@ -3,9 +3,8 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
-from orchestrator_site import services
+from orchestrator_site import services, times
 from orchestrator_site.management.door import DoorCommand, add_as, operator
 
 
@@ -23,7 +22,7 @@ class Command(DoorCommand):
     def perform(self, **options: Any) -> dict[str, Any]:
         """Revoke."""
         by = operator(options["username"])
-        key = services.revoke_api_key(prefix=options["prefix"], by=by, now=timezone.now())
+        key = services.revoke_api_key(prefix=options["prefix"], by=by, now=times.now())
         return {"prefix": key.prefix, "name": key.name, "revoked_at": key.revoked_at}
 
     def text(self, answer: dict[str, Any]) -> str:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from django.utils import timezone
-
+from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
 from tasks_app import sla
 
@@ -18,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        warnings, violations = sla.check_slas(now=timezone.now())
+        warnings, violations = sla.check_slas(now=times.now())
         return {"warnings": warnings, "violations": violations}
 
     def text(self, answer: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
+from orchestrator_site import times
 from orchestrator_site.management.door import OPERATOR, DoorCommand
 from tasks_app import pruning
 
@@ -29,7 +29,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Count, or remove."""
-        days, now = options["older_than_days"], timezone.now()
+        days, now = options["older_than_days"], times.now()
         if not 1 <= days <= MOST_DAYS:
             raise CommandError(f"--older-than-days must be 1 to {MOST_DAYS}.")
         before = now - timedelta(days=days)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from django.utils import timezone
-
+from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
 from tasks_app import routing
 
@@ -18,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        return {"routed": routing.route_pending(now=timezone.now())}
+        return {"routed": routing.route_pending(now=times.now())}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""
