@@ -1,5 +1,6 @@
 """The web server of `manage.py up`: uvicorn in the main thread, ended by a signal without dying of it."""
 
+import asyncio
 import atexit
 import contextlib
 import os
@@ -12,10 +13,11 @@ from typing import Any
 
 import uvicorn
 
-from orchestrator_site.protocol import Protocol
+from orchestrator_site.protocol import Protocol, State
 
 GRACE_SECONDS = 3  # open requests and streams get this long to end
 LIMIT_SECONDS = 5  # whatever still runs then is cut off
+BACKLOG = 2048  # connections that the kernel makes before we take them
 REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,6 +28,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, *, on_ready: Callable[[], None], on_end: Callable[[], None]) -> None:
         """app: the ASGI application. on_ready: called once it serves. on_end: called at the first signal, quickly."""
         super().__init__(configuration(app))
+        self.server_state = self.state = State()
         self.on_ready = on_ready
         self.on_end = on_end
         self.ends_since: float | None = None
@@ -34,6 +37,32 @@ class Server(uvicorn.Server):
         """Begin to serve, then say so."""
         await super().startup(sockets)
         self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take the connections that are made already, answer what they ask, then end."""
+        self.state.ends = True
+        loop = asyncio.get_running_loop()
+        last = [taken for listener in sockets or [] for taken in self.stop_listening(listener)]
+        for taken in last:
+            with contextlib.suppress(OSError):  # its client has left
+                await loop.connect_accepted_socket(self.new_connection, taken)
+        await super().shutdown(sockets)
+
+    def stop_listening(self, listener: socket.socket) -> list[socket.socket]:
+        """Close a socket that listens; return what waited there, which closing it would reset."""
+        taken: list[socket.socket] = []
+        with listener.dup() as last:
+            for server in self.servers:
+                server.close()  # its copy of the socket, and asyncio no longer looks at it
+            listener.close()
+            with contextlib.suppress(OSError):  # nothing waits any more
+                while len(taken) < BACKLOG:
+                    taken.append(last.accept()[0])
+        return taken
+
+    def new_connection(self) -> Protocol:
+        """Return what speaks HTTP on a new connection."""
+        return Protocol(self.config, self.state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -83,7 +112,7 @@ def configuration(app: Any) -> uvicorn.Config:
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one. Raises OSError when it cannot."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listener = socket.create_server(address[:2], family=family, backlog=2048)
+    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     # Accepted sockets inherit it. Without it the kernel holds back the body of an answer for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -15,6 +15,7 @@ from tests.faults import webhooks, work
 from tests.faults.crashes import crashes
 from tests.faults.cuts import stream_cuts
 from tests.faults.ordering import ordering
+from tests.faults.restarts import restarts, rolling
 from tests.faults.service import Report, Service, embedded, on_servers
 from tests.servers import NotInstalled
 
@@ -34,8 +35,12 @@ LONG: dict[str, Run] = {
         seed=seed,
     ),
     "crashes": lambda service, seed: crashes(service, kills=20, seed=seed),
+    "restarts": lambda service, seed: restarts(service, stops=20, requests=10_000, seed=seed),
     "stream_cuts": lambda service, seed: stream_cuts(service, cuts=500, seed=seed),
     "mad_receiver": lambda service, seed: webhooks.mad_receiver(service, events=1000, kills=20, seed=seed, seconds=900),
+}
+ALONE: dict[str, Callable[[int], Report]] = {  # on servers of their own
+    "rolling": lambda seed: rolling(rounds=10, requests=10_000, seed=seed),
 }
 TEETH: dict[str, tuple[str, Run]] = {
     "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
@@ -69,6 +74,9 @@ def promises(seed: int, only: str | None) -> bool:
         for name, run in LONG.items():
             if only in (None, name):
                 good &= attempt(f"{stores}: {name}", partial(with_service, start, run, seed, SETTINGS.get(name, {})))
+    for name, alone in ALONE.items():
+        if only in (None, name):
+            good &= attempt(name, partial(alone, seed))
     return good
 
 

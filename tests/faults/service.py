@@ -14,7 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tests import processes
-from tests.servers import private_postgres, private_redis
+from tests.servers import free_port, private_postgres, private_redis
 
 LEASE = 5  # seconds, the shortest a claim may ask for
 SWEEP = 1  # seconds between sweeps
@@ -50,6 +50,11 @@ class Service:
         self.process = processes.Server(self.command, {"PORT": "0", **self.settings})
         self.url = self.process.wait_for(r"http://\S+?:\d+").group()
 
+    def stop(self) -> int:
+        """End it in an orderly way; return its exit status."""
+        assert self.process
+        return self.process.end()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         if self.process:
@@ -72,6 +77,11 @@ class Caller:
         now = int(time.time())
         claims = {"sub": name, "role": role, "iat": now, "exp": now + 86_400}
         self.http.headers["Authorization"] = f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"
+
+    @property
+    def authorization(self) -> str:
+        """Return the header that says who calls."""
+        return str(self.http.headers["Authorization"])
 
     def send(self, method: str, path: str, body: Any = None, timeout: float = 90) -> requests.Response:
         """Send a request; return whatever is answered."""
@@ -122,6 +132,23 @@ def on_servers(planted: str = "", **settings: str) -> Iterator[Service]:
         stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "ORCHESTRATOR_ENV": "development"}
         own = common() | stores | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
         yield from running(planted, own, "--migrate", "--with-worker", "--with-beat")
+
+
+@contextlib.contextmanager
+def two_on_servers() -> Iterator[list[Service]]:
+    """Give two web services on one PostgreSQL and Redis, each at an address that it keeps."""
+    with private_postgres() as postgres, private_redis() as redis, tempfile.TemporaryDirectory() as folder:
+        stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "ORCHESTRATOR_ENV": "development"}
+        own = common() | stores | {"DATA_DIR": folder, "DJANGO_SECRET_KEY": secrets.token_hex(32)}
+        command = [sys.executable, "manage.py", "up", "--migrate"]
+        services = [Service(own | {"PORT": str(free_port())}, command) for _ in range(2)]
+        try:
+            for service in services:
+                service.start()
+            yield services
+        finally:
+            for service in services:
+                service.kill()
 
 
 def common() -> dict[str, str]:

@@ -17,7 +17,8 @@ PACKAGES = ["orchestrator_site", "events_app", "approvals_app", "tasks_app"]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 KEYS = f"{VARIABLE}<NAME>"
 RATE = "ORCHESTRATOR_RATE_LIMIT_"
-LOCAL = {"127.0.0.1", "localhost", "db.internal", "redis.internal", "orchestrator.example.com", "example.com"}
+UPSTREAM = "orchestrator"  # as nginx knows the service
+LOCAL = {UPSTREAM, "127.0.0.1", "localhost", "db.internal", "redis.internal", "orchestrator.example.com", "example.com"}
 SAMPLES = {"ORCHESTRATOR_API_KEY_CI_BOT"}  # an example of KEYS
 
 
