@@ -8,13 +8,16 @@ from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from events_app.admin import RecordedAdmin
 from orchestrator_site import services, times
+from orchestrator_site.abilities import ABILITIES, LOOK, abilities_of, set_abilities
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
@@ -274,14 +277,62 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
         """Read the groups along."""
         return super().get_queryset(request).prefetch_related("groups")
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        """Offer the groups as boxes: a list would be cleared by one click."""
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
     @display(description="Groups")
     def member_of(self, user: User) -> str:
         """Name the groups."""
         return ", ".join(group.name for group in user.groups.all()) or "–"
 
 
+class GroupForm(forms.ModelForm):
+    """What the accounts of a group may do, as boxes to tick."""
+
+    may = forms.MultipleChoiceField(
+        choices=[(name, words) for name, (words, _) in ABILITIES.items()],
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        label="Its accounts may",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Tick what the group may do now."""
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["may"] = abilities_of(self.instance)
+
+    def clean_may(self) -> list[str]:
+        """Return what is ticked; whoever may do anything sees it, too."""
+        chosen: list[str] = self.cleaned_data["may"]
+        return [LOOK, *chosen] if chosen and LOOK not in chosen else chosen
+
+    def _save_m2m(self) -> None:
+        super()._save_m2m()
+        set_abilities(self.instance, self.cleaned_data["may"])
+
+    class Meta:
+        model = Group
+        fields = ("name",)
+
+
 @admin.register(Group)
 class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
-    """Groups of accounts and their permissions."""
+    """Groups of accounts and what they may do."""
 
+    form = GroupForm
+    fields = ("name", "may")
+    list_display = ("name", "abilities")
     filter_horizontal = ()
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Read the permissions along."""
+        return super().get_queryset(request).prefetch_related("permissions__content_type")
+
+    @display(description="May")
+    def abilities(self, group: Group) -> SafeString:
+        """Name what its accounts may do."""
+        words = [ABILITIES[name][0] for name in abilities_of(group)] or ["Nothing"]
+        return format_html('<span class="below">{}</span>', text.joined(text.chip(word) for word in words))

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from events_app.models import Event
+from orchestrator_site.abilities import ABILITIES
 from orchestrator_site.models import ApiKey
 from tests import console
 
@@ -123,3 +125,57 @@ def test_an_account_does_not_take_the_name_of_the_service(login: Login) -> None:
     login(None).post("/admin/auth/user/add/", {**form, "usable_password": "true"})
 
     assert not User.objects.filter(username__iexact="system").exists()
+
+
+def permissions_of(name: str) -> set[str]:
+    rows = Group.objects.get(name=name).permissions.values_list("content_type__app_label", "codename")
+    return {f"{app}.{codename}" for app, codename in rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [
+        ("Viewers", ["look"]),
+        ("Approvers", ["look", "decide"]),
+        ("Operators", ["look", "steer", "rules", "webhooks", "access"]),
+    ],
+)
+def test_a_group_is_shown_and_kept_as_what_its_accounts_may_do(login: Login, name: str, may: list[str]) -> None:
+    client, before = login(None), permissions_of(name)
+    address = f"/admin/auth/group/{Group.objects.get(name=name).pk}/change/"
+
+    page = client.get(address).content.decode()
+    client.post(address, {"name": name, "may": may})
+
+    ticked = re.findall(r'name="may" value="(\w+)"[^>]*\schecked[\s>]', page)
+    assert ticked == may and permissions_of(name) == before
+    assert "<select" not in page.partition('id="group_form"')[2].partition("</form>")[0]
+
+
+def test_a_group_is_given_and_loses_an_ability(login: Login) -> None:
+    client, group = login(None), Group.objects.get(name="Viewers")
+    other = Permission.objects.get(codename="view_user")
+    group.permissions.add(other)
+    address = f"/admin/auth/group/{group.pk}/change/"
+
+    client.post(address, {"name": "Viewers", "may": ["decide"]})
+    given = permissions_of("Viewers")
+    client.post(address, {"name": "Viewers", "may": ["look"]})
+
+    assert {"approvals_app.decide_approval", "approvals_app.view_approval", "auth.view_user"} <= given
+    assert permissions_of("Viewers") == given - {"approvals_app.decide_approval"}
+    changes = [change["changes"]["may"] for change in config_changes()]
+    assert changes == [[["look"], ["look", "decide"]], [["look", "decide"], ["look"]]]
+
+
+def test_the_groups_of_an_account_are_boxes(login: Login) -> None:
+    page = login(None).get("/admin/auth/user/add/").content.decode()
+
+    assert len(re.findall(r'type="checkbox" name="groups"', page)) == 3
+
+
+def test_every_page_of_the_console_belongs_to_an_ability() -> None:
+    seen = ABILITIES["look"][1]
+    pages = {f"{model._meta.app_label}.view_{model._meta.model_name}" for model in admin.site._registry}
+
+    assert pages - seen == {"auth.view_user", "auth.view_group"}
