@@ -16,7 +16,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
-from approvals_app import bulk, configuration, rules, services
+from approvals_app import bulk, configuration, services, showing
 from approvals_app.admin_filters import (
     OF_DECISIONS,
     DecidedWithin,
@@ -30,6 +30,7 @@ from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site import times
+from orchestrator_site.actors import Actor
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import (
     TYPE_ID,
@@ -40,7 +41,8 @@ from orchestrator_site.console.pages import (
     close_dialog,
     page_of,
 )
-from orchestrator_site.console.who import DECIDE, actor_of
+from orchestrator_site.console.who import DECIDE, actor_of, decider_of
+from orchestrator_site.errors import DomainError
 
 SHOWN_EVENTS = 100
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
@@ -59,10 +61,27 @@ class DecisionForm(forms.Form):
         if self.approval is None:
             raise Http404("There is no such request.")
         self.fields["digest"].initial = self.request.GET.get("shown") or self.approval.digest
+        self.look()
+
+    def look(self) -> None:
+        """Find out what to show of the request, and whether there is anything left to decide."""
+        showing.look_at([self.approval], by=decider_of(self.request), now=times.now())
+        self.successor = showing.successor_of(self.approval) if self.approval.status == Status.SUPERSEDED else None
+
+    @property
+    def closed(self) -> bool:
+        """Return whether to leave the button out."""
+        return not self.approval.shown.decidable
+
+    def refuse(self, sentence: str) -> None:
+        """Show the dialog again, with what was typed, and why it was not done."""
+        self.approval.refresh_from_db()
+        self.look()
+        self.add_error(None, sentence)
 
     def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:
         """Say what is decided."""
-        return {"approval": self.approval, "outcome": outcome(self.approval)}
+        return {"approval": self.approval, "successor": self.successor}
 
 
 class ApproveForm(DecisionForm, ReasonForm):
@@ -77,11 +96,6 @@ class RejectForm(DecisionForm, NeedsReasonForm):
     button_class = "button-stop"
 
 
-def outcome(approval: Approval) -> str:
-    """Return how a request ended, or nothing while it waits."""
-    return "" if approval.status == Status.PENDING else services.outcome_of(approval)
-
-
 @admin.register(Approval)
 class ApprovalAdmin(ReadOnlyAdmin):
     """The inbox: pending first, the most urgent on top. Decisions go through the services, like those of the API."""
@@ -91,7 +105,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     search_help_text = "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
     list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
     list_before_template = "admin/approvals_app/approval/tabs.html"
-    list_display = ("urgency", "subject", "asked", "why", "waiting", "state")
+    list_display = ("urgency", "subject", "asked", "why", "deadline", "waiting", "state")
     decided_display = ("urgency", "subject", "asked", "state", "decided", "decider", "said")
     list_display_links = ("subject",)
     change_form_template = "admin/approvals_app/approval/page.html"
@@ -135,9 +149,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def subject(self, approval: Approval) -> SafeString:
         """Say what would be done, by whom."""
         what = approval.snapshot
-        agent = text.faint(f"→ {what.get('assigned_agent') or 'nobody yet'}")
-        title = format_html("<b>{}</b> {}", text.visible(what.get("type", "?")), agent)
-        return text.stacked(title, text.mono(text.summary(what.get("payload"))))
+        agent = text.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
+        title = format_html("<b>{}</b> {}", text.visible(approval.shown.about), agent)
+        return text.stacked(title, text.mono(text.summary(what.get("payload"))), *dangers(approval))
 
     @display(description="Asked by", ordering="requested_by")
     def asked(self, approval: Approval) -> SafeString:
@@ -148,6 +162,20 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def why(self, approval: Approval) -> SafeString:
         """Name the policy."""
         return format_html('<span class="wrap">{}</span>', text.visible(approval.policy))
+
+    @display(description="Deadline", ordering="due_at")
+    def deadline(self, approval: Approval) -> SafeString:
+        """Say when the task is due and when the request runs out."""
+        if approval.status != Status.PENDING or not (approval.due_at or approval.expires_at):
+            return text.faint("–")
+        now = times.now()
+        lines = {"due": approval.due_at, "expires": approval.expires_at}
+        said = [
+            format_html('<span class="name">{} {}</span>', word, text.deadline(when, now))
+            for word, when in lines.items()
+            if when
+        ]
+        return text.stacked(said[0], *said[1:])
 
     @display(description="Waiting", ordering="created_at")
     def waiting(self, approval: Approval) -> SafeString:
@@ -162,7 +190,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @display(description="Decided")
     def decided(self, approval: Approval) -> SafeString:
         """Say when, if it was."""
-        return text.when(approval.decided_at, timezone.now()) if approval.decided_at else text.faint("–")
+        return text.when(approval.decided_at, times.now()) if approval.decided_at else text.faint("–")
 
     @display(description="By")
     def decider(self, approval: Approval) -> SafeString:
@@ -183,8 +211,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @display(description="")
     def decide(self, approval: Approval) -> SafeString:
         """Offer the two dialogs while the request waits."""
-        if approval.status != Status.PENDING:
+        if approval.shown.outcome:
             return text.faint("")
+        if approval.shown.refusal:
+            return format_html('<span class="refusal">{}</span>', approval.shown.refusal)
         return format_html(
             '<span class="buttons">{}{}</span>',
             button("approve", "Approve", approval),
@@ -204,7 +234,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     )
     def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
         """Approve one request."""
-        return self.settle(request, form, services.approve, "approved")
+        return self.settle(request, form, services.approve, "Approved")
 
     @action(
         description="Reject",
@@ -219,20 +249,20 @@ class ApprovalAdmin(ReadOnlyAdmin):
     )
     def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
         """Reject one request."""
-        return self.settle(request, form, services.reject, "rejected")
+        return self.settle(request, form, services.reject, "Rejected")
 
     def settle(self, request: HttpRequest, form: Any, decide: Any, done: str) -> HttpResponse:
-        """Decide one request if it still shows what was shown."""
-        approval = form.approval
-        attempt(
-            request,
-            decide,
-            f"{approval.approval_id}: {done}",
-            approval_id=approval.approval_id,
-            by=actor_of(request),
-            reason=form.cleaned_data["reason"],
-            shown=form.cleaned_data["digest"],
-        )
+        """Decide one request if it still shows what was shown; if that is refused, keep what was typed."""
+        approval, by = form.approval, actor_of(request)
+        asked = {"reason": form.cleaned_data["reason"], "shown": form.cleaned_data["digest"]}
+        try:
+            decide(approval_id=approval.approval_id, by=by, now=times.now(), **asked)
+        except DomainError as refusal:
+            form.refuse(str(refusal))
+            dialog = {"approve": self.approve, "reject": self.reject}[request.resolver_match.url_name.rsplit("_", 1)[1]]
+            context = {"dialog": dialog.dialog, "form": form, "form_submit_text": dialog.dialog["form_submit_text"]}
+            return TemplateResponse(request, "unfold/helpers/dialog.html", context)
+        messages.success(request, outcome_and_next(approval, done, by))
         return close_dialog(request, page_of("approvals_app.approval", approval.approval_id))
 
     @admin.action(description="Approve the selected requests", permissions=["decide"])
@@ -278,7 +308,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
             "word": word,
-            "approvals": chosen,
+            "approvals": showing.look_at(chosen, by=decider_of(request), now=times.now()),
             "form": form,
             "action": request.POST["action"],
         }
@@ -302,13 +332,18 @@ class ApprovalAdmin(ReadOnlyAdmin):
         title = "Decisions" if shown == "decided" else "Approvals"
         return super().changelist_view(request, {"title": title, "tabs": tabs, **(extra_context or {})})
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Find out what to show of the rows, all at once."""
+        page = super().get_changelist_instance(request)
+        showing.look_at(list(page.result_list), by=decider_of(request), now=times.now())
+        return page
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Show one request: facts of the server first, then what others wrote, in full."""
         approval = self.find(object_id or "")
-        context = describe(approval) if approval else {}
-        context["may_decide"] = self.has_decide_permission(request) and context.get("outcome") == ""
+        context = describe(approval, by=decider_of(request)) if approval else {}
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
@@ -341,18 +376,44 @@ def waited(approval: Approval) -> float:
     return ((approval.decided_at or times.now()) - approval.created_at).total_seconds()
 
 
-def describe(approval: Approval) -> dict[str, Any]:
+def dangers(approval: Approval) -> list[SafeString]:
+    """Return warnings for a row: its content holds hidden characters, or is not what was asked."""
+    found = []
+    if approval.shown.tampered:
+        found.append(text.chip("does not match its digest", "danger", "Do not decide."))
+    if approval.shown.unseen:
+        found.append(text.chip("hidden characters", "danger", ", ".join(approval.shown.unseen).lower()))
+    return found
+
+
+def outcome_and_next(approval: Approval, done: str, by: Actor) -> SafeString:
+    """Return what was decided, and where to go from here."""
+    inbox = reverse("admin:approvals_app_approval_changelist")
+    said = format_html("{}: {}.", done, text.visible(f"{approval.priority} {showing.headline(approval.snapshot)}"))
+    if (after := showing.next_for(by, now=times.now())) is None:
+        return format_html('{} Nothing else waits for you. <a class="link" href="{}">Approvals</a>', said, inbox)
+    return format_html(
+        '{} Next: <a class="link" href="{}">{}</a> · <a class="link" href="{}">all that waits</a>',
+        said,
+        page_of("approvals_app.approval", after.approval_id),
+        text.visible(f"{after.priority} {showing.headline(after.snapshot)}"),
+        inbox,
+    )
+
+
+def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
     """Return what the page of a request shows besides its row."""
+    showing.look_at([approval], by=by, now=times.now())
     shown = approval.snapshot
     apart = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
     events = Event.objects.filter(task_id=approval.task_id).order_by("-id")[:SHOWN_EVENTS]
     return {
-        "title": f"{shown.get('type', '?')} for {shown.get('assigned_agent') or 'nobody yet'}",
+        "title": approval.shown.title,
+        "subtitle": None,
+        "original": approval,
+        "successor": showing.successor_of(approval),
         "content": shown,
         "rest": {name: value for name, value in shown.items() if name not in apart and value not in (None, "", {})},
-        "unseen": text.unseen_in(shown),
-        "tampered": rules.digest_of(shown) != approval.digest,
-        "outcome": outcome(approval),
         "waited": waited(approval),
         "timeline": list(events),
         "approve_url": dialog_url("approve", approval),
@@ -367,7 +428,7 @@ class PolicyForm(forms.ModelForm):
         choices=[(name, name) for name in PRIORITIES],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="None ticked fits all.",
+        help_text="None ticked fits all. Every active policy that matches a task counts; the strictest wins.",
     )
     types = forms.CharField(
         required=False,

@@ -1,12 +1,13 @@
 """Requests for sign-off, and the policies that ask for them."""
 
 from datetime import datetime
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from orchestrator_site.actors import Role
+from orchestrator_site.actors import Actor, Role
 from orchestrator_site.choices import TextChoices
 from orchestrator_site.ids import new_id
 
@@ -44,6 +45,14 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         """Return those whose time has not run out."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
 
+    def decidable_by(self, by: Actor, *, mode: str) -> "ApprovalQuerySet":
+        """Return those whose policy this actor's role meets; outside `guide` without what they asked for themselves.
+
+        For counts and lists: whether one may be decided is asked of `rules.ensure_may_decide`.
+        """
+        rows = self.filter(decider_role__in=[role.value for role in Role if by.role.covers(role)])
+        return rows if mode == "guide" else rows.exclude(requested_by=by.name)
+
     def inbox(self, now: datetime) -> "ApprovalQuerySet":
         """Return what waits for a decision, most urgent first, without the contents."""
         return self.pending().live(now).order_by("priority", "created_at", "pk").defer("snapshot")
@@ -77,12 +86,14 @@ class Approval(models.Model):
     requester_credential = models.CharField(max_length=160, blank=True, default="")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When the task breaches its SLA.")
     decided_by = models.CharField(max_length=128, blank=True, default="")
     decider_credential = models.CharField(max_length=160, blank=True, default="")
     door = models.CharField(max_length=16, blank=True, default="")
     decision_reason = models.CharField(max_length=2000, blank=True, default="")
     decided_at = models.DateTimeField(null=True, blank=True)
 
+    shown: Any  # what the console has found out about it, set by `showing.look_at`
     objects = ApprovalQuerySet.as_manager()
 
     class Meta:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -36,8 +37,8 @@ policies = CachedRows(
 )
 # The floor above asks anew for a task when the policies ask for more than its request did.
 renewers: list[Callable[..., None]] = []
-# The floor above tells who else has a hand in a task: holder and last editor, by principal.
-involved_in: list[Callable[[str], frozenset[str]]] = []
+# The floor above tells who else has a hand in tasks: holder and last editor, by principal. task_id -> names
+involved_in: list[Callable[[list[str]], dict[str, frozenset[str]]]] = []
 
 
 class UnknownApproval(NotFound):
@@ -74,6 +75,7 @@ def request_approval(
     by: Actor,
     now: datetime,
     requested_by: str = "",
+    due_at: datetime | None = None,
 ) -> Approval:
     """Ask for sign-off on exactly this content; raise TooManyPending. Runs in the caller's transaction.
 
@@ -87,6 +89,7 @@ def request_approval(
         trace_id=trace_id,
         requested_by=requested_by or by.name,
         requester_credential=by.credential,
+        due_at=due_at,
     )
     put_terms(approval, demand, now=now)
     return ask(approval, content=content, by=by, now=now)
@@ -211,8 +214,34 @@ def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
 
 def ensure_may_decide(approval: Approval, by: Actor) -> None:
     """Raise MayNotDecide unless this actor may decide this request, as the installation is set up."""
-    involved = frozenset[str]().union(*(ask(approval.task_id) for ask in involved_in))
-    rules.ensure_may_decide(approval, by, mode=settings.ORCHESTRATOR_APPROVAL_MODE, involved=involved)
+    ensure_each([approval], by)[approval.approval_id]()
+
+
+def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
+    """Return why this actor may not decide which of these requests: approval_id -> a sentence."""
+    found = {}
+    for approval_id, ensure in ensure_each(approvals, by).items():
+        try:
+            ensure()
+        except rules.MayNotDecide as refusal:
+            found[approval_id] = str(refusal)
+    return found
+
+
+def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], None]]:
+    """Return for each request the call that raises MayNotDecide. Asks the database once, however many there are."""
+    task_ids = [approval.task_id for approval in approvals]
+    hands = [ask(task_ids) for ask in involved_in] if task_ids else []
+    return {
+        approval.approval_id: partial(
+            rules.ensure_may_decide,
+            approval,
+            by,
+            mode=settings.ORCHESTRATOR_APPROVAL_MODE,
+            involved=frozenset[str]().union(*(some.get(approval.task_id, frozenset()) for some in hands)),
+        )
+        for approval in approvals
+    }
 
 
 def close(*, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = "") -> Approval:

@@ -5,10 +5,12 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from approvals_app.models import Approval
+from approvals_app import showing
+from approvals_app.models import Approval, ApprovalQuerySet
 from events_app.models import Event
 from orchestrator_site import times
-from orchestrator_site.console.who import DECIDE
+from orchestrator_site.actors import Actor
+from orchestrator_site.console.who import decider_of
 from tasks_app.counts import counts
 from tasks_app.models import OPEN, Agent, Status, Task
 
@@ -21,7 +23,8 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     user = request.user
     context["title"] = "Overview"
     if user.has_perm("approvals_app.view_approval"):
-        context |= {"inbox": inbox(), "may_decide": user.has_perm(DECIDE)}
+        by = decider_of(request)
+        context |= {"inbox": inbox(by), "may_decide": by is not None}
     if user.has_perm("tasks_app.view_task"):
         context |= work()
     if user.has_perm("tasks_app.view_agent"):
@@ -31,14 +34,21 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def inbox() -> dict[str, Any]:
-    """Return how much waits for a person, for how long, and the most urgent of it."""
+def waiting_for(by: Actor | None) -> ApprovalQuerySet:
+    """Return what waits for this actor, or for anybody if they may decide nothing."""
     pending = Approval.objects.pending()
+    return pending if by is None else pending.decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
+
+
+def inbox(by: Actor | None) -> dict[str, Any]:
+    """Return how much waits for whoever looks, for how long, and the most urgent of all."""
+    pending, now = waiting_for(by), times.now()
     oldest = pending.order_by("created_at").values_list("created_at", flat=True).first()
+    urgent = list(Approval.objects.pending().order_by("priority", "created_at")[:URGENT])
     return {
         "waiting": at_most(pending),
-        "oldest": (times.now() - oldest).total_seconds() if oldest else None,
-        "urgent": list(pending.order_by("priority", "created_at")[:URGENT]),
+        "oldest": (now - oldest).total_seconds() if oldest else None,
+        "urgent": showing.look_at(urgent, by=by, now=now),
     }
 
 
@@ -76,8 +86,8 @@ def at_most(rows: Any) -> str:
 
 
 def pending_badge(request: HttpRequest) -> str:
-    """Return how many requests wait, for the sidebar."""
-    return at_most(Approval.objects.pending())
+    """Return how many requests wait for whoever is signed in, for the sidebar."""
+    return at_most(waiting_for(decider_of(request)))
 
 
 def environment(request: HttpRequest) -> list[str] | None:

@@ -25,6 +25,7 @@ def ask(task: Task, *, by: Actor, now: datetime) -> None:
         by=by,
         now=now,
         requested_by=task.created_by,
+        due_at=task.due_at,
     )
     task.approval_id, task.awaiting_approval = approval.approval_id, True
 

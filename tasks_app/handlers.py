@@ -50,10 +50,10 @@ def route_what_waits(event: Event) -> None:
     transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)
 
 
-def hands_in(task_id: str) -> frozenset[str]:
-    """Return who has a hand in a task: its creator, its holder, and whoever reported on it last."""
-    rows = Task.objects.filter(task_id=task_id).values_list("created_by", "holder", "reported_by")
-    return frozenset(name for row in rows for name in row if name and name != SYSTEM.name)
+def hands_in(task_ids: list[str]) -> dict[str, frozenset[str]]:
+    """Return who has a hand in each task: its creator, its holder, and whoever reported on it last."""
+    rows = Task.objects.filter(task_id__in=task_ids).values_list("task_id", "created_by", "holder", "reported_by")
+    return {task_id: frozenset(names) - {"", SYSTEM.name} for task_id, *names in rows}
 
 
 approvals.involved_in.append(hands_in)

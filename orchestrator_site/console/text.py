@@ -10,17 +10,18 @@ from typing import Any
 
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import JsonLexer
 
 UNUSUAL = re.compile(r"[^\n\t -~]")
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 # Fillers count as letters and variation selectors as marks, but neither shows; U+FE0F only colours emoji.
 BLANKS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f") | frozenset(map(chr, range(0xFE00, 0xFE0F)))
 SELECTORS = range(0xE0100, 0xE01F0)
-HIGHLIGHTED = 200_000  # characters; longer text is shown whole, but plain: colouring it would take seconds
-FORMATTER = HtmlFormatter(nowrap=True)
+# Cyrillic, Greek and Armenian letters that look like Latin ones. In one word with Latin letters they are marked.
+ALIKE = re.compile("[аеорсухіјѕһԁԛԝӏгпАВЕЅІЈКМНОРСТУХЗԌοαινυκρχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօոսհԼՕՍ]")
+WORD = re.compile(r"[^\W\d_]+")
+LATIN = re.compile("[A-Za-z]")
+DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ )", re.MULTILINE)
+DIFF_CLASSES = {"+": "line line-added", "-": "line line-removed", "@": "line line-place"}
 TONES = {
     "P0": "danger",
     "P1": "warning",
@@ -64,8 +65,27 @@ def visible(text: Any) -> SafeString:
 
 
 def unveiled(markup: str) -> SafeString:
-    """Return escaped HTML with its unseen characters boxed."""
+    """Return escaped text with its unseen characters boxed and its look-alike letters marked."""
+    if ALIKE.search(markup):
+        markup = WORD.sub(unmasked, markup)
     return mark_safe(UNUSUAL.sub(boxed, markup))  # noqa: S308 - escaped before
+
+
+def unmasked(found: re.Match[str]) -> str:
+    """Return a word with the letters marked that only look Latin, if it has Latin ones too."""
+    return ALIKE.sub(marked, found[0]) if LATIN.search(found[0]) else found[0]
+
+
+def marked(found: re.Match[str]) -> str:
+    """Return a letter, marked as another one than it seems."""
+    return format_html('<span class="alike" title="{}">{}</span>', name_of(found[0]), found[0])
+
+
+def masks_in(text: str) -> list[str]:
+    """Return the letters of a text that only look Latin, in words with Latin ones."""
+    if not ALIKE.search(text):
+        return []
+    return [one for word in WORD.findall(text) if LATIN.search(word) for one in ALIKE.findall(word)]
 
 
 def boxed(found: re.Match[str]) -> str:
@@ -95,33 +115,100 @@ def strings_in(value: Any) -> Iterator[str]:
 
 
 def unseen_in(value: Any) -> dict[str, int]:
-    """Return the unseen characters in JSON data: name -> how often, the most frequent first."""
-    found = (name_of(one) for text in strings_in(value) for one in UNUSUAL.findall(text) if is_unseen(one))
-    return dict(Counter(found).most_common())
+    """Return the unseen characters and look-alike letters in JSON data, whole: name -> how often, most first."""
+    found: Counter[str] = Counter()
+    for text in strings_in(value):
+        if not text.isascii() or not text.isprintable():
+            text = text.replace("\r\n", "\n")
+            found.update(name_of(one) for one in UNUSUAL.findall(text) if is_unseen(one))
+            found.update(name_of(one) for one in masks_in(text))
+    return dict(found.most_common())
 
 
 def json_html(value: Any) -> SafeString:
-    """Return JSON data as highlighted HTML lines, whole."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return visible(text) if len(text) > HIGHLIGHTED else unveiled(highlight(text, JsonLexer(), FORMATTER).rstrip())
+    """Return JSON data as HTML, whole; text of several lines stands as it was written, in a box of its own."""
+    return mark_safe("".join(json_parts(value, "\n")))  # noqa: S308 - each part is escaped
+
+
+def json_parts(value: Any, margin: str) -> Iterator[str]:
+    """Yield JSON data as HTML. margin: the line break and the blanks that this value's own lines begin with."""
+    if isinstance(value, dict) and value:
+        items = [(f'<span class="nt">{visible(dumped(key))}</span>: ', item) for key, item in value.items()]
+        yield from json_block(items, "{}", margin)
+    elif isinstance(value, list) and value:
+        yield from json_block([("", item) for item in value], "[]", margin)
+    elif has_lines(value):
+        yield format_html('<span class="text">{}</span>', lines_html(value))
+    elif isinstance(value, str):
+        yield f'<span class="s2">{visible(dumped(value))}</span>'
+    else:
+        yield f'<span class="{"kc" if value is None or isinstance(value, bool) else "mi"}">{dumped(value)}</span>'
+
+
+def json_block(items: list[tuple[str, Any]], brackets: str, margin: str) -> Iterator[str]:
+    """Yield the items of an object or a list, each on its own line. A box of text ends its line by itself."""
+    yield brackets[0]
+    inner, gap = margin + "  ", margin + "  "
+    for number, (label, item) in enumerate(items):
+        yield gap + label
+        yield from json_parts(item, inner)
+        gap = inner[1:] if has_lines(item) else ("," if number < len(items) - 1 else "") + inner
+    yield (margin[1:] if has_lines(items[-1][1]) else margin) + brackets[1]
+
+
+def dumped(value: Any) -> str:
+    """Return a value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def has_lines(value: Any) -> bool:
+    """Return whether a value is text of several lines."""
+    return isinstance(value, str) and "\n" in value.strip("\n")
+
+
+def lines_html(text: str) -> SafeString:
+    """Return text of several lines as it was written, for a fixed-width box; a diff gets its colours."""
+    text = text.replace("\r\n", "\n").strip("\n")
+    if not DIFF.search(text):
+        return visible(text)
+    lines = ((DIFF_CLASSES.get(line[:1], "line"), visible(line)) for line in text.split("\n"))
+    return joined([format_html('<span class="{}">{}</span>', *line) for line in lines], "")
+
+
+def said(text: Any) -> SafeString:
+    """Return what somebody said, such as a reason or an error, as a block; several lines in fixed width."""
+    words = str(text)
+    if has_lines(words):
+        return format_html('<div class="said"><span class="text">{}</span></div>', lines_html(words))
+    return format_html('<p class="said">{}</p>', visible(words))
 
 
 def summary(payload: Any, width: int = 96) -> SafeString:
     """Return the first fields of a payload in one line; what is left out shows as `…`."""
     if isinstance(payload, dict):
-        text = " · ".join(f"{key}: {brief(item)}" for key, item in list(payload.items())[:12])
+        text = " · ".join(f"{key}: {brief(item, width)}" for key, item in list(payload.items())[:12])
     else:
-        text = brief(payload)
-    return visible(text if len(text) <= width else text[: width - 1] + "…")
+        text = brief(payload, width)
+    return visible(cut(text, width))
 
 
-def brief(value: Any) -> str:
-    """Return a value in a word."""
+def brief(value: Any, width: int = 96) -> str:
+    """Return a value in a word, or its beginning in one line."""
     if isinstance(value, dict):
         return "{…}" if value else "{}"
     if isinstance(value, list):
         return f"[{len(value)}]"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value[: width + 1].replace("\n", " ↵ ") if isinstance(value, str) else json.dumps(value)
+
+
+def cut(text: str, width: int) -> str:
+    """Return text, or its beginning and `…`."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def in_words(text: str) -> str:
+    """Return text for places that take no HTML, such as titles: unseen characters as `[U+202E]`."""
+    return UNUSUAL.sub(lambda found: f"[U+{ord(found[0]):04X}]" if is_unseen(found[0]) else found[0], text)
 
 
 def chip(text: Any, tone: str = "", title: str = "") -> SafeString:
@@ -141,6 +228,11 @@ def credential(text: str) -> SafeString:
     kind, _, which = text.partition(":")
     name, tone, meaning = CREDENTIALS.get(kind, ("not known", "calm", "No credential was recorded."))
     return chip(f"{name} {which}" if kind == "key" else name, tone, meaning)
+
+
+def person(text: str, credential_text: str) -> SafeString:
+    """Return who did something and how well the name is proven; the service itself needs no proof."""
+    return joined([visible(text)] if text == "system" else [visible(text), credential(credential_text)])
 
 
 def span(seconds: float) -> str:
@@ -166,6 +258,16 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
     )
 
 
+def deadline(moment: datetime | None, now: datetime, soon: float = 900.0) -> SafeString:
+    """Return how long is left until a moment, in red once it is missed. soon: seconds from which it is urgent."""
+    if moment is None:
+        return faint("–")
+    left = (moment - now).total_seconds()
+    tone = "late" if left <= 0 else "soon" if left <= soon else ""
+    words = format_html("{}, missed", when(moment, now)) if left <= 0 else when(moment, now)
+    return format_html('<span class="deadline {}">{}</span>', tone, words)
+
+
 def code(text: str) -> SafeString:
     """Return an id in fixed width, or a dash."""
     return format_html('<code class="id">{}</code>', visible(text)) if text else faint("–")
@@ -187,9 +289,9 @@ def stacked(*lines: SafeString) -> SafeString:
     return format_html('<span class="stack"><span>{}</span><span class="below">{}</span></span>', lines[0], below)
 
 
-def joined(parts: Iterable[SafeString]) -> SafeString:
+def joined(parts: Iterable[SafeString], between: str = " ") -> SafeString:
     """Return safe HTML beside each other."""
-    return mark_safe(" ".join(parts))  # noqa: S308 - each is safe
+    return mark_safe(between.join(parts))  # noqa: S308 - each is safe
 
 
 def name(text: str) -> SafeString:

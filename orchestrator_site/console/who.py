@@ -25,3 +25,8 @@ def role_of(request: HttpRequest) -> Role:
     if request.user.is_superuser:
         return Role.ADMIN
     return Role.AGENT if request.user.has_perm(DECIDE) else Role.USER
+
+
+def decider_of(request: HttpRequest) -> Actor | None:
+    """Return the signed-in account as an actor, or None if it may decide nothing."""
+    return actor_of(request) if request.user.has_perm(DECIDE) else None

@@ -14,14 +14,22 @@ register.filter("visible", text.visible)
 register.filter("json_html", text.json_html)
 register.filter("unseen_in", text.unseen_in)
 register.filter("summary", text.summary)
+register.filter("said", text.said)
 register.filter("credential", text.credential)
 register.simple_tag(text.chip, name="chip")
+register.simple_tag(text.person, name="person")
 
 
 @register.filter
 def ago(moment: datetime | None) -> SafeString:
     """Return how long ago a moment was."""
     return text.when(moment, times.now())
+
+
+@register.filter
+def deadline(moment: datetime | None) -> SafeString:
+    """Return how long is left until a moment."""
+    return text.deadline(moment, times.now())
 
 
 @register.filter

@@ -194,7 +194,7 @@ def test_a_person_approves_from_the_inbox(visit: Any, server: LiveServer) -> Non
     visitor.go(INBOX)
     visitor.decide("approve", "Looked at it.", within="tbody:has-text('approved-here')")
 
-    assert visitor.page.is_visible(f"text={task['approval_id']}: approved")
+    assert visitor.page.is_visible("text=Approved: P0 deployment · approved-here.")
     approval = approval_of(server, task)
     assert (approval["status"], approval["decided_by"]) == ("approved", "dana")
     assert visitor.wrong == []

@@ -1,9 +1,69 @@
-// What the console needs besides Unfold: dialogs that open when loaded, and say so when they cannot.
+// What the console needs besides Unfold: dialogs that open when loaded, keep what was typed, and say when they cannot.
+const dialogs = { opener: null, path: "" };
+const isOpen = () => Alpine.$data(document.documentElement).openModal;
+const draftOf = () => document.querySelector("#modal-content #dialog textarea");
+
 document.addEventListener("htmx:afterOnLoad", (event) => {
   if (!event.target.hasAttribute("data-dialog") || !document.querySelector("#modal-content #dialog")) return;
+  dialogs.opener = event.target;
+  dialogs.path = "draft:" + new URL(event.target.href, location.href).pathname;
   Alpine.$data(document.documentElement).openModal = true;
   const field = document.querySelector("#modal-content textarea, #modal-content select");
-  setTimeout(() => field && field.focus(), 50);
+  if (draftOf() && !draftOf().value) draftOf().value = sessionStorage.getItem(dialogs.path) || "";
+  setTimeout(() => (field || document.querySelector("#dialog .dialog-buttons .button")).focus(), 50);
+});
+
+// What was typed outlives the dialog, until it is sent and taken.
+document.addEventListener("input", (event) => {
+  if (event.target === draftOf()) sessionStorage.setItem(dialogs.path, event.target.value);
+});
+
+// A refused form comes back with its text; what is wrong gets the focus.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id !== "dialog-form" && !event.target.closest("#dialog")) return;
+  const wrong = document.querySelector("#dialog .dialog-refusal, #dialog .errors textarea");
+  if (wrong) wrong.focus();
+});
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.getResponseHeader("HX-Refresh")) sessionStorage.removeItem(dialogs.path);
+});
+
+// When a dialog closes, whoever opened it has the focus again; after a refusal the page below is out of date.
+document.addEventListener("alpine:initialized", () => {
+  Alpine.effect(() => {
+    if (isOpen() || !dialogs.opener) return;
+    const { opener } = dialogs;
+    dialogs.opener = null;
+    if (document.querySelector("#dialog .dialog-refusal")) location.reload();
+    else opener.focus();
+  });
+});
+
+// A click beside the dialog does not close it once something is typed.
+document.addEventListener("click", (event) => {
+  const typed = isOpen() && draftOf() && draftOf().value.trim();
+  if (!typed || event.target.closest("#modal-content")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+
+document.addEventListener("keydown", (event) => {
+  const dialog = isOpen() && document.querySelector("#modal-content #dialog");
+  if (event.key === " " && event.target.matches("a[role=button]")) {
+    event.preventDefault();
+    event.target.click();
+  } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea")) {
+    const submit = event.target.form && event.target.form.querySelector(".dialog-submit");
+    if (submit && !submit.disabled) submit.click();
+  } else if (event.key === "Tab" && dialog) {
+    const stops = [...dialog.querySelectorAll("a[href], button, textarea, select, input")];
+    const inside = stops.filter((stop) => stop.type !== "hidden" && !stop.disabled && stop.offsetParent);
+    const at = inside.indexOf(document.activeElement);
+    const next = event.shiftKey ? at - 1 : at + 1;
+    if (at >= 0 && inside[next]) return;
+    event.preventDefault();
+    inside[event.shiftKey ? inside.length - 1 : 0].focus();
+  }
 });
 
 // A session that ended answers with the login page: load this page again, it leads there.
