@@ -5,9 +5,9 @@ from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
-from django.utils import timezone
 
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
+from orchestrator_site import times
 from orchestrator_site.console.pages import TYPE_ID, Choice
 
 OF_DECISIONS = frozenset({"decider", "decided"})
@@ -101,4 +101,4 @@ class DecidedWithin(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return what was decided since then."""
         chosen = SPANS.get(self.value() or "")
-        return queryset.decided().filter(decided_at__gte=timezone.now() - chosen[1]) if chosen else queryset
+        return queryset.decided().filter(decided_at__gte=times.now() - chosen[1]) if chosen else queryset

@@ -159,7 +159,7 @@ def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
 
 
 def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -> list[Task]:
-    """Lock the rows of dependents, of those that nobody else holds unless we wait; those that must fail are asked about no more.
+    """Lock the rows of dependents, of those that nobody else holds unless we wait; of those that must fail, requests end.
 
     Approvals first, then tasks, as a decision does.
     """
