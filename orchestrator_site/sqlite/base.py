@@ -21,9 +21,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _inside = False
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Connect. A new file is for its owner only, whatever the umask; SQLite's others follow it."""
+        """Connect. A new file is for its owner only, whatever the umask; SQLite's others follow it.
+
+        One that is there is never opened here: closing it would end the locks SQLite has on it.
+        """
         with contextlib.suppress(OSError):  # SQLite says what is wrong
-            os.close(os.open(conn_params["database"], os.O_RDWR | os.O_CREAT, 0o600))
+            os.close(os.open(conn_params["database"], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return super().get_new_connection(conn_params)
 
     def _start_transaction_under_autocommit(self) -> None:

@@ -149,3 +149,23 @@ def test_a_full_disk_is_said_while_secrets_are_made(tmp_path: Path, monkeypatch:
     with pytest.raises(ImproperlyConfigured, match=r"is full\. Make room"):
         env.kept_secret(tmp_path / "secret")
     assert list(tmp_path.iterdir()) == [], "half of a secret is none"
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="Only Linux lists its locks.")
+def test_a_connection_more_leaves_the_locks_of_the_others(tmp_path: Path) -> None:
+    entry: dict[str, Any] = env.database("", data_dir=tmp_path)
+    stores = [
+        DatabaseWrapper({**entry, "TIME_ZONE": None, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False}) for _ in range(2)
+    ]
+    first = stores[0].get_new_connection(stores[0].get_connection_params())
+    first.execute("CREATE TABLE thing (name)")
+    place = os.fspath(entry["NAME"])
+    number = os.stat(place).st_ino
+
+    held = [line for line in Path("/proc/locks").read_text().splitlines() if f":{number} " in line]
+    second = stores[1].get_new_connection(stores[1].get_connection_params())
+    still = [line for line in Path("/proc/locks").read_text().splitlines() if f":{number} " in line]
+
+    assert held and still
+    first.close()
+    second.close()
