@@ -7,9 +7,10 @@ from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, 
 
 
 class ApprovalListQuery(serializers.Serializer):
-    """`limit` of both lists."""
+    """How many requests, and from where on."""
 
     limit = WholeNumberField(in_query=True, min_value=1, max_value=1000, default=100)
+    cursor = serializers.CharField(max_length=100, required=False, help_text="The `next` of the last page.")
 
 
 class DecisionInput(serializers.Serializer):
@@ -82,17 +83,22 @@ class ApprovalAnswer(SuccessSerializer):
 
 
 class PendingAnswer(SuccessSerializer):
-    """What waits for a decision, most urgent first; `count` is the number in the list (D29)."""
+    """What waits for a decision, most urgent first; `count` is the number in the list (D29).
+
+    `next` goes back in as `cursor`; null on the last page.
+    """
 
     count = serializers.IntegerField()
     approvals = ApprovalSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
 
 
 class HistoryAnswer(SuccessSerializer):
-    """What was decided, newest first."""
+    """What was decided, newest first. `next` goes back in as `cursor`; null on the last page."""
 
     count = serializers.IntegerField()
     history = ApprovalSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
 
 
 class DecisionAnswer(SuccessSerializer):

@@ -4,8 +4,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from approvals_app import services
-from approvals_app.models import Approval
+from approvals_app import queries, services
 from approvals_app.serializers import (
     ApprovalAnswer,
     ApprovalListQuery,
@@ -39,9 +38,8 @@ class ApprovalViewSet(ApiViewSet):
     @extend_schema(parameters=[ApprovalListQuery], responses=PendingAnswer)
     def pending(self, request: Request) -> Response:
         """List what waits for a decision, most urgent first."""
-        limit = self.asked(ApprovalListQuery)["limit"]
-        found = list(Approval.objects.inbox(self.now)[:limit])
-        return Response(PendingAnswer({"count": len(found), "approvals": found}).data)
+        found, following = queries.pending(**self.asked(ApprovalListQuery), now=self.now)
+        return Response(PendingAnswer({"count": len(found), "approvals": found, "next": following}).data)
 
     @extend_schema(responses=ApprovalAnswer)
     def retrieve(self, request: Request, approval_id: str) -> Response:
@@ -51,9 +49,8 @@ class ApprovalViewSet(ApiViewSet):
     @extend_schema(parameters=[ApprovalListQuery], responses=HistoryAnswer)
     def history(self, request: Request) -> Response:
         """List what was decided, newest first."""
-        limit = self.asked(ApprovalListQuery)["limit"]
-        found = list(Approval.objects.decided().order_by("-decided_at", "-pk").defer("snapshot")[:limit])
-        return Response(HistoryAnswer({"count": len(found), "history": found}).data)
+        found, following = queries.history(**self.asked(ApprovalListQuery))
+        return Response(HistoryAnswer({"count": len(found), "history": found, "next": following}).data)
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:

@@ -182,10 +182,18 @@ class ParkedSerializer(serializers.Serializer):
     event = EventSerializer(allow_null=True, help_text="Null once it has been pruned.")
 
 
+class ParkedQuery(serializers.Serializer):
+    """How many parked events, and from where on."""
+
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=MOST, default=MOST)
+    cursor = serializers.CharField(max_length=64, required=False, help_text="The `next` of the last page.")
+
+
 class ParkedAnswer(SuccessSerializer):
-    """The events that were given up, oldest first."""
+    """The events that were given up, oldest first. `next` goes back in as `cursor`; null on the last page."""
 
     parked = ParkedSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
 
 
 class ReplayAnswer(SuccessSerializer):

@@ -15,6 +15,7 @@ from events_app.consumer_serializers import (
     FetchAnswer,
     NewConsumer,
     ParkedAnswer,
+    ParkedQuery,
     Replay,
     ReplayAnswer,
     start_position,
@@ -86,15 +87,18 @@ class ConsumerViewSet(ApiViewSet):
         done = consumers.ack(name=name, event_ids=asked, by=self.actor)
         return Response(AckAnswer({"acknowledged": done, "unknown": len(asked) - done}).data)
 
-    @extend_schema(responses=ParkedAnswer)
+    @extend_schema(parameters=[ParkedQuery], responses=ParkedAnswer)
     def parked(self, request: Request, name: str) -> Response:
         """List the events that were handed out `max_deliveries` times and never acknowledged."""
-        rows = consumers.parked(name=name, by=self.actor)
+        asked = self.asked(ParkedQuery)
+        after = rules.position_of(asked["cursor"]) if "cursor" in asked else 0
+        rows, place = consumers.parked(name=name, by=self.actor, limit=asked["limit"], after=after)
         listed = [
             {"event_id": row.event_id, "deliveries": row.deliveries, "parked_at": row.parked_at, "event": event}
             for row, event in rows
         ]
-        return Response(ParkedAnswer({"parked": listed}).data)
+        following = None if place is None else rules.cursor(place)
+        return Response(ParkedAnswer({"parked": listed, "next": following}).data)
 
     @extend_schema(request=Replay, responses=ReplayAnswer)
     def replay(self, request: Request, name: str) -> Response:

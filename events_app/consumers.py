@@ -15,10 +15,12 @@ from events_app import ledger, services
 from events_app.models import Consumer, ConsumerDelivery, Event
 from orchestrator_site.actors import Actor, Role
 from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.paging import MOST_BYTES, bytes_of, fitting
 
 CREATED = "consumer.created"
 DELETED = "consumer.deleted"
 MOST_IN_FLIGHT = 10_000  # unacknowledged events of one consumer; then it gets only what it had before
+MOST_OBJECT_BYTES = 262_144  # of one event's payload
 PAGES = 4  # looked through in one fetch for something that matches
 
 
@@ -91,31 +93,35 @@ def fetch(*, name: str, by: Actor, now: datetime, limit: int = 1, ack_seconds: i
     with transaction.atomic():
         consumer = find(name, by=by, lock=True)
         until = now + timedelta(seconds=ack_seconds or consumer.ack_seconds)
-        again = hand_out_again(consumer, limit, now=now, until=until)
-        found = again + hand_out_new(consumer, limit - len(again), until=until)
+        again, more = hand_out_again(consumer, limit, now=now, until=until)
+        room = MOST_BYTES - sum(bytes_of(each.event, ["payload"]) for each in again)
+        left = 0 if more or room < MOST_OBJECT_BYTES else limit - len(again)
+        found = again + hand_out_new(consumer, left, room=room, until=until)
         consumer.fetched_at = now
         consumer.save(update_fields=["position", "fetched_at"])
     return found
 
 
-def hand_out_again(consumer: Consumer, limit: int, *, now: datetime, until: datetime) -> list[Delivered]:
-    """Park what was handed out too often, and hand out again what is due."""
+def hand_out_again(consumer: Consumer, limit: int, *, now: datetime, until: datetime) -> tuple[list[Delivered], bool]:
+    """Park what was handed out too often, hand out again what is due, and return whether more is due."""
     due = consumer.deliveries.in_flight().filter(due_at__lte=now)
     due.filter(deliveries__gte=consumer.max_deliveries).update(parked_at=now)
-    rows = list(due.order_by("position")[:limit])
+    rows = {row.event_id: row for row in due.order_by("position")[:limit]}
     if not rows:
-        return []
-    consumer.deliveries.filter(pk__in=[row.pk for row in rows]).update(deliveries=F("deliveries") + 1, due_at=until)
-    events = Event.objects.in_bulk([row.event_id for row in rows], field_name="event_id")
-    return [Delivered(events[row.event_id], row.deliveries + 1) for row in rows if row.event_id in events]
+        return [], False
+    events = Event.objects.filter(event_id__in=rows).order_by("position")
+    found, more = fitting(events, limit=limit, large=["payload"])
+    handed = [rows[event.event_id] for event in found] if more else rows.values()
+    consumer.deliveries.filter(pk__in=[row.pk for row in handed]).update(deliveries=F("deliveries") + 1, due_at=until)
+    return [Delivered(event, rows[event.event_id].deliveries + 1) for event in found], more
 
 
-def hand_out_new(consumer: Consumer, limit: int, *, until: datetime) -> list[Delivered]:
-    """Hand out events it never had, and move it on."""
+def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) -> list[Delivered]:
+    """Hand out events it never had, and move it on. room: bytes of payload at most."""
     limit = min(limit, MOST_IN_FLIGHT - consumer.deliveries.in_flight()[:MOST_IN_FLIGHT].count()) if limit else 0
     if limit <= 0:
         return []
-    events = next_events(consumer, limit)
+    events = next_events(consumer, limit, room)
     ConsumerDelivery.objects.bulk_create(
         ConsumerDelivery(consumer=consumer, event_id=event.event_id, position=event.position, due_at=until)
         for event in events
@@ -123,11 +129,11 @@ def hand_out_new(consumer: Consumer, limit: int, *, until: datetime) -> list[Del
     return [Delivered(event, 1) for event in events]
 
 
-def next_events(consumer: Consumer, limit: int) -> list[Event]:
+def next_events(consumer: Consumer, limit: int, room: int) -> list[Event]:
     """Return the next events that match, and move the consumer behind them, or behind what was looked through."""
     for _ in range(PAGES):
         before = consumer.position
-        events, consumer.position = ledger.page(after=before, limit=limit, types=consumer.types)
+        events, consumer.position = ledger.page(after=before, limit=limit, types=consumer.types, room=room)
         if events or consumer.position == before:
             break
     return events
@@ -139,11 +145,23 @@ def ack(*, name: str, event_ids: Iterable[str], by: Actor) -> int:
     return remove(consumer.deliveries.filter(event_id__in=set(event_ids)))
 
 
-def parked(*, name: str, by: Actor, limit: int = 100) -> list[tuple[ConsumerDelivery, Event | None]]:
-    """Return what was given up, oldest first, with the events that are still kept."""
-    rows = list(find(name, by=by).deliveries.parked().order_by("position")[:limit])
-    events = Event.objects.in_bulk([row.event_id for row in rows], field_name="event_id")
-    return [(row, events.get(row.event_id)) for row in rows]
+def parked(
+    *, name: str, by: Actor, limit: int = 100, after: int = 0
+) -> tuple[list[tuple[ConsumerDelivery, Event | None]], int | None]:
+    """Return what was given up, oldest first, with the events that are still kept, and where to go on.
+
+    after: a position, where the last page ended.
+    """
+    given_up = find(name, by=by).deliveries.parked().filter(position__gt=after).order_by("position")
+    rows = list(given_up[: limit + 1])
+    more, rows = len(rows) > limit, rows[:limit]
+    kept = Event.objects.filter(event_id__in=[row.event_id for row in rows]).order_by("position")
+    found, cut = fitting(kept, limit=limit, large=["payload"])
+    if cut:
+        rows = [row for row in rows if row.position <= found[-1].position]
+    events = {event.event_id: event for event in found}
+    following = rows[-1].position if rows and (more or cut) else None
+    return [(row, events.get(row.event_id)) for row in rows], following
 
 
 @transaction.atomic

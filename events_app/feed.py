@@ -184,7 +184,9 @@ class Feed:
                 continue
             if frames:
                 await mine.send(b"".join(map(mine.wish.written, frames)))
-            near, mine.position = position - mine.position < stream.PAGE, position
+            near = position - mine.position < stream.PAGE and not stream.is_full(frames)
+            mine.position = position
+            del frames  # the next page is read before they would be forgotten
         return mine.ends
 
     def _join(self, mine: Stream) -> bool:
@@ -218,7 +220,7 @@ class Feed:
                 return self._note(fault)
             self._fault = ""
             self._spread(frames, position)
-            full = len(frames) == stream.PAGE
+            full = stream.is_full(frames)
 
     def _note(self, fault: Exception) -> None:
         """Say once that the log cannot be read."""
@@ -285,7 +287,7 @@ class Feed:
 
 def read_frames(position: int) -> tuple[list[Frame], int]:
     """Return the next events as they are written, and the position to go on from."""
-    events, position = ledger.read(after=position, limit=stream.PAGE)
+    events, position = ledger.read(after=position, limit=stream.PAGE, room=stream.PAGE_BYTES)
     return [stream.framed(event) for event in events], position
 
 

@@ -19,6 +19,7 @@ from events_app.models import Event, Ledger
 from events_app.registry import Move, tallies
 from events_app.rules import cursor
 from orchestrator_site.errors import Gone
+from orchestrator_site.paging import MOST_BYTES, fitting
 
 BATCH = 1000  # rows numbered in one transaction
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
@@ -106,24 +107,33 @@ def row(statement: str) -> Any:
 def read(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:
     """Return events after a position in order, all that is committed counted, and the position to go on from.
 
-    after: None for the oldest kept. equal: task_id, trace_id or source_agent, exactly.
-    An empty list with a position that moved means: nothing matched so far, go on. Raise CursorExpired.
+    after: None for the oldest kept. equal: task_id, trace_id or source_agent, exactly. A page ends at `limit`
+    events or at 4 MiB of payload. An empty list with a position that moved means: nothing matched so far, go on.
+    Raise CursorExpired.
     """
     number_events()
     return page(after=after, limit=limit, types=types, **equal)
 
 
-def page(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:
-    """Do what `read` does among the events that have their place already."""
+def page(
+    *,
+    after: int | None,
+    limit: int,
+    types: list[str] | None = None,
+    room: int = MOST_BYTES,
+    **equal: Any,
+) -> tuple[list[Event], int]:
+    """Do what `read` does among the events that have their place already. room: bytes of payload at most."""
     pruned_to, end = bounds()
     start = pruned_to if after is None else after
     asked = {name: value for name, value in equal.items() if value}
     if types or set(asked) == {"source_agent"}:
         end = min(end, start + WINDOW)
     rows = Event.objects.after(start).filter(position__lte=end, **asked)
-    found = list((rows.of_types(types) if types else rows)[:limit])
+    found, more = fitting(rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room)
     ensure_kept(start)  # asked afterwards: what is pruned between two statements is not passed over
-    return found, found[-1].position if len(found) == limit else end
+    last = found[-1].position if found else start
+    return found, last if more or len(found) == limit else end
 
 
 def ensure_kept(position: int) -> None:

@@ -34,6 +34,14 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Return those a reader who has read up to `position` has not seen, in order."""
         return self.filter(position__gt=position).order_by("position")
 
+    def of_task(self, task_id: str) -> "EventQuerySet":
+        """Return those of one task; SQLite uses a partial index only for who repeats its condition."""
+        return self.filter(~Q(task_id=""), task_id=task_id)
+
+    def of_trace(self, trace_id: str) -> "EventQuerySet":
+        """Return those of one trace."""
+        return self.filter(~Q(trace_id=""), trace_id=trace_id)
+
     def of_types(self, patterns: list[str]) -> "EventQuerySet":
         """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""
         wanted = Q()

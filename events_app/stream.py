@@ -19,7 +19,8 @@ from events_app.rules import cursor, matches, plain
 from orchestrator_site.actors import Actor
 from orchestrator_site.errors import DomainError
 
-PAGE = 100  # events read at once
+PAGE = 100  # events read at once, and at most so many bytes of payload
+PAGE_BYTES = 1_048_576
 BEGIN = b"retry: 1000\n\n"  # a client comes back after a second
 STILL_HERE = b": still here\n\n"
 ENDS = "system.stream_ended"  # an event type of the server's own, which nobody can publish
@@ -75,12 +76,18 @@ class Wish:
         events, position = ledger.read(
             after=after,
             limit=PAGE,
+            room=PAGE_BYTES,
             types=list(self.types) or None,
             task_id=self.task_id,
             trace_id=self.trace_id,
             source_agent=self.source_agent,
         )
         return [framed(event) for event in events], position
+
+
+def is_full(frames: list[Frame]) -> bool:
+    """Return whether there may be more events behind a page."""
+    return len(frames) == PAGE or sum(len(frame.plain) for frame in frames) > PAGE_BYTES * 3 // 4
 
 
 def framed(event: Event) -> Frame:

@@ -173,7 +173,7 @@ def driver_options(query: str) -> dict[str, str]:
 
 def embedded_database(path: Path) -> dict[str, object]:
     """Return the entry for SQLite in WAL mode, safe for many threads and power loss."""
-    pragmas = "journal_mode=WAL synchronous=FULL mmap_size=134217728 journal_size_limit=27103364 cache_size=-8000"
+    pragmas = "journal_mode=WAL synchronous=FULL journal_size_limit=27103364 cache_size=-8000"
     return {
         "ENGINE": "orchestrator_site.sqlite",
         "NAME": path,

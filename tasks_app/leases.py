@@ -1,12 +1,15 @@
 """Hand tasks out for a while: claim, heartbeat, release, and take back what was lost."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
 from events_app.services import new_event, record_all
 from orchestrator_site.actors import SYSTEM, Actor
-from tasks_app import gate, registry, retries, routing, rules
+from orchestrator_site.paging import MOST_BYTES, stored_bytes
+from tasks_app import gate, queries, registry, retries, routing, rules
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
 from tasks_app.moves import save_moved
 from tasks_app.services import LeaseLost, ensure_may_report, locked_task
@@ -19,19 +22,29 @@ RELEASED = "task.released"
 # On SQLite the write lock of the transaction does, so the clause is left out there. The rows are chosen in a WITH,
 # which is carried out once: a sub-select with SKIP LOCKED may be carried out for each row, where LIMIT limits nothing.
 CLAIM = """
-    WITH chosen AS MATERIALIZED (
-        SELECT id FROM tasks_app_task
+    WITH waiting AS MATERIALIZED (
+        SELECT id {measured} FROM tasks_app_task
         WHERE assigned_agent = %(agent)s AND status = 'assigned' AND NOT awaiting_approval AND open_dependencies = 0
             AND (not_before IS NULL OR not_before <= %(now)s) {types}
         ORDER BY turn_at, id LIMIT %(limit)s {lock}
-    )
+    ) {fitting}
     UPDATE tasks_app_task SET
         status = 'in_progress', holder = %(holder)s, reported_by = %(holder)s, attempt = attempt + 1,
         lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
         started_at = %(now)s, error = '', progress = NULL, note = ''
-    WHERE id IN (SELECT id FROM chosen)
-    RETURNING *
+    WHERE id IN (SELECT id FROM {chosen})
+    RETURNING * {bytes}
 """
+# Of several tasks only as many as fit in one answer (D35), and of the first of them always one.
+FITTING = """, fitting AS MATERIALIZED (
+        SELECT id FROM (
+            SELECT id, bytes, SUM(bytes) OVER (ORDER BY turn_at, id) AS used FROM waiting
+        ) AS measured WHERE used <= %(room)s OR (%(first)s AND used = bytes)
+    )
+"""
+
+
+UNMEASURED = {"measured": "", "fitting": "", "chosen": "waiting", "bytes": ""}
 
 
 def claim(
@@ -89,9 +102,19 @@ def allowed_types(types: list[str] | None) -> list[str] | None:
 
 
 def take(
-    agent: str, types: list[str] | None, limit: int, *, by: Actor, now: datetime, lease_seconds: int
+    agent: str,
+    types: list[str] | None,
+    limit: int,
+    *,
+    by: Actor,
+    now: datetime,
+    lease_seconds: int,
+    before: Sequence[Task] | None = None,
 ) -> list[Task]:
-    """Lease the next tasks in one statement; return them in their order."""
+    """Lease the next tasks in one statement; return them in their order.
+
+    before: those already taken for the same answer, where it is filled one by one.
+    """
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     values = {
         "agent": agent,
@@ -100,10 +123,25 @@ def take(
         "expires": connection.ops.adapt_datetimefield_value(now + timedelta(seconds=lease_seconds)),
         "now": connection.ops.adapt_datetimefield_value(now),
         "limit": limit,
+        "room": MOST_BYTES - sum(task.bytes for task in before or ()),
+        "first": not before,
     } | {f"type{place}": kind for place, kind in enumerate(types or [])}
     among = ", ".join(f"%(type{place})s" for place in range(len(types or [])))
-    sql = CLAIM.format(lock=lock, types=f"AND type IN ({among})" if types is not None else "")
+    shape = {"lock": lock, "types": f"AND type IN ({among})" if types is not None else ""}
+    sql = CLAIM.format(**shape, **(measured() if limit > 1 or before is not None else UNMEASURED))
     return sorted(Task.objects.raw(sql, values), key=lambda task: (task.turn_at, task.pk))
+
+
+def measured() -> dict[str, str]:
+    """Return the parts of the statement that see to it that several tasks fit in one answer."""
+    sizes = (stored_bytes(field) for field in queries.LARGE)
+    size = " + ".join(f"COALESCE({each}, 0)" for each in sizes)
+    return {
+        "measured": f", turn_at, {size} AS bytes",
+        "fitting": FITTING,
+        "chosen": "fitting",
+        "bytes": f", {size} AS bytes",
+    }
 
 
 def record_handed(tasks: list[Task], *, by: Actor, now: datetime) -> None:
@@ -136,7 +174,8 @@ def take_within_limits(
     tasks: list[Task] = []
     while len(tasks) < limit:
         free = [kind for kind in types or routing.routing_rules() if kind not in limited or has_room(limited[kind])]
-        batch = take(pool.name, free, 1, by=by, now=now, lease_seconds=lease_seconds) if free else []
+        asked: dict[str, Any] = {"by": by, "now": now, "lease_seconds": lease_seconds, "before": tasks}
+        batch = take(pool.name, free, 1, **asked) if free else []
         if not batch:
             break
         tasks += batch

@@ -10,7 +10,11 @@ from approvals_app.models import Approval
 from events_app import ledger
 from events_app.models import Event
 from orchestrator_site.errors import Invalid
+from orchestrator_site.paging import fitting
 from tasks_app.models import Task
+
+LARGE = ("payload", "metadata", "result")
+MOST_EVENTS = 1000  # of a timeline at once
 
 
 class BadCursor(Invalid):
@@ -30,9 +34,8 @@ def page(
         rows = rows.filter(pk__in=late) if overdue else rows.exclude(pk__in=late)
     if cursor:
         rows = rows.filter(pk__lt=place_of(cursor))
-    found = with_gates(rows[: limit + 1])
-    more = len(found) > limit
-    return found[:limit], place(found[limit - 1].pk) if more else None
+    found, more = fitting(rows, limit=limit, large=LARGE)
+    return with_gates(found), place(found[-1].pk) if found and more else None
 
 
 def with_gates(tasks: Iterable[Task]) -> list[Task]:
@@ -57,10 +60,17 @@ def gate_of(task: Task, status: str | None) -> dict[str, Any]:
     return {"approval_id": task.approval_id or None, "status": status, "required": bool(task.approval_id)}
 
 
-def timeline(task: Task) -> list[Event]:
-    """Return everything that happened to a task, in order."""
+def timeline(task: Task, *, cursor: str = "", limit: int = MOST_EVENTS) -> tuple[list[Event], str | None]:
+    """Return what happened to a task in order, and the cursor of the next page, None on the last.
+
+    Raise BadCursor.
+    """
     ledger.number_events()
-    return list(Event.objects.filter(task_id=task.task_id).order_by("pk")[:1000])
+    rows = Event.objects.of_task(task.task_id).order_by("pk")
+    if cursor:
+        rows = rows.filter(pk__gt=place_of(cursor))
+    found, more = fitting(rows, limit=limit, large=["payload"])
+    return found, place(found[-1].pk) if found and more else None
 
 
 def place(pk: int) -> str:

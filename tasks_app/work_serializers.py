@@ -195,9 +195,17 @@ class TypeChangedAnswer(SuccessSerializer):
     concurrency_limit = serializers.IntegerField(allow_null=True)
 
 
+class TimelineQuery(serializers.Serializer):
+    """How much of a timeline, and from where on."""
+
+    limit = WholeNumberField(in_query=True, min_value=1, max_value=1000, default=1000)
+    cursor = serializers.CharField(max_length=100, required=False, help_text="The `next` of the last page.")
+
+
 class TimelineAnswer(SuccessSerializer):
-    """Everything that happened to a task, in order."""
+    """What happened to a task, in order. `next` goes back in as `cursor`; null on the last page."""
 
     task_id = serializers.CharField()
-    count = serializers.IntegerField()
+    count = serializers.IntegerField(help_text="Events on this page.")
     timeline = EventSerializer(many=True)
+    next = serializers.CharField(allow_null=True)

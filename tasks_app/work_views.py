@@ -31,6 +31,7 @@ from tasks_app.work_serializers import (
     RequeuedAnswer,
     RequeueSerializer,
     TimelineAnswer,
+    TimelineQuery,
 )
 
 
@@ -115,11 +116,12 @@ class WorkViewSet(ApiViewSet):
         tasks, following = queries.page(**operations.dead_filter(**asked), now=self.now)
         return Response(TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data)
 
-    @extend_schema(responses=TimelineAnswer)
+    @extend_schema(parameters=[TimelineQuery], responses=TimelineAnswer)
     def timeline(self, request: Request, task_id: str) -> Response:
         """List everything that happened to a task, in order: who, when, and by which door."""
-        events = queries.timeline(services.get_task(task_id))
-        return Response(TimelineAnswer({"task_id": task_id, "count": len(events), "timeline": events}).data)
+        events, following = queries.timeline(services.get_task(task_id), **self.asked(TimelineQuery))
+        answer = {"task_id": task_id, "count": len(events), "timeline": events, "next": following}
+        return Response(TimelineAnswer(answer).data)
 
     @extend_schema(request=BatchRequest, responses=BatchAnswer)
     def batch(self, request: Request) -> Response:

@@ -98,11 +98,11 @@ def test_after_its_deliveries_an_event_is_parked_and_can_be_replayed(consumer, s
     counts = [[each.delivery for each in fetch(when=hour)] for hour in hours]
 
     assert counts == [[2], [3], [], []]
-    [(row, event)] = consumers.parked(name="c", by=dev)
+    [(row, event)], _ = consumers.parked(name="c", by=dev)
     assert event is not None and event.event_type == "a.bad" and row.parked_at == hours[2]
     assert consumers.replay(name="c", by=dev, now=hours[3]) == 1
     assert [(each.event.event_type, each.delivery) for each in fetch(when=hours[3])] == [("a.bad", 1)]
-    assert consumers.parked(name="c", by=dev) == []
+    assert consumers.parked(name="c", by=dev) == ([], None)
 
 
 def test_a_late_acknowledgement_takes_an_event_out_of_the_car_park(consumer, say, fetch, dev, now) -> None:
@@ -110,7 +110,7 @@ def test_a_late_acknowledgement_takes_an_event_out_of_the_car_park(consumer, say
     taken, *_ = [fetch(when=now + timedelta(hours=hour)) for hour in range(4)]
 
     assert consumers.ack(name="c", event_ids=ids(taken), by=dev) == 1
-    assert consumers.parked(name="c", by=dev) == []
+    assert consumers.parked(name="c", by=dev) == ([], None)
 
 
 def test_replay_can_name_events_or_go_back(consumer, say, fetch, dev, now) -> None:

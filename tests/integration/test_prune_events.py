@@ -103,7 +103,7 @@ def test_what_a_consumer_has_parked_stays_alone(old: list[Event], dev: Actor, no
     found = retention.prune(older_than=WEEK, now=later)
 
     assert left()[:2] == ["old.n2", "new"] and found.spared == 1
-    [(row, event)] = consumers.parked(name="bad", by=dev)
+    [(row, event)], _ = consumers.parked(name="bad", by=dev)
     assert event is not None and event.event_type == "old.n2" and row.deliveries == 1
     consumers.replay(name="bad", by=dev, now=later)
     assert consumers.fetch(name="bad", by=dev, now=later)[0].event.event_type == "old.n2"

@@ -1,0 +1,116 @@
+"""Pages that end at 4 MiB (D35): what a caller can grow is measured in the database before it is read."""
+
+import base64
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Case, F, Func, IntegerField, Model, When
+from django.db.models.functions import Coalesce
+
+MOST_BYTES = 4_194_304
+
+
+class StoredBytes(Func):
+    """How many bytes a text or a JSON value takes as text."""
+
+    output_field = IntegerField()
+
+    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Return the SQL of the store."""
+        return super().as_sql(compiler, connection, template=stored_bytes("%(expressions)s"), **context)
+
+
+def stored_bytes(column: str) -> str:
+    """Return SQL for how many bytes a column takes as text. OCTET_LENGTH is too new in SQLite to count on."""
+    if connection.vendor == "postgresql":
+        return f"OCTET_LENGTH(({column})::text)"
+    return f"LENGTH(CAST({column} AS BLOB))"
+
+
+def fitting(rows: Any, *, limit: int, large: Iterable[str], room: int = MOST_BYTES) -> tuple[list[Any], bool]:
+    """Return the first rows, at most `limit` and at most `room` bytes, and whether there are more.
+
+    rows: a query set in order. large: the fields that callers can grow; only they are counted.
+    One row always fits. A page of small rows is one statement; where some are large, a second one
+    reads those that fit.
+    """
+    names = list(large)
+    share = room // ((limit + 1) * len(names))
+    found = list(with_small_values(rows, names, share)[: limit + 1])
+    fit = how_many_fit(found[:limit], names, room)
+    return filled(rows, found[:fit], names, share), fit < len(found)
+
+
+def with_small_values(rows: Any, names: list[str], share: int) -> Any:
+    """Return the rows with the sizes of the large fields, and with the values that are small."""
+    fields = {name: rows.model._meta.get_field(name) for name in names}
+    sizes = {f"{name}_bytes": Coalesce(StoredBytes(F(name)), 0) for name in names}
+    values = {
+        f"{name}_value": Case(When(**{f"{name}_bytes__lte": share}, then=F(name)), output_field=field)
+        for name, field in fields.items()
+    }
+    return rows.defer(*names).annotate(**sizes).annotate(**values)
+
+
+def how_many_fit(found: list[Any], names: list[str], room: int) -> int:
+    """Return how many of the rows, in order, take at most `room` bytes; at least one."""
+    used = 0
+    for place, row in enumerate(found):
+        used += bytes_of(row, names)
+        if used > room and place:
+            return place
+    return len(found)
+
+
+def bytes_of(row: Model, names: Iterable[str]) -> int:
+    """Return how many bytes the large fields of a row of a page take."""
+    return sum(getattr(row, f"{name}_bytes") for name in names)
+
+
+def filled(rows: Any, found: list[Any], names: list[str], share: int) -> list[Any]:
+    """Return the rows with all their values; those that are gone meanwhile are left out."""
+    late = [row.pk for row in found if any(getattr(row, f"{name}_bytes") > share for name in names)]
+    stored = dict.fromkeys(late) | values_of(rows.model, late, names)
+    for row in found:
+        values = stored.get(row.pk) or [getattr(row, f"{name}_value") for name in names]
+        row.__dict__.update(zip(names, values, strict=True))
+    return [row for row in found if row.pk not in stored or stored[row.pk]]
+
+
+def values_of(model: type[Model], keys: list[Any], names: list[str]) -> dict[Any, tuple[Any, ...]]:
+    """Return the large values of rows by their keys."""
+    if not keys:
+        return {}
+    read = model._default_manager.filter(pk__in=keys).values_list("pk", *names)
+    return {key: tuple(values) for key, *values in read}
+
+
+def pack(*place: str | int | datetime) -> str:
+    """Return the opaque cursor of a place: the values a list is ordered by."""
+    texts = [part.isoformat() if isinstance(part, datetime) else part for part in place]
+    return base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def unpack(cursor: str, *kinds: type) -> list[Any]:
+    """Return the values a cursor was packed of; raise ValueError unless they are of these kinds."""
+    text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    place = json.loads(text)
+    if not isinstance(place, list):
+        raise ValueError("Not a place.")
+    return [read_part(part, kind) for part, kind in zip(place, kinds, strict=True)]
+
+
+def read_part(part: Any, kind: type) -> Any:
+    """Return one value of a cursor; raise ValueError unless it is of a kind."""
+    if kind is int and type(part) is int and 0 <= part < 2**63:
+        return part
+    if kind is str and isinstance(part, str) and part.isascii() and part.isprintable():
+        return part
+    if kind is datetime and isinstance(part, str):
+        moment = datetime.fromisoformat(part)
+        if moment.tzinfo is not None:
+            return moment
+    raise ValueError("Not a value of this kind.")
