@@ -3,11 +3,15 @@
 import warnings
 from pathlib import Path
 
-from orchestrator_site import env
+import platformdirs
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VERSION = "0.1.0"
-DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data")))
+from orchestrator_site import __version__, env
+
+VERSION = __version__
+PACKAGE_DIR = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None  # None: it is installed
+OWN_FOLDER = CHECKOUT / "data" if CHECKOUT else platformdirs.user_data_path("orchestrator", appauthor=False)
+DATA_DIR = Path(env.text("DATA_DIR", str(OWN_FOLDER)))
 
 # --- Where we run -----------------------------------------------------------------------------
 DATABASE_URL = env.secret("DATABASE_URL")
@@ -104,7 +108,7 @@ APPEND_SLASH = False
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [CHECKOUT / "templates" if CHECKOUT else PACKAGE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -214,7 +218,7 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "build" / "static"
+STATIC_ROOT = CHECKOUT / "build" / "static" if CHECKOUT else DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = DEVELOPMENT
 warnings.filterwarnings("ignore", "No directory at", UserWarning)  # WhiteNoise: collecting is for deployments
 STORAGES = {

@@ -25,14 +25,14 @@ READY_SECONDS = 60  # on a busy machine; a test of the time itself measures it
 class Process:
     """A process in a session of its own, whose lines are read as they come."""
 
-    def __init__(self, command: list[str], settings: dict[str, str]) -> None:
+    def __init__(self, command: list[str], settings: dict[str, str], cwd: Path = ROOT) -> None:
         """settings: added to our environment, from which the service's own settings are taken out."""
         self.started = time.monotonic()
         self.output: list[str] = []
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.popen = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env=environment() | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
