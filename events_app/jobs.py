@@ -7,6 +7,9 @@ from django.conf import settings
 
 from events_app import delivering, ledger, nudging, retention
 from orchestrator_site import times
+from orchestrator_site.pacing import Pace
+
+PRUNE_STEPS = 50  # in one run
 
 
 @shared_task
@@ -30,6 +33,12 @@ def forget_deliveries() -> None:
 
 @shared_task
 def prune_events() -> None:
-    """Beat, hourly: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all."""
-    if settings.EVENTS_KEPT_DAYS:
-        retention.prune(older_than=timedelta(days=settings.EVENTS_KEPT_DAYS), now=times.now())
+    """Beat, hourly: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all.
+
+    After some seconds it is sent for again, so that a stop need not wait long.
+    """
+    if not settings.EVENTS_KEPT_DAYS:
+        return
+    kept = timedelta(days=settings.EVENTS_KEPT_DAYS)
+    if retention.prune(older_than=kept, now=times.now(), steps=PRUNE_STEPS, between=Pace()):
+        prune_events.delay()

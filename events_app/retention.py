@@ -8,8 +8,9 @@ from django.db.models import Min, QuerySet
 
 from events_app import ledger
 from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
+from orchestrator_site.pacing import no_rest
 
-BATCH = 1000  # rows deleted in one statement
+BATCH = 500  # events deleted in one transaction
 
 # Those who read the log on say after which position they still need it, or None.
 keepers: list[Callable[[], int | None]] = []
@@ -33,14 +34,27 @@ def prunable(*, older_than: timedelta, now: datetime) -> Prunable:
     return Prunable(position, events, old.count() - events)
 
 
-def prune(*, older_than: timedelta, now: datetime) -> Prunable:
-    """Delete old events in batches; readers who come too late are told so from the first one on."""
-    found = prunable(older_than=older_than, now=now)
-    Ledger.objects.filter(pruned_to__lt=found.position).update(pruned_to=found.position)
-    deleted = BATCH
-    while deleted == BATCH:
-        deleted = delete_batch(found.position)
-    return found
+def prune(
+    *, older_than: timedelta, now: datetime, steps: int | None = None, between: Callable[[int], None] = no_rest
+) -> bool:
+    """Delete old events in small steps, looking at each once; return whether some are left.
+
+    steps: how many, None for all. between: called after each step with how many went so far. Readers who come too
+    late are told so from the first one on.
+    """
+    end, place, deleted = last_prunable(now - older_than, now=now), 0, 0
+    Ledger.objects.filter(pruned_to__lt=end).update(pruned_to=end)
+    while steps is None or steps > 0:
+        rows = spared(Event.objects.filter(position__gt=place, position__lte=end)).order_by("position")
+        batch = dict(rows.values_list("pk", "position")[:BATCH])
+        if not batch:
+            return False
+        delete_batch(list(batch))
+        place = max(batch.values())
+        deleted += len(batch)
+        steps = steps if steps is None else steps - 1
+        between(deleted)
+    return True
 
 
 def last_prunable(before: datetime, *, now: datetime) -> int:
@@ -58,11 +72,10 @@ def spared(events: "QuerySet[Event]") -> "QuerySet[Event]":
     return events
 
 
-def delete_batch(position: int) -> int:
-    """Delete some events up to a position; return how many."""
-    rows = spared(Event.objects.filter(position__lte=position)).order_by("position").values_list("pk", flat=True)
-    batch = Event.objects.filter(pk__in=list(rows[:BATCH]))
-    return batch._raw_delete(batch.db)
+def delete_batch(pks: list[int]) -> None:
+    """Delete events in one statement: nothing else hangs on them."""
+    rows = Event.objects.filter(pk__in=pks)
+    rows._raw_delete(rows.db)
 
 
 def needed_by_consumers(now: datetime) -> int | None:

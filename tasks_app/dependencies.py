@@ -159,9 +159,9 @@ def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
 
 
 def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -> list[Task]:
-    """Lock the rows of dependents, of those that nobody else holds unless we wait; of those that must fail, requests end.
+    """Lock the rows of dependents, only those that nobody else holds unless we wait.
 
-    Approvals first, then tasks, as a decision does.
+    Nothing is asked any more for those that must fail. Approvals first, then tasks, as a decision does.
     """
     doomed: list[str] = []
     if ended.status != Status.COMPLETED:

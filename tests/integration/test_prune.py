@@ -4,11 +4,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from django.core.management.base import CommandError
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.actors import Actor
+from orchestrator_site.management.progress import Progress
+from orchestrator_site.pacing import Pace
 from tasks_app import pruning, services
 from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Dependency, Status, Task
@@ -118,3 +121,56 @@ def test_the_counts_stay_right_when_nobody_counted_before(
 def test_with_nothing_to_do_nothing_is_told(db: None, admin: Actor, now: datetime) -> None:
     assert pruning.prune_tasks(before=now, by=admin, now=now) == 0
     assert not Event.objects.exists()
+
+
+def test_pruning_stopped_at_any_moment_leaves_whole_steps(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    for _ in range(5):
+        end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY)
+
+    def stop(pruned: int) -> None:
+        if pruned == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pruning.prune_tasks(before=now - DAY, by=admin, now=now, between=stop)
+
+    assert (len(left()), counts()["completed"], Event.objects.filter(event_type="tasks.pruned").count()) == (1, 1, 2)
+    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 1 and not left()
+
+
+def test_a_step_takes_no_more_dependencies_than_it_should(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "EDGES", 3)
+    roots = [make_task(now=now - 90 * DAY) for _ in range(3)]
+    for task in [make_task(depends_on=[root.task_id for root in roots], now=now - 90 * DAY) for _ in range(2)]:
+        services.cancel_task(task_id=task.task_id, by=dev, now=now - 90 * DAY)
+    for root in roots:
+        end(root, dev, now - 90 * DAY)
+    steps: list[int] = []
+
+    pruning.prune_tasks(before=now - DAY, by=admin, now=now, between=steps.append)
+
+    assert steps == [1, 2, 5] and not Dependency.objects.exists()
+
+
+def test_pruning_rests_in_proportion_to_its_work() -> None:
+    rests: list[float] = []
+    times = iter([0.0, 0.1, 0.1, 5.0, 5.0])
+    pace = Pace(clock=lambda: next(times), rest=rests.append)
+
+    pace(1)
+    pace(2)
+
+    assert rests == [0.2, 1.0]
+
+
+def test_a_command_that_is_stopped_says_how_far_it_came() -> None:
+    progress = Progress(lambda line: None, "task(s) removed", of=1200)
+
+    with pytest.raises(CommandError, match="Stopped: 1,000 of 1,200 task"), progress.stoppable():
+        progress(1000)
+        raise KeyboardInterrupt

@@ -32,12 +32,19 @@ def say(event_type: str, by: Actor, now: datetime, **said: Any) -> Event:
     return services.publish(event_type=event_type, source_agent="dev_agent", by=by, now=now, **said)
 
 
+def prune(now: datetime) -> retention.Prunable:
+    """Count what is over a week old, and delete it."""
+    found = retention.prunable(older_than=WEEK, now=now)
+    assert not retention.prune(older_than=WEEK, now=now)
+    return found
+
+
 def left() -> list[str]:
     return list(Event.objects.order_by("pk").values_list("event_type", flat=True))
 
 
 def test_old_events_go_and_young_ones_stay(old: list[Event], now: datetime) -> None:
-    found = retention.prune(older_than=WEEK, now=now)
+    found = prune(now)
 
     assert found.events == 10 and left() == ["new"]
     assert Ledger.objects.get().pruned_to == 10
@@ -52,9 +59,26 @@ def test_counting_deletes_nothing(old: list[Event], now: datetime) -> None:
 def test_pruning_goes_on_in_batches(old: list[Event], now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 3)
 
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     assert left() == ["new"]
+
+
+def test_pruning_looks_at_what_is_spared_once_and_stops_where_it_is_told(
+    make_task: Callable[..., Any], dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    task, old = make_task(now=now - timedelta(days=8)), now - timedelta(days=8)
+    for number in range(6):
+        say(f"old.n{number}", dev, old, task_id=task.task_id if number % 2 else "")
+    ledger.number_events()
+    done: list[int] = []
+
+    some_left = retention.prune(older_than=WEEK, now=now, steps=1, between=done.append)
+    again = retention.prune(older_than=WEEK, now=now, between=done.append)
+
+    assert (some_left, again, done) == (True, False, [2, 1])
+    assert left() == ["task.created", "task.assigned", "old.n1", "old.n3", "old.n5"]
 
 
 def test_an_old_event_behind_a_young_one_waits_for_it(dev: Actor, now: datetime) -> None:
@@ -62,11 +86,11 @@ def test_an_old_event_behind_a_young_one_waits_for_it(dev: Actor, now: datetime)
     say("old", dev, now - timedelta(days=8))
     ledger.number_events()
 
-    assert retention.prune(older_than=WEEK, now=now).events == 0
+    assert prune(now).events == 0
 
 
 def test_a_reader_who_comes_too_late_is_told_so(old: list[Event], now: datetime) -> None:
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     with pytest.raises(CursorExpired):
         ledger.read(after=9, limit=10)
@@ -77,7 +101,7 @@ def test_a_reader_who_comes_too_late_is_told_so(old: list[Event], now: datetime)
 def test_what_a_live_consumer_has_not_read_stays(old: list[Event], dev: Actor, now: datetime) -> None:
     consumers.create(name="slow", start=4, by=dev, now=now)
 
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     assert left()[0] == "old.n4"
     assert consumers.fetch(name="slow", by=dev, now=now)[0].event.event_type == "old.n4"
@@ -88,7 +112,7 @@ def test_what_a_consumer_has_not_acknowledged_stays(old: list[Event], dev: Actor
     taken = consumers.fetch(name="slow", by=dev, now=now, limit=6)
     consumers.ack(name="slow", event_ids=[each.event.event_id for each in taken[:2]], by=dev)
 
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     assert left()[0] == "old.n2"
 
@@ -100,7 +124,7 @@ def test_what_a_consumer_has_parked_stays_alone(old: list[Event], dev: Actor, no
     rest = consumers.fetch(name="bad", by=dev, now=later, limit=100)
     consumers.ack(name="bad", event_ids=[each.event.event_id for each in rest], by=dev)
 
-    found = retention.prune(older_than=WEEK, now=later)
+    found = prune(later)
 
     assert left()[:2] == ["old.n2", "new"] and found.spared == 1
     [(row, event)], _ = consumers.parked(name="bad", by=dev)
@@ -112,7 +136,7 @@ def test_what_a_consumer_has_parked_stays_alone(old: list[Event], dev: Actor, no
 def test_an_abandoned_consumer_holds_nothing_back_and_is_told(old: list[Event], dev: Actor, now: datetime) -> None:
     consumers.create(name="gone", start=0, by=dev, now=now - timedelta(days=31))
 
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     assert "old.n9" not in left()
     with pytest.raises(CursorExpired):
@@ -125,7 +149,7 @@ def test_events_of_an_open_task_stay(make_task: Callable[..., Any], dev: Actor, 
     say("pr.merged", dev, now - timedelta(days=8), task_id="task_of_nobody")
     ledger.number_events()
 
-    retention.prune(older_than=WEEK, now=now)
+    prune(now)
 
     assert set(Event.objects.values_list("task_id", flat=True)) == {task.task_id}
 

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from events_app import retention
 from orchestrator_site import times
 from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.progress import Progress
 
 
 class Command(DoorCommand):
@@ -15,7 +16,8 @@ class Command(DoorCommand):
 
     help = (
         "Count the events older than some days, and with --delete delete them, but for what a consumer, a webhook or "
-        "an open task still needs. A reader whose cursor is older is told so (410)."
+        "an open task still needs. A reader whose cursor is older is told so (410). It works in small steps that let "
+        "the service go on, and may be stopped at any moment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,8 +31,12 @@ class Command(DoorCommand):
         days = options["older_than_days"]
         if not 0 <= days <= 36_500:
             raise CommandError("--older-than-days must be between 0 and 36500.")
-        act = retention.prune if options["delete"] else retention.prunable
-        found = act(older_than=timedelta(days=days), now=times.now())
+        kept, now = timedelta(days=days), times.now()
+        found = retention.prunable(older_than=kept, now=now)
+        if options["delete"]:
+            progress = Progress(self.stderr.write, "event(s) deleted", of=found.events)
+            with progress.stoppable():
+                retention.prune(older_than=kept, now=now, between=progress)
         return {"deleted": options["delete"], "events": found.events, "kept_though_old": found.spared}
 
     def text(self, answer: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site import times
 from orchestrator_site.management.door import OPERATOR, DoorCommand
+from orchestrator_site.management.progress import Progress
 from tasks_app import pruning
 
 MOST_DAYS = 36_500
@@ -18,7 +19,8 @@ class Command(DoorCommand):
     help = (
         "Count the tasks that ended more than N days ago; with --delete, remove them with their approvals. "
         "Open tasks stay, and so does what an open task waits for or belongs to. Events are not touched: the "
-        "log keeps what happened. Without --delete nothing is changed."
+        "log keeps what happened. Without --delete nothing is changed. It works in small steps that let the service "
+        "go on, and may be stopped at any moment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,10 +35,11 @@ class Command(DoorCommand):
         if not 1 <= days <= MOST_DAYS:
             raise CommandError(f"--older-than-days must be 1 to {MOST_DAYS}.")
         before = now - timedelta(days=days)
+        number = pruning.prunable(before).count()
         if options["delete"]:
-            number = pruning.prune_tasks(before=before, by=OPERATOR, now=now)
-        else:
-            number = pruning.prunable(before).count()
+            progress = Progress(self.stderr.write, "task(s) removed", of=number)
+            with progress.stoppable():
+                number = pruning.prune_tasks(before=before, by=OPERATOR, now=now, between=progress)
         return {"deleted": options["delete"], "number": number, "before": before}
 
     def text(self, answer: dict[str, Any]) -> str:
