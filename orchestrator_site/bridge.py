@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 THREADS = 16  # requests served at once by one process; each thread keeps one database connection
+LIVE = "/live"
 WHOLE = 262_144  # bytes; of a longer answer what is ready is sent on the way
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,6 +41,7 @@ class Bridge:
     def __init__(self, application: Any, *, threads: int = THREADS) -> None:
         self.application = application
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
+        self.spare = ThreadPoolExecutor(1, thread_name_prefix="live")  # asks no store, so it is never held up
 
     async def ask(self, scope: Any, body: bytes, send: Any) -> Answer:
         """Return the answer to a request; of a long one the beginning has been sent."""
@@ -50,7 +52,8 @@ class Bridge:
 
         # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the connection to
         # Redis, then lasts as long as the thread.
-        return await loop.run_in_executor(self.threads, self.run, environment(scope, body), send_part)
+        threads = self.spare if scope["path"] == LIVE else self.threads
+        return await loop.run_in_executor(threads, self.run, environment(scope, body), send_part)
 
     def run(self, environ: dict[str, Any], send_part: Callable[[Answer], None]) -> Answer:
         """Run the application in this thread."""

@@ -33,6 +33,12 @@ class HealthSerializer(serializers.Serializer):
     queue_stats = QueueStatsSerializer()
 
 
+class LiveSerializer(serializers.Serializer):
+    """The process serves."""
+
+    status = serializers.ChoiceField(["alive"])
+
+
 class NameField(serializers.CharField):
     """The name of a principal, taken as it is sent. What the caller is called already is not checked anew."""
 

@@ -23,6 +23,8 @@ REASONS = {  # by what SQLite says
     "database is locked": LOCKED,
 }
 
+DO = {"full": FULL, "read-only": READ_ONLY, "unreachable": UNOPENED}
+
 
 class InUse(Exception):
     """Another server runs on this folder."""
@@ -41,17 +43,24 @@ def sentence(fault: Exception) -> str:
 
 
 def fault_of_disk() -> str:
-    """Return what keeps the embedded store from being written, or nothing."""
+    """Return what keeps the embedded store from being written and what to do, or nothing."""
+    found = state_of_disk()
+    place = settings.DATABASES["default"]["NAME"]
+    return DO[found].format(place=place) if found else ""
+
+
+def state_of_disk() -> str:
+    """Return `full`, `read-only` or `unreachable` where the embedded store cannot be written, or nothing."""
     if settings.DATABASE_URL:
         return ""
     place = Path(settings.DATABASES["default"]["NAME"])
     try:
         disk = os.statvfs(place.parent)
     except OSError:
-        return UNOPENED.format(place=place)
+        return "unreachable"
     if disk.f_bavail * disk.f_frsize < LEAST_FREE:
-        return FULL.format(place=place)
-    return "" if os.access(place, os.W_OK) or not place.exists() else READ_ONLY.format(place=place)
+        return "full"
+    return "" if os.access(place, os.W_OK) or not place.exists() else "read-only"
 
 
 def take_lock(folder: Path) -> IO[str]:

@@ -11,6 +11,7 @@ from orchestrator_site.console.login import login
 urlpatterns = [
     path("", views.root),
     path("health", views.health),
+    path("live", views.live),
     path("auth/token", views.token),
     path("openapi.json", views.openapi),
     path("docs", views.docs, name="docs"),

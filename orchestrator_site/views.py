@@ -1,5 +1,6 @@
 """Doors that belong to no app: the front page, health, tokens, documentation, and refusals outside the viewsets."""
 
+import dataclasses
 import functools
 import json
 import threading
@@ -18,21 +19,30 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from orchestrator_site import storage
+from orchestrator_site.actors import Actor
+from orchestrator_site.api import ratelimit
 from orchestrator_site.api.counters import redis_state
 from orchestrator_site.api.error_format import RETRY_AFTER
 from orchestrator_site.api.middleware import SENTENCES, area_of
 from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.liveness import database_answers
-from orchestrator_site.serializers import HealthSerializer, RootSerializer
+from orchestrator_site.serializers import HealthSerializer, LiveSerializer, RootSerializer
 from orchestrator_site.token_views import TokenViewSet
 from tasks_app.counts import queue_stats
 
 MAKING_SCHEMA = threading.Lock()
+UNHEALTHY = {  # without its place, which is nobody's business
+    "unreachable": "The database is unreachable.",
+    "full": "The disk of the database is full.",
+    "read-only": "The database cannot be written: it is read-only.",
+}
 LINKS = {
     "docs": "/docs",
     "redoc": "/redoc",
     "openapi": "/openapi.json",
     "health": "/health",
+    "live": "/live",
     "stats": "/stats",
     "console": "/admin/",
 }
@@ -61,15 +71,37 @@ class HealthViewSet(ApiViewSet):
         """Say how the stores are and how much work waits.
 
         `status` is `healthy`, or `degraded` while Redis is configured but unreachable (work goes on).
-        Without a database it is a 503 with `unhealthy`. `redis` is `embedded` where none is configured.
+        Without a database, or where its disk is full or read-only, it is a 503 with `unhealthy`, and
+        `detail` says which. `redis` is `embedded` where none is configured.
         """
         redis = redis_state()
-        stats = queue_stats_if_alive()
+        disk = storage.state_of_disk()
+        stats = None if disk else queue_stats_if_alive()
         if stats is None:
-            body = {"detail": "The database is unreachable.", "status": "unhealthy", "redis": redis}
+            body = {"detail": UNHEALTHY[disk or "unreachable"], "status": "unhealthy", "redis": redis}
             return Response(body, 503, headers={"Retry-After": str(RETRY_AFTER)})
         status = "degraded" if redis == "disconnected" else "healthy"
         return Response({"status": status, "redis": redis, "queue_stats": stats})
+
+
+class LiveViewSet(ApiViewSet):
+    """Does the process serve?"""
+
+    authentication_classes: list[type] = []
+    roles = {"retrieve": None}
+    rate_scopes = {"retrieve": "health"}
+
+    def bucket(self, actor: Actor | None) -> ratelimit.Bucket:
+        """Return a counter of this process: no store is asked."""
+        return ratelimit.LocalBucket(**dataclasses.asdict(super().bucket(actor)))
+
+    @extend_schema(responses=LiveSerializer)
+    def retrieve(self, request: Request) -> Response:
+        """Say that this process serves, whatever its stores do.
+
+        For probes that restart what does not answer. Whether to send it requests, `/health` says.
+        """
+        return Response({"status": "alive"})
 
 
 def queue_stats_if_alive() -> dict[str, int] | None:
@@ -107,6 +139,7 @@ def made_document() -> bytes:
 
 
 root = RootViewSet.as_view({"get": "retrieve"})
+live = LiveViewSet.as_view({"get": "retrieve"})
 health = HealthViewSet.as_view({"get": "retrieve"})
 token = TokenViewSet.as_view({"post": "create"})
 openapi = OpenApiView.as_view()

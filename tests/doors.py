@@ -109,6 +109,7 @@ def act(**actions: str) -> Any:
 urlpatterns = [
     path("", views.root),
     path("health", views.health),
+    path("live", views.live),
     path("auth/token", views.token),
     path("docs", views.docs),
     path("redoc", views.redoc),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.common import CommonMiddleware
 
 from orchestrator_site.admission import REFUSAL
 from orchestrator_site.api import ratelimit
@@ -17,6 +18,7 @@ SENTENCES = {
     414: "The address is too long.",
     500: "The service failed. The fault has been logged.",
 }
+PROBES = ("/health", "/live")  # they show nothing of anybody
 OWN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
 NO_FRAME = "frame-ancestors 'none'"
 STYLES = "style-src 'self' 'unsafe-inline'; "  # both set style attributes
@@ -25,6 +27,14 @@ POLICIES = {
     "/docs": OWN + STYLES + NO_FRAME,
     "/redoc": OWN + STYLES + "worker-src 'self' blob:; " + NO_FRAME,
 }
+
+
+class HostMiddleware(CommonMiddleware):
+    """Django's, which refuses foreign host names, but for probes: they come by address."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Refuse a request whose Host does not name this service."""
+        return None if request.path_info in PROBES else super().process_request(request)
 
 
 class ApiMiddleware:

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key, get_usage
 from rest_framework.exceptions import APIException
 
@@ -18,6 +19,7 @@ from orchestrator_site.actors import Actor
 from orchestrator_site.names import fold
 
 PERIOD = 60  # seconds
+IN_MEMORY = LocMemCache("local-rates", {"OPTIONS": {"MAX_ENTRIES": 100_000}})
 WITH_PORT = re.compile(r"(?P<v4>[\d.]+):\d{1,5}|\[(?P<v6>[\da-fA-F:.]+)\](?::\d{1,5})?", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -117,6 +119,19 @@ class Bucket:
         wait = max(1, found["time_left"] + 1)
         counted = found["count"] if found["limit"] else self.limit + 1
         return Usage(self.limit, counted, int(time.time()) + wait, wait)  # noqa: TID251 - django-ratelimit counts by it
+
+
+class LocalBucket(Bucket):
+    """A counter in the memory of this process, for what must answer when no store does."""
+
+    def _usage(self, *, increment: bool) -> Usage:
+        window = _get_window(self.who, PERIOD)
+        key = f"{self.scope}|{window}|{self.who}"
+        IN_MEMORY.add(key, 0, PERIOD + EXPIRATION_FUDGE)
+        counted = IN_MEMORY.incr(key) if increment else IN_MEMORY.get(key)
+        now = int(time.time())  # noqa: TID251 - as django-ratelimit
+        wait = max(1, window - now + 1)
+        return Usage(self.limit, counted, now + wait, wait)
 
 
 def count(scope: str, *, actor: Actor | None, address: str) -> Usage:

@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.db import OperationalError, connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from orchestrator_site import liveness, views
 from orchestrator_site.api import counters
@@ -86,6 +87,53 @@ def test_without_a_database_it_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(views, "database_answers", liveness.Liveness(refused))
 
     check_unhealthy(health())
+
+
+SENTENCES = {
+    "full": "The disk of the database is full.",
+    "read-only": "The database cannot be written: it is read-only.",
+    "unreachable": "The database is unreachable.",
+}
+
+
+@pytest.mark.parametrize("state", SENTENCES)
+def test_it_says_what_keeps_the_store_from_being_written(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    monkeypatch.setattr("orchestrator_site.storage.state_of_disk", lambda: state)
+
+    check_unhealthy(health())
+    assert health().json()["detail"] == SENTENCES[state]
+
+
+@pytest.mark.django_db(databases=[])
+def test_a_live_process_says_so_without_asking_a_store(settings: Any) -> None:
+    settings.CACHES = {"default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0"}}
+    faults = counters.outage.faults
+
+    with CaptureQueriesContext(connection) as sent:
+        answer = Client(headers={"Authorization": "Bearer x"}).get("/live")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+    assert answer.headers["X-RateLimit-Limit"] == "300000"
+    assert len(sent) == 0 and counters.outage.faults == faults
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_probe_has_the_rate_of_health(settings: Any) -> None:
+    settings.RATE_LIMITS, settings.RATE_LIMIT_SCALE = {**settings.RATE_LIMITS, "health": 3}, 1
+    caller = Client(REMOTE_ADDR="192.0.2.77")
+
+    answers = [caller.get("/live") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert int(answers[3].headers["Retry-After"]) >= 1
+    assert Client(REMOTE_ADDR="192.0.2.78").get("/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/health", 200), ("/live", 200), ("/", 400), ("/docs", 400), ("/health/", 400)]
+)
+def test_only_probes_may_come_by_address(path: str, status: int) -> None:
+    assert Client(headers={"Host": "10.1.2.3:8000"}).get(path).status_code == status
 
 
 def wait_for(event: threading.Event) -> None:

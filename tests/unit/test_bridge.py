@@ -1,6 +1,7 @@
 """The bridge from ASGI to Django's threads: what a thread keeps lasts."""
 
 import asyncio
+import threading
 from typing import Any
 
 from django.core.cache import caches
@@ -26,3 +27,25 @@ def test_what_django_keeps_for_a_thread_lasts_from_one_request_to_the_next() -> 
 
     assert [answer.status for answer in answers] == [200] * 3
     assert seen[0] is seen[1] is seen[2]
+
+
+def test_a_liveness_probe_is_answered_while_every_thread_waits_for_a_store() -> None:
+    thawed, stuck = threading.Event(), threading.Event()
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        if environ["PATH_INFO"] != "/live":
+            stuck.set()
+            thawed.wait()
+        start("200 OK", [])
+        return [b""]
+
+    async def story() -> Answer:
+        bridge = Bridge(application, threads=1)
+        waits = asyncio.create_task(bridge.ask(SCOPE, b"", None))
+        await asyncio.to_thread(stuck.wait)
+        answer = await bridge.ask({**SCOPE, "path": "/live"}, b"", None)
+        thawed.set()
+        await waits
+        return answer
+
+    assert asyncio.run(asyncio.wait_for(story(), 30)).status == 200
