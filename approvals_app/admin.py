@@ -256,13 +256,13 @@ class ApprovalAdmin(ReadOnlyAdmin):
         approval, by = form.approval, actor_of(request)
         asked = {"reason": form.cleaned_data["reason"], "shown": form.cleaned_data["digest"]}
         try:
-            decide(approval_id=approval.approval_id, by=by, now=times.now(), **asked)
+            decided = decide(approval_id=approval.approval_id, by=by, now=times.now(), **asked)
         except DomainError as refusal:
             form.refuse(str(refusal))
             dialog = {"approve": self.approve, "reject": self.reject}[request.resolver_match.url_name.rsplit("_", 1)[1]]
             context = {"dialog": dialog.dialog, "form": form, "form_submit_text": dialog.dialog["form_submit_text"]}
             return TemplateResponse(request, "unfold/helpers/dialog.html", context)
-        messages.success(request, outcome_and_next(approval, done, by))
+        messages.success(request, outcome_and_next(approval, f"{done} already" if decided.repeated else done, by))
         return close_dialog(request, page_of("approvals_app.approval", approval.approval_id))
 
     @admin.action(description="Approve the selected requests", permissions=["decide"])

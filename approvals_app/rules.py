@@ -11,6 +11,7 @@ from typing import Any
 from approvals_app.models import Approval, ApprovalPolicy
 from orchestrator_site.actors import Actor, Assurance, Role
 from orchestrator_site.errors import Forbidden
+from orchestrator_site.names import fold
 
 
 class MayNotDecide(Forbidden):
@@ -84,11 +85,19 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def ensure_may_decide(approval: Approval, by: Actor, *, mode: str, involved: frozenset[str] = frozenset()) -> None:
+def ensure_may_decide(
+    approval: Approval,
+    by: Actor,
+    *,
+    mode: str,
+    involved: frozenset[str] = frozenset(),
+    maker_may_decide: bool = True,
+) -> None:
     """Raise MayNotDecide unless the actor may decide this request. Every door asks here (D27).
 
-    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who else has a hand in the task: its holder
-    and its last editor.
+    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a hand in the task: who asked, its
+    holder and its last editor, and everybody these count as (D34). maker_may_decide: whether the account
+    that made the actor's key, if one did, may decide itself.
     """
     if not by.role.covers(Role(approval.decider_role)):
         raise MayNotDecide(f"Deciding this request needs the role {approval.decider_role}.")
@@ -96,7 +105,9 @@ def ensure_may_decide(approval: Approval, by: Actor, *, mode: str, involved: fro
         raise MayNotDecide("Only people may decide here, signed in to the console.")
     if mode == "strict" and by.assurance == Assurance.SHARED:
         raise MayNotDecide("Tokens signed with the shared secret may not decide here; use a personal key.")
-    if mode != "guide" and by.name in involved | {approval.requested_by}:
+    if mode != "guide" and not by.persons.isdisjoint(map(fold, {*involved, approval.requested_by})):
         raise MayNotDecide("Nobody decides what they asked for, hold or last edited.")
     if mode == "strict" and by.credential and by.credential == approval.requester_credential:
         raise MayNotDecide("The credential that asked may not decide.")
+    if mode != "guide" and not maker_may_decide:
+        raise MayNotDecide("The account that made this key may not decide, so the key may not.")

@@ -106,3 +106,6 @@ class DecisionAnswer(SuccessSerializer):
 
     approval_id = serializers.CharField()
     message = serializers.CharField()
+    repeated = serializers.BooleanField(
+        required=False, help_text="True if the same decider had said the same before; nothing was written anew."
+    )

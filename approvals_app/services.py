@@ -1,12 +1,14 @@
 """Ask for sign-off, give it, refuse it, and tell whether it was given."""
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection, transaction
 
 from approvals_app import rules
@@ -15,8 +17,11 @@ from approvals_app.pending import pending_counts
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.api.accounts import may_decide as account_may_decide
+from orchestrator_site.api.keys import persons_behind
 from orchestrator_site.caching import CachedRows
 from orchestrator_site.errors import Conflict, DomainError, NotFound
+from orchestrator_site.names import fold
 
 REQUESTED = "approval.requested"
 APPROVED = "approval.approved"
@@ -25,6 +30,7 @@ EXPIRED = "approval.expired"
 WITHDRAWN = "approval.withdrawn"
 SUPERSEDED = "approval.superseded"
 DECISION_REFUSED = "approval.decision_refused"
+REFUSAL_NOTED_EVERY = 60  # seconds
 EVENT_OF = {
     Status.APPROVED: APPROVED,
     Status.REJECTED: REJECTED,
@@ -176,7 +182,8 @@ def decide(
 ) -> Approval:
     """Decide once and for all; raise UnknownApproval, MayNotDecide, NotShown or AlreadyDecided.
 
-    A refused try changes nothing but is written down too.
+    Who says the same again gets the decision, `repeated`, and nothing is written (D28). A refused try
+    changes nothing but is written down too.
     """
     approval = get_approval(approval_id)
     try:
@@ -186,9 +193,33 @@ def decide(
         with transaction.atomic():
             return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
     except DomainError as refusal:
-        with transaction.atomic():
-            tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=str(refusal))
+        if isinstance(refusal, AlreadyDecided) and (same := said_before(approval_id, verdict, by)):
+            return same
+        note_refusal(approval, verdict=verdict, by=by, now=now, reason=str(refusal))
         raise
+
+
+def said_before(approval_id: str, verdict: Status, by: Actor) -> Approval | None:
+    """Return the request if this very decision was taken on it by the same decider, else None."""
+    approval = get_approval(approval_id)
+    if approval.status != verdict or fold(approval.decided_by) != fold(by.name):
+        return None
+    approval.repeated = True
+    return approval
+
+
+def refuse_role(*, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str) -> None:
+    """Write down that a door let somebody not even try, because of their role."""
+    with contextlib.suppress(UnknownApproval):
+        note_refusal(get_approval(approval_id), verdict=verdict, by=by, now=now, reason=reason)
+
+
+def note_refusal(approval: Approval, *, verdict: Status, by: Actor, now: datetime, reason: str) -> None:
+    """Write down a refused try; the same try by the same caller once a minute, so that nobody fills the log."""
+    attempt = f"{fold(by.name)}|{approval.approval_id}|{verdict}|{reason}"
+    if cache.add(f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}", 1, REFUSAL_NOTED_EVERY):
+        with transaction.atomic():
+            tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=reason)
 
 
 def ensure_shown(approval: Approval, shown: str) -> None:
@@ -229,18 +260,22 @@ def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
 
 
 def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], None]]:
-    """Return for each request the call that raises MayNotDecide. Asks the database once, however many there are."""
+    """Return for each request the call that raises MayNotDecide, with the same few queries for any number."""
+    mode = settings.ORCHESTRATOR_APPROVAL_MODE
     task_ids = [approval.task_id for approval in approvals]
     hands = [ask(task_ids) for ask in involved_in] if task_ids else []
+    names = [
+        frozenset({approval.requested_by}).union(*(some.get(approval.task_id, frozenset()) for some in hands))
+        for approval in approvals
+    ]
+    if mode != "guide" and approvals:
+        names = persons_behind(zip(names, [approval.requester_credential for approval in approvals], strict=True))
+    fit = mode == "guide" or not by.made_by or account_may_decide(by.made_by)
     return {
         approval.approval_id: partial(
-            rules.ensure_may_decide,
-            approval,
-            by,
-            mode=settings.ORCHESTRATOR_APPROVAL_MODE,
-            involved=frozenset[str]().union(*(some.get(approval.task_id, frozenset()) for some in hands)),
+            rules.ensure_may_decide, approval, by, mode=mode, involved=involved, maker_may_decide=fit
         )
-        for approval in approvals
+        for approval, involved in zip(approvals, names, strict=True)
     }
 
 

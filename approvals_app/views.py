@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from approvals_app import queries, services
+from approvals_app.models import Approval, Status
 from approvals_app.serializers import (
     ApprovalAnswer,
     ApprovalListQuery,
@@ -15,6 +16,8 @@ from approvals_app.serializers import (
 )
 from orchestrator_site.actors import Role
 from orchestrator_site.api.views import ApiViewSet
+
+VERDICTS = {"approve": Status.APPROVED, "reject": Status.REJECTED}
 
 
 class ApprovalViewSet(ApiViewSet):
@@ -54,20 +57,36 @@ class ApprovalViewSet(ApiViewSet):
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:
-        """Approve a pending request. A decision is final; of several at once one wins, the others get 409."""
+        """Approve a pending request. A decision is final; of several at once one wins, the others get 409.
+
+        Saying the same again is a 200 with `repeated`: true.
+        """
         asked = self.asked(DecisionInput)
         reason, shown = asked["reason"], asked["digest"]
-        services.approve(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
-        return self._decided(approval_id, "Approved")
+        approval = services.approve(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
+        return self._decided(approval, "Approved")
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def reject(self, request: Request, approval_id: str) -> Response:
         """Reject a pending request; its task is cancelled with the reason."""
         asked = self.asked(DecisionInput)
         reason, shown = asked["reason"], asked["digest"]
-        services.reject(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
-        return self._decided(approval_id, "Rejected")
+        approval = services.reject(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
+        return self._decided(approval, "Rejected")
 
-    def _decided(self, approval_id: str, word: str) -> Response:
-        answer = {"approval_id": approval_id, "message": f"{word} by {self.actor.name}"}
-        return Response(DecisionAnswer(answer).data)
+    def _decided(self, approval: Approval, word: str) -> Response:
+        message = f"{word} by {approval.decided_by}"
+        answer = {"approval_id": approval.approval_id, "message": message}
+        return Response(DecisionAnswer(answer | ({"repeated": True} if approval.repeated else {})).data)
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> None:
+        """Refuse; who is known and wanted to decide is written down."""
+        if self.action in VERDICTS and request.user is not None:
+            services.refuse_role(
+                approval_id=self.kwargs["approval_id"],
+                verdict=VERDICTS[self.action],
+                by=self.actor,
+                now=self.now,
+                reason=message or "",
+            )
+        super().permission_denied(request, message, code)

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from approvals_app.models import Approval
 from orchestrator_site.actors import Actor, Assurance, Door, Role
 from orchestrator_site.api.accounts import DECIDE, find_account
 from orchestrator_site.management.door import DoorCommand
@@ -28,6 +29,12 @@ class DecisionCommand(DoorCommand):
     def text(self, answer: dict[str, Any]) -> str:
         """Say what was decided."""
         return f"{answer['approval_id']} {answer['status']} by {answer['decided_by']}"
+
+
+def as_answer(approval: Approval) -> dict[str, Any]:
+    """Return what the commands answer."""
+    answer = {"approval_id": approval.approval_id, "status": approval.status, "decided_by": approval.decided_by}
+    return answer | ({"repeated": True} if approval.repeated else {})
 
 
 def decision(options: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from orchestrator_site import times
@@ -175,18 +176,35 @@ def is_key_id(claim: object) -> bool:
     return isinstance(claim, str) and KEY_ID.match(claim) is not None
 
 
-def persons_behind(*, names: Iterable[str], credential: str = "") -> frozenset[str]:
-    """Return everybody that these names, and the credential of one of them, count as (D34), folded.
+def persons_behind(groups: Iterable[tuple[frozenset[str], str]]) -> list[frozenset[str]]:
+    """Return, for each group of names and a credential, everybody they count as (D34), folded.
 
-    credential: as an actor has it. A key's name counts as the account that made the key.
+    A name that has keys counts as the accounts that made them; a credential, as an actor has it, as the owner
+    and the maker of its key. Ended keys count too. Asks the database once.
     """
-    found = set(names)
-    kind, _, key_id = credential.partition(":")
-    if kind in ("jwt", "key") and (minter := find_minter(key_id) if key_id else None):
-        found |= {minter.name, minter.made_by}
-    spelled = found | {fold(name) for name in found}
-    found |= set(ApiKey.objects.filter(name__in=spelled).values_list("created_by", flat=True)) - NOBODY
-    return frozenset(fold(name) for name in found if name)
+    asked = [(names | owners_named_in(credential), credential) for names, credential in groups]
+    spelled = {spelling for names, _ in asked for name in names for spelling in (name, fold(name))}
+    prefixes = {credential.partition(":")[2] for _, credential in asked}
+    rows = ApiKey.objects.filter(Q(name__in=spelled) | Q(prefix__in=prefixes))
+    makers = rows.values_list("prefix", "name", "created_by")
+    made = [(prefix, fold(name), {name, maker} - NOBODY) for prefix, name, maker in makers]
+    return [frozenset(map(fold, names.union(*who_made(made, names, credential)))) for names, credential in asked]
+
+
+def who_made(made: list[tuple[str, str, set[str]]], names: frozenset[str], credential: str) -> Iterator[set[str]]:
+    """Yield owner and maker of each key that is one of the names', or the credential's."""
+    folded, key_id = {fold(name) for name in names}, credential.partition(":")[2]
+    for prefix, name, persons in made:
+        if name in folded or prefix == key_id:
+            yield persons
+
+
+def owners_named_in(credential: str) -> frozenset[str]:
+    """Return whose name a credential itself tells: an account's, or that of a key of the environment."""
+    key_id = credential.partition(":")[2]
+    if key_id.startswith(ACCOUNT):
+        return frozenset({key_id.removeprefix(ACCOUNT)})
+    return frozenset(key.name for key in environment_keys() if key.key_id == key_id)
 
 
 def hash_of(text: str) -> str:

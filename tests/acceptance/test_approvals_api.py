@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from approvals_app.models import Approval, ApprovalPolicy
+from events_app.models import Event
 from tasks_app.models import Task
 
 Callers = Callable[..., Any]
@@ -189,3 +190,32 @@ def test_every_door_asks_for_its_role(
     allowed = LADDER.index(role) >= LADDER.index(needed)
     assert status == (200 if allowed else 401 if role is None else 403)
     assert (Approval.objects.get().status == "pending") == (method == "GET" or not allowed)
+
+
+@pytest.mark.parametrize(("verb", "other"), [("approve", "reject"), ("reject", "approve")])
+def test_the_same_again_is_neither_refused_nor_written(api: Callers, make_task: Make, verb: str, other: str) -> None:
+    path = f"/approvals/{make_task(priority='P0').approval_id}"
+    first = api("agent", name="agent-user").post(f"{path}/{verb}")
+    events = Event.objects.count()
+
+    again = api("agent", name="agent-user").post(f"{path}/{verb}", {"reason": "Once more"})
+
+    assert (again.status_code, again.json()) == (200, {**first.json(), "repeated": True})
+    assert Event.objects.count() == events
+    assert api("agent", name="other-agent").post(f"{path}/{verb}").status_code == 409
+    assert api("agent", name="agent-user").post(f"{path}/{other}").status_code == 409
+
+
+def test_who_may_not_even_try_leaves_a_record(api: Callers, make_task: Make) -> None:
+    path = f"/approvals/{make_task(priority='P0').approval_id}"
+
+    codes = [api("user", name="viewer").post(f"{path}/{verb}").status_code for verb in ("approve", "approve", "reject")]
+    unknown = api("user", name="viewer").post("/approvals/approval_nowhere/approve")
+
+    told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")
+    assert codes == [403] * 3 and unknown.status_code == 403
+    assert [(event.publisher, event.payload["wanted"]) for event in told] == [
+        ("viewer", "approved"),
+        ("viewer", "rejected"),
+    ]
+    assert told[0].payload["reason"] == "This needs the role agent."

@@ -3,7 +3,7 @@
 from typing import Any
 
 from approvals_app import services
-from approvals_app.management.deciding import DecisionCommand, decision
+from approvals_app.management.deciding import DecisionCommand, as_answer, decision
 from orchestrator_site import times
 
 
@@ -15,4 +15,4 @@ class Command(DecisionCommand):
     def perform(self, **options: Any) -> dict[str, Any]:
         """Reject."""
         approval = services.reject(**decision(options), now=times.now())
-        return {"approval_id": approval.approval_id, "status": approval.status, "decided_by": approval.decided_by}
+        return as_answer(approval)

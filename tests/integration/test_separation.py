@@ -1,0 +1,165 @@
+"""A key counts as whoever is behind it: what it asks, decides and mints is theirs (D34)."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from approvals_app import services as approvals
+from approvals_app.models import Approval
+from approvals_app.rules import MayNotDecide
+from events_app.models import Event
+from orchestrator_site import services
+from orchestrator_site.actors import SYSTEM, Actor, Assurance, Door, Role
+from orchestrator_site.api import tokens
+from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.models import ApiKey
+from tasks_app.models import Task
+from tests.conftest import token
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Task]
+MODES = ["four-eyes", "strict"]
+
+
+@pytest.fixture(params=MODES, autouse=True)
+def mode(request: Any, settings: Any) -> str:
+    settings.ORCHESTRATOR_APPROVAL_MODE = request.param
+    return str(request.param)
+
+
+def account(name: str, group: str | None = "Approvers") -> Actor:
+    """Make a console account and return it at the console."""
+    user = User.objects.create_user(name, is_staff=True, is_superuser=group is None)
+    if group:
+        user.groups.add(Group.objects.get(name=group))
+    role = {"Approvers": Role.AGENT, None: Role.ADMIN}.get(group, Role.USER)
+    return Actor(name, role, Door.CONSOLE, Assurance.HUMAN, f"account:{name}")
+
+
+def key_of(name: str, by: Actor = SYSTEM, role: str = "agent") -> Actor:
+    """Make a key and return who uses it."""
+    return authenticate_headers(
+        {"x-api-key": services.create_api_key(name=name, role=role, by=by, now=timezone.now())[1]}
+    )
+
+
+def minted(by: Actor, name: str) -> Actor:
+    """Return who uses a token that a key got for a name."""
+    text = tokens.mint(sub=name, role="agent", now=timezone.now(), key=by.key)
+    return authenticate_headers({"authorization": f"Bearer {text}"})
+
+
+def decide(make_task: Make, *, asks: Actor, decides: Actor) -> Approval:
+    approval_id = make_task(priority="P0", by=asks).approval_id
+    return approvals.approve(approval_id=approval_id, by=decides, now=timezone.now())
+
+
+def refused(make_task: Make, *, asks: Actor, decides: Actor) -> bool:
+    with pytest.raises(MayNotDecide):
+        decide(make_task, asks=asks, decides=decides)
+    return Approval.objects.get().status == "pending"
+
+
+def test_an_admin_key_does_not_decide_what_a_token_it_got_asks_for(make_task: Make) -> None:
+    root = key_of("root-key", role="admin")
+
+    assert refused(make_task, asks=minted(root, "ghost"), decides=root)
+
+
+def test_an_account_does_not_decide_what_a_key_it_made_asks_for(make_task: Make) -> None:
+    anna = account("anna")
+
+    assert refused(make_task, asks=key_of("helper-bot", by=anna), decides=anna)
+
+
+def test_an_account_does_not_decide_what_a_token_of_its_key_asks_for(make_task: Make) -> None:
+    anna = account("anna", group=None)
+
+    assert refused(make_task, asks=minted(key_of("helper-bot", by=anna, role="admin"), "ghost"), decides=anna)
+
+
+def test_a_key_does_not_decide_what_its_maker_asks_for(make_task: Make) -> None:
+    anna = account("anna")
+
+    assert refused(make_task, asks=anna, decides=key_of("helper-bot", by=anna))
+
+
+def test_two_keys_of_one_maker_do_not_sign_for_each_other(make_task: Make) -> None:
+    anna = account("anna")
+
+    assert refused(make_task, asks=key_of("bot-1", by=anna), decides=key_of("bot-2", by=anna))
+
+
+def test_a_person_is_one_however_the_name_is_spelled(make_task: Make) -> None:
+    alice = account("Alice")
+
+    assert refused(
+        make_task, asks=authenticate_headers({"authorization": f"Bearer {token(name='alice')}"}), decides=alice
+    )
+
+
+def test_a_key_of_an_account_that_may_not_decide_decides_nothing(make_task: Make) -> None:
+    helper = key_of("helper-bot", by=account("olga", "Operators"))
+
+    assert refused(make_task, asks=key_of("dev-agent-7"), decides=helper)
+
+
+def test_a_key_of_an_account_that_is_gone_decides_nothing(make_task: Make) -> None:
+    helper = key_of("helper-bot", by=account("anna"))
+    User.objects.filter(username="anna").delete()
+
+    assert refused(make_task, asks=key_of("dev-agent-7"), decides=helper)
+
+
+def test_keys_of_different_makers_sign_for_each_other(make_task: Make) -> None:
+    asks, decides = key_of("bot-1", by=account("anna")), key_of("bot-2", by=account("bert"))
+
+    assert decide(make_task, asks=asks, decides=decides).decided_by == "bot-2"
+
+
+def test_keys_that_nobody_made_count_as_their_names(make_task: Make) -> None:
+    assert decide(make_task, asks=key_of("bot-1"), decides=key_of("bot-2")).decided_by == "bot-2"
+
+
+def test_a_holder_counts_as_whoever_made_its_key(make_task: Make) -> None:
+    anna = account("anna")
+    key_of("helper-bot", by=anna)
+    task = make_task(priority="P0")
+    Task.objects.filter(pk=task.pk).update(holder="helper-bot")
+
+    with pytest.raises(MayNotDecide):
+        approvals.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
+
+
+def test_the_person_behind_a_revoked_key_is_still_known(make_task: Make) -> None:
+    anna = account("anna")
+    helper = key_of("helper-bot", by=anna)
+    services.revoke_api_key(prefix=ApiKey.objects.get().prefix, by=SYSTEM, now=timezone.now())
+
+    assert refused(make_task, asks=helper, decides=anna)
+
+
+def test_in_guide_mode_nothing_of_this_is_asked(make_task: Make, settings: Any) -> None:
+    settings.ORCHESTRATOR_APPROVAL_MODE = "guide"
+    root = key_of("root-key", role="admin", by=account("olga", "Operators"))
+
+    assert decide(make_task, asks=root, decides=root).decided_by == "root-key"
+
+
+def test_a_flood_of_refusals_leaves_one_record(make_task: Make, now: datetime) -> None:
+    bot = key_of("bot-1")
+    approval_id = make_task(priority="P0", by=bot).approval_id
+
+    for by in (bot, bot, bot, dataclasses.replace(bot, name="BOT-1")):
+        with pytest.raises(MayNotDecide):
+            approvals.approve(approval_id=approval_id, by=by, now=now)
+    with pytest.raises(MayNotDecide):
+        approvals.reject(approval_id=approval_id, by=bot, now=now)
+
+    told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")
+    assert [event.payload["wanted"] for event in told] == ["approved", "rejected"]
