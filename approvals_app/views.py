@@ -30,6 +30,7 @@ class ApprovalViewSet(ApiViewSet):
         "approve": Role.AGENT,
         "reject": Role.AGENT,
     }
+    examples = {"approve": {"reason": "Looked at it."}, "reject": {"reason": "Not before Monday."}}
     rate_scopes = {
         "pending": "approvals_pending",
         "retrieve": "approval_read",

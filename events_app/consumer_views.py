@@ -33,6 +33,7 @@ class ConsumerViewSet(ApiViewSet):
 
     roles = dict.fromkeys(("create", "list", "retrieve", "destroy", "fetch", "ack", "parked", "replay"), Role.AGENT)
     rate_scopes = {"fetch": "events_read", "ack": "events_read"}
+    examples = {"create": {"name": "release-bot", "types": ["task.*"]}, "fetch": {"limit": 10, "wait_seconds": 0}}
     once_actions = ()  # making it again changes nothing
 
     @extend_schema(request=NewConsumer, responses=ConsumerAnswer)

@@ -53,6 +53,9 @@ class EventViewSet(ApiViewSet):
     roles = {"publish": Role.AGENT, "list": Role.USER, "stream": Role.USER}
     rate_scopes = {"publish": "events_publish", "list": "events_read", "stream": "events_read"}
     once_actions = ("publish",)
+    examples = {
+        "publish": {"event_type": "pr.merged", "source_agent": "dev_agent", "payload": {"pull_request": 42}},
+    }
 
     @extend_schema(
         request={"application/json": PublishSerializer, cloudevents.STRUCTURED: CloudEventSerializer},

@@ -40,6 +40,9 @@ class SubscriptionViewSet(ApiViewSet):
         ("create", "list", "retrieve", "destroy", "rotate", "enable", "deliveries", "resend"), Role.ADMIN
     )
     once_actions = ("create", "rotate", "resend")
+    examples = {
+        "create": {"url": "https://hooks.example.com/orchestrator", "types": ["task.*"], "format": "json"},
+    }
 
     @extend_schema(request=NewSubscription, responses=SecretAnswer)
     def create(self, request: Request) -> Response:

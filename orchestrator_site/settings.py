@@ -196,14 +196,20 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Orchestrator API",
-    "DESCRIPTION": "Hand in work, get it to the right agent, have people sign, and hear what happened.",
+    "DESCRIPTION": "Hand in work, get it to the right agent, have people sign, and hear what happened.\n\n"
+    "People look and sign in the [console](/admin/). The same as a reference to read: [ReDoc](/redoc).",
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "persistAuthorization": False},
+    "SWAGGER_UI_SETTINGS": {
+        "validatorUrl": None,
+        "persistAuthorization": True,  # in this browser only, until it is logged out there
+        "filter": True,
+        "tryItOutEnabled": True,
+    },
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "orchestrator_site.models.ROLES",

@@ -72,6 +72,7 @@ class TokenViewSet(ApiViewSet):
     roles = {"create": None}  # who may is settled below, by what is asked for
     rate_scopes = {"create": "auth_token"}
     once_actions = ()
+    examples = {"create": {"user_id": "dev-agent-1", "role": "agent"}}
     counts_addresses = True
     refuses_bad_credentials = True
 

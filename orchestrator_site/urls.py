@@ -1,7 +1,7 @@
 """The map: which door answers where."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from orchestrator_site import views
@@ -19,6 +19,7 @@ urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/login/", login),
     path("admin/autocomplete/", views.nothing_here),  # no form completes what is typed
+    re_path(r"^admin/(?P<rest>.*[^/])\Z", RedirectView.as_view(url="/admin/%(rest)s/", query_string=True)),
     path("admin/", admin.site.urls),
     path("", include("tasks_app.urls")),
     path("", include("approvals_app.urls")),

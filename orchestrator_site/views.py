@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views import defaults
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
@@ -54,9 +54,13 @@ class RootViewSet(ApiViewSet):
     roles = {"retrieve": None}
 
     @extend_schema(responses=RootSerializer)
-    def retrieve(self, request: Request) -> Response:
-        """Name the service, its version and where to go from here."""
-        return Response({"service": "orchestrator", "version": settings.VERSION, "links": LINKS})
+    def retrieve(self, request: Request) -> HttpResponse:
+        """Name the service, its version and where to go from here. A browser is led to the console."""
+        headers = {"Vary": "Accept"}
+        accepted = request.headers.get("Accept", "")
+        if "text/html" in accepted and "application/json" not in accepted:
+            return HttpResponseRedirect("/admin/", headers=headers)
+        return Response({"service": "orchestrator", "version": settings.VERSION, "links": LINKS}, headers=headers)
 
 
 class HealthViewSet(ApiViewSet):

@@ -35,6 +35,17 @@ class TaskViewSet(ApiViewSet):
     roles = {"create": Role.AGENT, "list": Role.USER, "retrieve": Role.USER, "report": Role.AGENT}
     rate_scopes = {"create": "tasks", "retrieve": "task_read", "report": "task_status"}
 
+    examples = {
+        "create": {
+            "type": "bugfix",
+            "payload": {"issue": "The cart loses items", "repository": "shop"},
+            "priority": "P2",
+            "source": "api",
+            "sla_target": 3600,
+        },
+        "report": {"status": "in_progress"},
+    }
+
     def rate_scope(self) -> str:
         """Return what the request counts as: a report under a lease is part of the work loop (D30).
 

@@ -49,6 +49,12 @@ class WorkViewSet(ApiViewSet):
     }
     rate_scopes = {"claim": "claim", "heartbeat": "heartbeat", "batch": "tasks_batch"}
     once_actions = ("batch",)
+    examples = {
+        "claim": {"agent": "dev_agent", "lease_seconds": 300, "wait_seconds": 0},
+        "batch": {"tasks": [{"type": "bugfix", "payload": {"issue": "The cart loses items"}, "priority": "P2"}]},
+        "cancel": {"reason": "Not needed any more."},
+        "reassign": {"agent": "ops_agent", "reason": "It is theirs."},
+    }
 
     @extend_schema(request=ClaimSerializer, responses=ClaimAnswer)
     def claim(self, request: Request) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from orchestrator_site.actors import Role
 from orchestrator_site.api.authentication import CHALLENGE
@@ -100,6 +100,11 @@ class ApiSchema(AutoSchema):
         if not self.once:
             return []
         return [OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=KEY_HELP)]
+
+    def get_examples(self) -> list[OpenApiExample]:
+        """Return the body that a reader can send as it stands."""
+        example = getattr(self.view, "examples", {}).get(self.action)
+        return [OpenApiExample("Example", value=example, request_only=True)] if example else []
 
     def refusals(self) -> list[str]:
         """Return the codes this operation may refuse with."""

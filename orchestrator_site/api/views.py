@@ -29,6 +29,7 @@ class ApiViewSet(viewsets.ViewSet):
     roles: ClassVar[dict[str, Role | None]] = {}  # action -> least role; None = public; not named = admin only
     rate_scopes: ClassVar[dict[str, str]] = {}  # action -> key of settings.RATE_LIMITS; not named = "other"
     once_actions: ClassVar[tuple[str, ...]] = ("create",)  # those that take an Idempotency-Key, for the schema
+    examples: ClassVar[dict[str, Any]] = {}  # action -> a body that works as it stands, for the schema
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
     refuses_bad_credentials: ClassVar[bool] = False  # public actions too: else they serve who sends one as nobody
     _bad_body: APIException | None = None

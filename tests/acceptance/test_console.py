@@ -120,6 +120,28 @@ def test_no_page_may_run_scripts_of_its_text(login: Login) -> None:
     assert all(policy.startswith("default-src 'self';") for policy in policies.values())
 
 
+def test_a_browser_at_the_front_door_is_led_to_the_console(db: None) -> None:
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+    led = Client(headers={"Accept": browser}).get("/")
+
+    assert (led.status_code, led["Location"], led["Vary"]) == (302, "/admin/", "Accept")
+    for accepted in ("*/*", "application/json", "application/json, text/html", ""):
+        assert Client(headers={"Accept": accepted}).get("/").json()["service"] == "orchestrator"
+
+
+def test_an_address_that_ends_with_an_id_leads_to_its_page(login: Login, make_task: Make) -> None:
+    task = make_task()
+    client = login("Viewers")
+
+    for end in ("", "/"):
+        page = client.get(f"/admin/tasks_app/task/{task.task_id}{end}", follow=True)
+        assert page.redirect_chain[-1][0] == f"/admin/tasks_app/task/{task.task_id}/change/"
+        assert page.status_code == 200
+    assert client.get("/admin/tasks_app/nothing", follow=True).status_code == 404
+    assert client.get("/admin//evil.example")["Location"] == "/admin//evil.example/"
+
+
 # --- The inbox --------------------------------------------------------------------------------
 
 
