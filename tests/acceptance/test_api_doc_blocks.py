@@ -28,12 +28,14 @@ RATES = {  # what the page calls the scopes of the settings
     "POST /approvals/{id}/approve": "approval_approve",
     "POST /approvals/{id}/reject": "approval_reject",
     "GET /stats": "stats",
+    "tasks in POST /tasks/batch": "tasks_batch",
     "claiming tasks": "claim",
     "heartbeats": "heartbeat",
     "reading events": "events_read",
     "GET /health": "health",
     "POST /auth/token, per address": "auth_token",
     "everything else": "other",
+    "wrong passwords, per account and address": "login",
 }
 
 
