@@ -48,7 +48,7 @@ class SubscriptionViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """Send events to a URL from now on. The answer shows the secret that signs them, this once."""
         new = self.checked(NewSubscription)
-        return self.once(lambda: self.subscribed(new))
+        return self.once(lambda: self.subscribed(new), shown_once="secret")
 
     def subscribed(self, new: dict[str, Any]) -> Mapping[str, Any]:
         """Subscribe; a full house is a 429."""
@@ -78,7 +78,7 @@ class SubscriptionViewSet(ApiViewSet):
     def rotate(self, request: Request, subscription_id: str) -> Response:
         """Make a new secret, shown this once. For 24 hours the old one signs beside it."""
         change = {"subscription_id": subscription_id, "by": self.actor, "now": self.now}
-        return self.once(lambda: with_secret(webhooks.rotate(**change)))
+        return self.once(lambda: with_secret(webhooks.rotate(**change)), shown_once="secret")
 
     @extend_schema(request=None, responses=SubscriptionAnswer)
     def enable(self, request: Request, subscription_id: str) -> Response:

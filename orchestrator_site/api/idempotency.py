@@ -19,6 +19,7 @@ from orchestrator_site.errors import Invalid
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
+SHOWN_ONCE = "The secret was shown once, in the first answer."
 
 
 class KeyReused(APIException):
@@ -49,10 +50,12 @@ def answer_once(
     body: Mapping[str, Any],
     perform: Callable[[], Mapping[str, Any]],
     now: datetime,
+    shown_once: str = "",
 ) -> tuple[Mapping[str, Any], bool]:
     """Return the answer and whether it is a repetition; raise KeyReused for another operation or body.
 
-    operation: method and path. perform: the work; what it raises leaves nothing kept.
+    operation: method and path. perform: the work; what it raises leaves nothing kept. shown_once: the field of
+    the answer that is a secret and never kept (D40).
     """
     mine = IdempotencyKey(
         principal=principal,
@@ -65,7 +68,8 @@ def answer_once(
         kept = claim(mine, now=now)
         if kept.pk == mine.pk:
             answer = perform()
-            IdempotencyKey.objects.filter(pk=mine.pk).update(response=json.dumps(answer, cls=JSONEncoder))
+            to_keep = {**answer, shown_once: SHOWN_ONCE} if shown_once else answer
+            IdempotencyKey.objects.filter(pk=mine.pk).update(response=json.dumps(to_keep, cls=JSONEncoder))
             return answer, False
     if kept.body_hash != mine.body_hash:
         raise KeyReused

@@ -118,8 +118,16 @@ class ApiViewSet(viewsets.ViewSet):
             raise
         return dict(data) if data else {}
 
-    def once(self, perform: Callable[[], Mapping[str, Any]]) -> Response:
-        """Do the work and answer with what it returns; with an Idempotency-Key only the first time (D23)."""
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer, for nobody on the way to keep (D40)."""
+        response.headers.setdefault("Cache-Control", "no-store")
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def once(self, perform: Callable[[], Mapping[str, Any]], *, shown_once: str = "") -> Response:
+        """Do the work and answer with what it returns; with an Idempotency-Key only the first time (D23).
+
+        shown_once: the field of the answer that a repetition does not show again.
+        """
         key = self.request.META.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return Response(perform())
@@ -130,6 +138,7 @@ class ApiViewSet(viewsets.ViewSet):
             body=self.body(),
             perform=perform,
             now=self.now,
+            shown_once=shown_once,
         )
         return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
 
