@@ -140,7 +140,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         named = super().wanted(term)
         return named if TYPE_ID.match(term) else named | Q(decided_by=term, decided_at__isnull=False)
 
-    @display(description="", ordering="priority")
+    @display(description="Priority", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
         """Show the priority."""
         return text.chip(approval.priority)
@@ -208,7 +208,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         why = approval.decision_reason
         return format_html('<span class="wrap">{}</span>', text.visible(why if len(why) <= 160 else why[:159] + "…"))
 
-    @display(description="")
+    @display(description="Decide")
     def decide(self, approval: Approval) -> SafeString:
         """Offer the two dialogs while the request waits."""
         if approval.shown.outcome:

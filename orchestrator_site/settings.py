@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 AUTHENTICATION_BACKENDS = ["orchestrator_site.api.accounts.AccountBackend"]
 MIDDLEWARE = [
     "orchestrator_site.api.middleware.ApiMiddleware",
+    "orchestrator_site.console.compression.ConsoleGZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -245,7 +246,7 @@ UNFOLD = {  # the console: its own colours, its own files only
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}],
     "STYLES": ["/static/console/console.css"],
-    "SCRIPTS": ["/static/console/console.js"],
+    "SCRIPTS": ["/static/console/console.js", "/static/console/access.js"],
     "LOGIN": {"form": "orchestrator_site.console.login.LoginForm"},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

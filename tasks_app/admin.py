@@ -75,7 +75,7 @@ class TaskAdmin(ReadOnlyAdmin):
         """Return whether the account may steer tasks."""
         return bool(request.user.has_perm(OPERATE))
 
-    @display(description="", ordering="priority")
+    @display(description="Priority", ordering="priority")
     def urgency(self, task: Task) -> SafeString:
         """Show the priority."""
         return text.chip(task.priority)

@@ -142,6 +142,18 @@ def test_an_address_that_ends_with_an_id_leads_to_its_page(login: Login, make_ta
     assert client.get("/admin//evil.example")["Location"] == "/admin//evil.example/"
 
 
+def test_pages_are_compressed_but_for_those_with_a_secret(login: Login) -> None:
+    client = login(None, headers={"Accept-Encoding": "gzip"})
+    key = {"name": "dev-agent-7", "role": "agent", "expires_at_0": "", "expires_at_1": ""}
+
+    made = client.post("/admin/orchestrator_site/apikey/add/", key, follow=True)
+
+    assert "Content-Encoding" not in made and b"Copy it now" in made.content
+    listed = client.get("/admin/orchestrator_site/apikey/")
+    assert listed["Content-Encoding"] == "gzip" and "Accept-Encoding" in listed["Vary"]
+    assert "Content-Encoding" not in client.get("/tasks")
+
+
 # --- The inbox --------------------------------------------------------------------------------
 
 

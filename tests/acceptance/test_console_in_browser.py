@@ -177,6 +177,29 @@ def test_no_page_asks_another_host_or_reports_an_error(visit: Any, server: LiveS
     assert visitor.wrong == []
 
 
+def test_keys_reach_the_filters_and_the_menu(visit: Any) -> None:
+    visitor = visit()
+    visitor.go(INBOX)
+
+    visitor.page.focus("a:has-text('Filters')")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_selector("#changelist-filter a:focus", state="visible")
+    visitor.page.keyboard.press("Escape")
+    visitor.page.wait_for_selector("#changelist-filter", state="hidden")
+    visitor.page.focus("[aria-label='Show or hide the menu']:visible")
+    visitor.page.keyboard.press(" ")
+    visitor.page.wait_for_selector("#nav-sidebar-inner", state="hidden")
+
+    assert visitor.page.locator("main, [role=main]").count() == 1
+    assert visitor.page.eval_on_selector_all(
+        "thead th", "all => all.every((one) => one.textContent.trim() || one.querySelector('input'))"
+    )
+    assert visitor.page.eval_on_selector_all(
+        "a[href]", "all => all.every((one) => one.textContent.trim() || one.ariaLabel)"
+    )
+    assert visitor.wrong == []
+
+
 def test_a_script_inside_a_page_does_not_run(visit: Any) -> None:
     visitor = visit()
     add = "const script = document.createElement('script'); script.textContent = 'window.ran = 1';"
