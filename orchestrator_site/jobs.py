@@ -3,10 +3,20 @@
 from celery import shared_task
 
 from orchestrator_site import services, times
+from orchestrator_site.pacing import Pace
+
+STEPS = 50  # in one run, so that a stop need not wait long
 
 
 @shared_task
 def prune_answers() -> None:
-    """Beat, hourly: forget the idempotency answers that are older than a day, a few at a time."""
-    while services.prune_answers(now=times.now()):
-        pass
+    """Beat, hourly: forget the idempotency answers that are older than a day, in steps that give way.
+
+    Where more are left after some steps it is sent for again.
+    """
+    rest = Pace()
+    for _ in range(STEPS):
+        if not services.prune_answers(now=times.now()):
+            return
+        rest()
+    prune_answers.delay()

@@ -110,14 +110,32 @@ def test_old_answers_are_pruned(api: Callable[..., Any]) -> None:
 
 
 def test_a_job_prunes_old_answers_in_steps_and_leaves_the_young(db: None) -> None:
-    now = timezone.now()
-    for number in range(450):
-        age = timedelta(hours=25 if number < 449 else 23)
-        IdempotencyKey.objects.create(principal="dev-agent-1", key=str(number), created_at=now - age)
+    kept_answers(old=449, young=1)
 
     jobs.prune_answers()
 
-    assert IdempotencyKey.objects.values_list("key", flat=True).get() == "449"
+    assert IdempotencyKey.objects.values_list("key", flat=True).get() == "young 0"
+
+
+def test_where_more_is_left_the_job_is_sent_for_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_answers(old=250, young=0)
+    again: list[str] = []
+    monkeypatch.setattr(jobs, "STEPS", 1)
+    monkeypatch.setattr(jobs.prune_answers, "delay", lambda: again.append("prune_answers"))
+
+    jobs.prune_answers()
+
+    assert (IdempotencyKey.objects.count(), again) == (50, ["prune_answers"])
+
+
+def kept_answers(*, old: int, young: int) -> None:
+    """Store answers that are kept no longer, and some that are."""
+    now = timezone.now()
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(principal="dev-agent-1", key=f"{age} {number}", created_at=now - timedelta(hours=hours))
+        for age, hours, how_many in (("old", 25, old), ("young", 23, young))
+        for number in range(how_many)
+    )
 
 
 def test_a_key_costs_three_statements(api: Callable[..., Any], django_assert_num_queries: Any) -> None:
