@@ -105,7 +105,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     search_help_text = "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
     list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
     list_before_template = "admin/approvals_app/approval/tabs.html"
-    list_display = ("urgency", "subject", "asked", "why", "deadline", "waiting", "state")
+    list_display = ("urgency", "subject", "asked", "deadline", "waiting")
     decided_display = ("urgency", "subject", "asked", "state", "decided", "decider", "said")
     list_display_links = ("subject",)
     change_form_template = "admin/approvals_app/approval/page.html"
@@ -157,11 +157,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def asked(self, approval: Approval) -> SafeString:
         """Say who asked, and how well that is known."""
         return text.stacked(text.name(approval.requested_by), text.credential(approval.requester_credential))
-
-    @display(description="Why")
-    def why(self, approval: Approval) -> SafeString:
-        """Name the policy."""
-        return format_html('<span class="wrap">{}</span>', text.visible(approval.policy))
 
     @display(description="Deadline", ordering="due_at")
     def deadline(self, approval: Approval) -> SafeString:

@@ -104,6 +104,11 @@ class Approval(models.Model):
         ]
         indexes = [
             models.Index(fields=["priority", "created_at"], condition=Q(status="pending"), name="approval_inbox"),
+            models.Index(
+                fields=["decider_role", "created_at", "requested_by"],
+                condition=Q(status="pending"),
+                name="approval_of_role",
+            ),
             models.Index(fields=["requested_by"], condition=Q(status="pending"), name="approval_of_requester"),
             models.Index(fields=["-decided_at", "-id"], condition=DECIDED, name="approval_decided"),
             models.Index(fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"),

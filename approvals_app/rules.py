@@ -41,14 +41,14 @@ def demand_of(task_type: str, priority: str, policies: Iterable[ApprovalPolicy])
         policy=joined([policy.name for policy in matching], Approval, "policy"),
         decider_role=matching[0].decider_role,
         expires_after=min((policy.expires_after for policy in matching if policy.expires_after), default=None),
-        reason=joined([policy.reason for policy in matching], Approval, "reason"),
+        reason=joined([policy.reason for policy in matching], Approval, "reason", " "),
     )
 
 
-def joined(texts: list[str], model: type[Approval], field: str) -> str:
+def joined(texts: list[str], model: type[Approval], field: str, between: str = " · ") -> str:
     """Return different texts side by side, cut to what a field takes."""
     most = model._meta.get_field(field).max_length or 0
-    text = " · ".join(dict.fromkeys(filter(None, texts)))
+    text = between.join(dict.fromkeys(filter(None, texts)))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -21,7 +21,7 @@ ALIKE = re.compile("[аеорсухіјѕһԁԛԝӏгпАВЕЅІЈКМНОРС�
 WORD = re.compile(r"[^\W\d_]+")
 LATIN = re.compile("[A-Za-z]")
 DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ )", re.MULTILINE)
-DIFF_CLASSES = {"+": "line line-added", "-": "line line-removed", "@": "line line-place"}
+DIFF_LINES = {"+++": "line-place", "---": "line-place", "+": "line-added", "-": "line-removed", "@": "line-place"}
 TONES = {
     "P0": "danger",
     "P1": "warning",
@@ -171,8 +171,8 @@ def lines_html(text: str) -> SafeString:
     text = text.replace("\r\n", "\n").strip("\n")
     if not DIFF.search(text):
         return visible(text)
-    lines = ((DIFF_CLASSES.get(line[:1], "line"), visible(line)) for line in text.split("\n"))
-    return joined([format_html('<span class="{}">{}</span>', *line) for line in lines], "")
+    lines = ((DIFF_LINES.get(line[:3]) or DIFF_LINES.get(line[:1], ""), visible(line)) for line in text.split("\n"))
+    return joined([format_html('<span class="line {}">{}</span>', *line) for line in lines], "")
 
 
 def said(text: Any) -> SafeString:

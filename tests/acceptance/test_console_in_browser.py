@@ -285,3 +285,66 @@ def test_a_new_key_is_shown_once(visit: Any) -> None:
     assert text.startswith("ork_")
     assert text not in visitor.page.content()
     assert visitor.wrong == []
+
+
+def test_a_person_decides_by_keyboard_and_loses_nothing_typed(visit: Any, server: LiveServer) -> None:
+    """Space opens, Tab stays inside, a click beside and a refusal keep the text, Escape gives the focus back."""
+    task = hand_in(server, payload={"service": "by-keyboard"})
+    visitor = visit()
+    page = visitor.page
+    visitor.go(f"{INBOX}{task['approval_id']}/change/")
+
+    page.focus(".button-reject")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#dialog textarea", state="visible")
+    page.wait_for_function("document.activeElement.matches('#dialog textarea')")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("text=Say why")
+    page.fill("#dialog textarea", "Not today.")
+    page.mouse.click(5, 5)
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        assert page.evaluate("!!document.activeElement.closest('#dialog')")
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.matches('.button-reject')")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#dialog textarea", state="visible")
+    page.wait_for_function("document.activeElement.matches('#dialog textarea')")
+    assert page.input_value("#dialog textarea") == "Not today."
+    with page.expect_navigation():
+        page.keyboard.press("Control+Enter")
+
+    page.wait_for_selector("text=Rejected: P0 deployment · by-keyboard.")
+    assert approval_of(server, task)["decision_reason"] == "Not today."
+    assert visitor.wrong == []
+
+
+def test_a_refused_decision_keeps_the_reason_and_says_who_was_first(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "decided-elsewhere"})
+    first, second = visit(), visit()
+    for visitor in (first, second):
+        visitor.go(f"{INBOX}{task['approval_id']}/change/")
+    second.page.click(".button-approve")
+    second.page.wait_for_selector("#dialog textarea", state="visible")
+    second.page.fill("#dialog textarea", "A long reason.")
+    first.decide("reject", "I was first.")
+
+    second.page.click("#dialog .dialog-submit")
+
+    second.page.wait_for_selector("#dialog .dialog-refusal >> text=is already rejected by dana.")
+    assert second.page.input_value("#dialog textarea") == "A long reason."
+    assert not second.page.is_visible("#dialog .dialog-submit")
+    assert second.wrong == []
+
+
+def test_on_a_phone_the_two_buttons_stay_in_reach(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"text": "line\n" * 200})
+    visitor = visit(390)
+    visitor.go(f"{INBOX}{task['approval_id']}/change/")
+
+    for _ in range(2):
+        box = visitor.page.locator(".button-approve").bounding_box()
+        assert box["y"] > 700 and box["y"] + box["height"] <= 850
+        visitor.page.mouse.wheel(0, 4000)
+        visitor.page.wait_for_timeout(50)
+    assert visitor.page.locator("pre .text").first.bounding_box()["height"] > 1000

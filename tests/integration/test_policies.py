@@ -29,7 +29,7 @@ def test_a_stricter_policy_counts_whatever_its_name(make_task: Make, name: str) 
 
     assert (asked.decider_role, asked.expires_at) == ("admin", asked.created_at + timedelta(seconds=60))
     assert asked.policy == f"{name} · Critical and high priority"
-    assert asked.reason == f"{name}. · P0 and P1 tasks need sign-off before they start."
+    assert asked.reason == f"{name}. P0 and P1 tasks need sign-off before they start."
 
 
 def test_a_waiting_task_that_comes_to_match_asks_instead_of_being_handed_out(

@@ -91,7 +91,7 @@ POLICIES = [
         ("bugfix", "P1", ("a", "agent", 60, "Urgent.")),
         ("bugfix", "P2", None),
         ("deployment", "P3", ("b", "admin", None, "Release.")),
-        ("deployment", "P0", ("b · a · d", "admin", 60, "Release. · Urgent.")),
+        ("deployment", "P0", ("b · a · d", "admin", 60, "Release. Urgent.")),
         ("incident", "P3", ("c", "agent", 30, "Rare.")),
         ("incident", "P2", None),
     ],
