@@ -491,9 +491,10 @@ def test_asking_who_may_decide_costs_the_same_for_one_row_and_many(login: Login,
         with CaptureQueriesContext(connection) as sent:
             client.get(INBOX)
             client.get("/admin/")
-        costs.append(len(sent))
+        tables = "approvals_app_approval", "tasks_app_task"
+        costs.append(len([query for query in sent if any(table in query["sql"] for table in tables)]))
 
-    assert costs[0] == costs[1]
+    assert costs[0] == costs[1] > 0
 
 
 @pytest.mark.parametrize("over", ["decided", "expired"])
