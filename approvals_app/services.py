@@ -393,4 +393,4 @@ def event_of(approval: Approval, event_type: str, *, by: Actor, now: datetime, *
 
 def forget_requests(*, task_ids: list[str]) -> int:
     """Remove every request of tasks that are no longer kept; return how many. Runs in the caller's transaction."""
-    return Approval.objects.filter(task_id__in=task_ids).delete()[0]
+    return Approval.objects.filter(task_id__in=task_ids).only("pk").delete()[0]

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -11,7 +12,16 @@ def new_id(prefix: str) -> str:
 
     Source: TypeID specification 0.3, RFC 9562 section 5.7.
     """
-    number = uuid7(time.time_ns() // 1_000_000, secrets.randbits(74))
+    return written(prefix, uuid7(time.time_ns() // 1_000_000, secrets.randbits(74)))
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """Return the least id that can have been made at a moment or later."""
+    return written(prefix, uuid7(int(moment.timestamp() * 1000), 0))
+
+
+def written(prefix: str, number: int) -> str:
+    """Return a number of 128 bits as an id."""
     return prefix + "_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 

@@ -3,15 +3,19 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from approvals_app.models import Approval
 from events_app.admin import ConfiguredAdmin
@@ -27,18 +31,40 @@ from orchestrator_site.console.pages import (
     page_of,
 )
 from orchestrator_site.console.who import OPERATE, actor_of
-from tasks_app import operations, registry, routing, services
-from tasks_app.admin_filters import AwaitsApproval, InSlaState, InStatus, OfAgent, OfPriority, OfType
+from tasks_app import leases, operations, registry, routing, services
+from tasks_app.admin_filters import (
+    AwaitsApproval,
+    CreatedWithin,
+    FailedBecause,
+    InSlaState,
+    InStatus,
+    OfAgent,
+    OfPriority,
+    OfType,
+)
 from tasks_app.models import NEXT, OPEN, Agent, RoutingRule, Status, Task
 
 SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
+SHOWN_TASKS = 20
+DONE = {"Requeue": "requeued", "Cancel": "cancelled"}
 
 
 class CancelForm(NeedsReasonForm):
     """Why."""
 
     button_class = "button-stop"
+
+
+class CancelManyForm(forms.Form):
+    """One reason for all."""
+
+    reason = forms.CharField(
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        label="Reason for all",
+        error_messages={"required": "Say why: it is kept with each task."},
+    )
 
 
 class RequeueForm(BaseDialogForm):
@@ -64,11 +90,12 @@ class TaskAdmin(ReadOnlyAdmin):
     public_id = "task_id"
     exact_search = ("task_id", "trace_id", "created_by", "type", "parent_task_id", "approval_id")
     search_help_text = "The exact id of a task, trace or approval, a task type, or who asked"
-    list_filter = (InStatus, OfPriority, OfType, OfAgent, InSlaState, AwaitsApproval)
+    list_filter = (InStatus, OfPriority, OfType, OfAgent, FailedBecause, CreatedWithin, InSlaState, AwaitsApproval)
     list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
     list_display_links = ("what",)
     ordering = ("-id",)
     change_form_template = "admin/tasks_app/task/page.html"
+    actions = ("requeue_selected", "cancel_selected")
     actions_detail = ("cancel", "requeue", "reassign")
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -159,6 +186,55 @@ class TaskAdmin(ReadOnlyAdmin):
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
         return self.steer(request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason)
 
+    @admin.action(description="Requeue the selected tasks", permissions=["operate"])
+    def requeue_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        """Requeue several failed tasks, after a look at them."""
+        return self.steer_selected(request, queryset.filter(status=Status.FAILED), "Requeue", forms.Form)
+
+    @admin.action(description="Cancel the selected tasks", permissions=["operate"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        """Cancel several open tasks, after a look at them, with one reason."""
+        return self.steer_selected(request, queryset.filter(status__in=OPEN), "Cancel", CancelManyForm)
+
+    def steer_selected(
+        self, request: HttpRequest, queryset: QuerySet[Task], word: str, form_class: type[forms.Form]
+    ) -> HttpResponse | None:
+        """Ask once more, then do it to the oldest; say how many went, and whether there are more."""
+        rows = queryset.order_by("pk").defer("metadata", "result")
+        chosen = list(rows[: operations.MOST + 1])
+        if not chosen:
+            messages.warning(request, f"None of the selected tasks can be {DONE[word]}.")
+            return None
+        form = form_class(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return self.confirm(request, chosen, word, form)
+        act = operations.requeue_many if word == "Requeue" else operations.cancel_many
+        by, ids = actor_of(request, Role.ADMIN), [task.task_id for task in chosen]
+        done, refusals = act(task_ids=ids, by=by, now=times.now(), **form.cleaned_data)
+        messages.success(request, f"{len(done)} task(s) {DONE[word]}.")
+        if refusals:
+            messages.warning(request, f"{len(refusals)} task(s) not {DONE[word]}. The first: {refusals[0]}")
+        if len(chosen) > operations.MOST:
+            messages.info(request, f"There are more: {operations.MOST} are {DONE[word]} at a time. Do it again.")
+        return HttpResponseRedirect(request.get_full_path())
+
+    def confirm(self, request: HttpRequest, chosen: list[Task], word: str, form: forms.Form) -> TemplateResponse:
+        """Show what would be done, and to how many."""
+        number = min(len(chosen), operations.MOST)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"{word} {number} task{'s' if number > 1 else ''}?",
+            "word": word,
+            "tasks": chosen[:SHOWN_TASKS],
+            "more": number - SHOWN_TASKS,
+            "form": form,
+            "action": request.POST["action"],
+            "across": request.POST.get("select_across", "0"),
+            "ticked": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        }
+        return TemplateResponse(request, "admin/tasks_app/task/selected.html", context)
+
     def steer(self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any) -> HttpResponse:
         """Call a service as an admin: the permission of the page is what grants it."""
         task = self.find(object_id)
@@ -169,7 +245,11 @@ class TaskAdmin(ReadOnlyAdmin):
         return close_dialog(request, page_of("tasks_app.task", task.task_id))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """List tasks."""
+        """List tasks, or do something to several; whoever may not steer gets no further than looking."""
+        if request.method == "POST" and not self.has_operate_permission(request):
+            raise PermissionDenied
+        if not all(row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest("Rows are numbers.")
         return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
 
     def changeform_view(
@@ -187,13 +267,28 @@ def describe(task: Task) -> dict[str, Any]:
     """Return what the page of a task shows besides its row."""
     written = [task.payload, task.metadata, task.result, task.error, task.note]
     needs = task.dependencies.select_related("depends_on").order_by("pk")[:SHOWN_APPROVALS]
+    needed_by = (
+        task.dependents.select_related("task").only("task__task_id", "task__status").order_by("pk")[:SHOWN_TASKS]
+    )
+    children = Task.objects.filter(parent_task_id=task.task_id).exclude(parent_task_id="")
     return {
         "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
         "unseen": text.unseen_in(written),
         "approvals": list(Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]),
         "needs": [dependency.depends_on for dependency in needs],
+        "needed_by": [dependency.task for dependency in needed_by],
+        "children": list(children.order_by("pk").only("task_id", "status")[:SHOWN_TASKS]),
+        "last_holder": last_holder(task),
         "timeline": list(Event.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_EVENTS]),
     }
+
+
+def last_holder(task: Task) -> str:
+    """Return who held a task that failed, as the log says it last, or ""."""
+    if task.status != Status.FAILED or not task.attempt:
+        return ""
+    claims = Event.objects.filter(task_id=task.task_id, event_type=leases.CLAIMED).order_by("-id")
+    return next(iter(claims.values_list("publisher", flat=True)[:1]), "")
 
 
 def dialogs_for(task: Task) -> list[dict[str, str]]:
@@ -216,7 +311,7 @@ class AgentAdmin(ConfiguredAdmin):
     """Pools of workers. An agent is switched off rather than deleted: its tasks would be stranded."""
 
     configuration = registry.AGENTS
-    list_display = ("name", "description", "active", "paused", "most", "seen")
+    list_display = ("name", "description", "active", "handed_out", "most", "seen")
     named_once = ("name",)
     ordering = ("name",)
     fields = ("name", "description", "active", "paused", "concurrency_limit", "silent_after")
@@ -224,6 +319,11 @@ class AgentAdmin(ConfiguredAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes an agent."""
         return False
+
+    @display(description="Handed out", ordering="paused")
+    def handed_out(self, agent: Agent) -> SafeString:
+        """Say whether it is paused."""
+        return pause_of(agent)
 
     @display(description="Most at once")
     def most(self, agent: Agent) -> str:
@@ -242,8 +342,18 @@ class RoutingRuleAdmin(ConfiguredAdmin):
     """Which agent takes tasks of a type."""
 
     configuration = registry.RULES
-    list_display = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
+    list_display = ("task_type", "description", "agent", "fallback", "handed_out", "concurrency_limit")
     list_select_related = ("agent", "fallback")
     named_once = ("task_type",)
     ordering = ("task_type",)
     fields = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
+
+    @display(description="Handed out", ordering="paused")
+    def handed_out(self, rule: RoutingRule) -> SafeString:
+        """Say whether its tasks are paused."""
+        return pause_of(rule)
+
+
+def pause_of(row: Agent | RoutingRule) -> SafeString:
+    """Say whether tasks are handed out: a mark that is red where all is well would mislead."""
+    return text.chip("paused", "warning") if row.paused else text.faint("yes")

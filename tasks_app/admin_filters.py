@@ -1,12 +1,23 @@
 """What the list of tasks can be narrowed to."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
+from orchestrator_site import times
 from orchestrator_site.console.pages import Choice
+from orchestrator_site.ids import first_id
 from tasks_app import routing
-from tasks_app.models import OPEN, Priority, Status
+from tasks_app.models import OPEN, FailureReason, Priority, Status, Task
+
+SPANS = {
+    "1h": ("the last hour", timedelta(hours=1)),
+    "24h": ("the last day", timedelta(days=1)),
+    "7d": ("the last week", timedelta(days=7)),
+    "30d": ("the last 30 days", timedelta(days=30)),
+}
 
 
 class InStatus(Choice):
@@ -51,6 +62,34 @@ class OfAgent(Choice):
     def options(self) -> list[str]:
         """Return the agents."""
         return sorted(routing.agents())
+
+
+class FailedBecause(Choice):
+    """Why it failed for good."""
+
+    title, parameter_name, column = "failed because", "failure", "failure_reason"
+
+    def options(self) -> list[str]:
+        """Return the reasons."""
+        return list(FailureReason.values)
+
+
+class CreatedWithin(SimpleListFilter):
+    """How long ago it was handed in, at most."""
+
+    title, parameter_name = "handed in", "created"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the spans to choose from."""
+        return [(name, f"in {words}") for name, (words, _) in SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the tasks since then. Ids sort by age and have an index: the oldest one gives the row number."""
+        if (chosen := SPANS.get(self.value() or "")) is None:
+            return queryset
+        since = first_id("task", times.now() - chosen[1])
+        oldest = Task.objects.filter(task_id__gte=since).order_by("task_id").values_list("pk", flat=True).first()
+        return queryset.none() if oldest is None else queryset.filter(pk__gte=oldest)
 
 
 class InSlaState(Choice):

@@ -16,8 +16,9 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from events_app.services import publish
 from orchestrator_site.actors import Actor
+from orchestrator_site.ids import first_id
 from orchestrator_site.models import ApiKey
-from tasks_app import jobs, services
+from tasks_app import jobs, leases, operations, services
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tests import console
 
@@ -143,6 +144,91 @@ def test_filters_narrow_the_tasks(
     page = login("Viewers").get("/admin/tasks_app/task/", asked).content.decode()
 
     assert {name for name in ("gated", "late", "plain", "broken") if f"name: {name}" in page} == found
+
+
+def bulk(client: Client, action: str, tasks: list[Task], query: str = "", **form: str) -> Any:
+    asked = {"action": action, "_selected_action": [task.pk for task in tasks], "index": "0", **form}
+    return client.post(f"/admin/tasks_app/task/{query}", asked)
+
+
+def test_an_operator_requeues_several_failed_tasks_after_a_look(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
+    tasks = [failed(make_task(), dev, now) for _ in range(3)]
+    client = login("Operators", name="olga")
+
+    asked = bulk(client, "requeue_selected", [*tasks[:2], make_task()]).content.decode()
+    assert "Requeue 2 tasks?" in asked and Task.objects.filter(status="failed").count() == 3
+    bulk(client, "requeue_selected", tasks[:2], confirmed="yes")
+
+    states = [Task.objects.get(pk=task.pk).status for task in tasks]
+    assert states == ["assigned", "assigned", "failed"]
+    assert Event.objects.filter(event_type="task.requeued", publisher="olga").count() == 2
+    assert "2 task(s) requeued." in client.get("/admin/tasks_app/task/").content.decode()
+
+
+def test_all_that_a_filter_finds_are_requeued_up_to_a_bound(
+    login: Login, make_task: Make, dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "MOST", 3)
+    tasks = [failed(make_task(), dev, now) for _ in range(4)]
+    other = failed(make_task(type="deployment", priority="P2"), dev, now)
+    client = login("Operators")
+
+    for _ in range(2):
+        form = {"select_across": "1", "confirmed": "yes"}
+        bulk(client, "requeue_selected", tasks[3:], "?type=bugfix&failure=reported", **form)
+        left = Task.objects.filter(status="failed").count()
+        assert left in (2, 1)
+
+    assert [task.pk for task in Task.objects.filter(status="failed")] == [other.pk]
+
+
+def test_several_are_cancelled_with_one_reason(login: Login, make_task: Make) -> None:
+    tasks = [make_task(), make_task()]
+    client = login("Operators")
+
+    assert "Say why" in bulk(client, "cancel_selected", tasks, confirmed="yes").content.decode()
+    bulk(client, "cancel_selected", tasks, confirmed="yes", reason="Not needed.")
+
+    assert set(Task.objects.values_list("status", "error")) == {("cancelled", "Not needed.")}
+
+
+@pytest.mark.parametrize("group", ["Viewers", "Approvers"])
+def test_others_do_nothing_to_several(login: Login, make_task: Make, group: str) -> None:
+    task = make_task()
+
+    assert bulk(login(group), "cancel_selected", [task], confirmed="yes", reason="x").status_code == 403
+    assert Task.objects.get().status == "assigned"
+
+
+def test_tasks_are_found_by_why_they_failed_and_by_age(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
+    old = make_task(payload={"name": "old"})
+    Task.objects.filter(pk=old.pk).update(task_id=first_id("task", now))  # an id of that time
+    failed(make_task(payload={"name": "broken"}), dev, now)
+    client = login("Viewers")
+
+    def found(**asked: str) -> set[str]:
+        page = client.get("/admin/tasks_app/task/", asked).content.decode()
+        return {name for name in ("broken", "old") if f"name: {name}" in page}
+
+    assert found(failure="reported") == {"broken"} and found(failure="dependency") == set()
+    assert found(created="1h") == {"broken"} and found(created="nonsense") == {"broken", "old"}
+
+
+def test_a_task_shows_its_family_and_how_it_ended(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
+    task = make_task(sla_target=3600)
+    child = make_task(parent_task_id=task.task_id)
+    later = make_task(depends_on=[task.task_id])
+    [held] = leases.claim(agent="dev_agent", by=dev, now=now)
+    services.report_status(task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke.")
+
+    page = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+
+    assert child.task_id in page and later.task_id in page
+    assert "Was held by" in page and ">Failed<" in page and "kept until it ended" in page
 
 
 # --- Nobody -----------------------------------------------------------------------------------
