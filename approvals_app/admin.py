@@ -115,7 +115,22 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Return whether the account may decide at all; the services ask about each request."""
-        return bool(request.user.has_perm(DECIDE))
+        allowed = bool(request.user.has_perm(DECIDE))
+        if not allowed and request.method == "POST" and isinstance(obj, str):  # a dialog was sent all the same
+            self.note_refused(request, [obj], "reject" if request.path.endswith("/reject/") else "approve")
+        return allowed
+
+    def note_refused(self, request: HttpRequest, approval_ids: list[str], verb: str) -> None:
+        """Write down that an account without the permission tried to decide."""
+        verdict = Status.REJECTED if verb.startswith("reject") else Status.APPROVED
+        for approval_id in approval_ids:
+            services.refuse_role(
+                approval_id=approval_id,
+                verdict=verdict,
+                by=actor_of(request),
+                now=times.now(),
+                reason="The account does not have the permission to decide.",
+            )
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """Show what the rows are looked at for: to decide them, or how they were decided."""
@@ -311,10 +326,13 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the inbox or run a bulk action; whoever may not decide gets no further than looking."""
-        if request.method == "POST" and not self.has_decide_permission(request):
-            raise PermissionDenied
-        if not all(row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(row.isdecimal() and len(row) < 19 for row in ticked):
             raise BadRequest("Rows are numbers.")
+        if request.method == "POST" and not self.has_decide_permission(request):
+            rows = Approval.objects.filter(pk__in=ticked[: bulk.MOST]).values_list("approval_id", flat=True)
+            self.note_refused(request, list(rows), request.POST.get("action", ""))
+            raise PermissionDenied
         shown = request.GET.get("status", "")
         tabs = [
             {

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from approvals_app.models import Approval
+from events_app.models import Event
 from orchestrator_site import caching
 from orchestrator_site.models import Principal
 from tasks_app.models import Task
@@ -148,3 +149,17 @@ def test_an_operator_does_not_lock_out_an_administrator(login: Login) -> None:
 
     assert b"administrator" in page.content and not Principal.objects.exists()
     assert Group.objects.filter(name="Operators").exists()
+
+
+def test_an_account_that_may_not_decide_leaves_a_record_when_it_tries(login: Login, make_task: Make) -> None:
+    client, task = login("Operators", name="olga"), make_task(priority="P0")
+    bulk = {"action": "reject_selected", "_selected_action": Approval.objects.get().pk}
+
+    codes = [decide(client, task).status_code, decide(client, task).status_code, client.post(INBOX, bulk).status_code]
+
+    told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")
+    assert codes == [403] * 3 and statuses() == {"pending"}
+    assert [(event.publisher, event.door, event.payload["wanted"]) for event in told] == [
+        ("olga", "console", "approved"),
+        ("olga", "console", "rejected"),
+    ]
