@@ -109,7 +109,12 @@ class Approval(models.Model):
                 condition=Q(status="pending"),
                 name="approval_of_role",
             ),
-            models.Index(fields=["requested_by"], condition=Q(status="pending"), name="approval_of_requester"),
+            # With the status as a column SQLite prefers it to approval_asked, which has the old ones too.
+            models.Index(
+                fields=["requested_by", "status"],
+                condition=Q(status="pending"),
+                name="approval_of_requester",
+            ),
             models.Index(fields=["-decided_at", "-id"], condition=DECIDED, name="approval_decided"),
             models.Index(fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"),
             models.Index(fields=["requested_by", "-id"], name="approval_asked"),
