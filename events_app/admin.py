@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -15,7 +16,7 @@ from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site import times
 from orchestrator_site.console import text
-from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin
+from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin, page_of
 from orchestrator_site.console.who import actor_of
 
 CONFIG_CHANGED = "system.config_changed"
@@ -153,7 +154,10 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="Task")
     def about(self, event: Event) -> SafeString:
         """Name the task."""
-        return text.code(event.task_id)
+        shown = text.code(event.task_id)
+        if not event.task_id:
+            return shown
+        return format_html('<a class="link" href="{}">{}</a>', page_of("tasks_app.task", event.task_id), shown)
 
     @display(description="By")
     def source(self, event: Event) -> SafeString:

@@ -9,8 +9,12 @@ from tasks_app import dependencies, leases, registry, routing, sla
 
 @shared_task
 def route_pending() -> None:
-    """Beat, and when rules or agents change: give waiting tasks an agent that can take them."""
-    routing.route_pending(now=times.now())
+    """Beat, and when rules or agents change: give waiting tasks an agent that can take them.
+
+    Where there are more than one sweep moves, it is sent for again at once.
+    """
+    if routing.route_pending(now=times.now(), limit=routing.MOST) == routing.MOST:
+        route_pending.delay()
 
 
 @shared_task
@@ -29,7 +33,7 @@ def requeue_lost_leases() -> None:
 def notice_silence() -> None:
     """Beat: say which agents have fallen silent, and move their waiting tasks on."""
     if registry.notice_silence(now=times.now()):
-        routing.route_pending(now=times.now())
+        route_pending()
 
 
 @shared_task

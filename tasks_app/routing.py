@@ -13,6 +13,7 @@ from tasks_app.moves import save_moved
 
 ASSIGNED = "task.assigned"
 UNROUTED = "task.unrouted"
+MOST = 500  # tasks moved in one sweep, each in a transaction of its own
 agents = CachedRows(["tasks_app.Agent"], lambda: {agent.name: agent for agent in Agent.objects.all()})
 routing_rules = CachedRows(
     ["tasks_app.RoutingRule"], lambda: {rule.task_type: rule for rule in RoutingRule.objects.all()}
@@ -24,7 +25,7 @@ def route(task_type: str) -> str:
     return rules.agent_for(routing_rules().get(task_type), agents())
 
 
-def route_pending(*, now: datetime, limit: int = 500) -> int:
+def route_pending(*, now: datetime, limit: int = MOST) -> int:
     """Give waiting tasks an agent where one can take them now; return how many moved.
 
     Also moves on what waits with an agent that was switched off or fell silent.

@@ -231,6 +231,14 @@ def test_a_task_shows_its_family_and_how_it_ended(login: Login, make_task: Make,
     assert "Was held by" in page and ">Failed<" in page and "kept until it ended" in page
 
 
+def test_the_log_links_to_the_tasks_it_tells_of(login: Login, make_task: Make) -> None:
+    task = make_task()
+
+    page = login("Viewers").get("/admin/events_app/event/").content.decode()
+
+    assert f'href="/admin/tasks_app/task/{task.task_id}/change/"' in page
+
+
 # --- Nobody -----------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
+from celery.app.task import Task as Job
 
 from approvals_app.models import Approval
 from events_app.models import Event
@@ -141,3 +142,21 @@ def test_reassigning_is_on_record(make_task: Make, admin: Actor, now: datetime) 
 def test_a_task_is_not_given_to_an_agent_nobody_knows(make_task: Make, admin: Actor, now: datetime) -> None:
     with pytest.raises(registry.UnknownAgent):
         operations.reassign(task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now)
+
+
+def test_what_one_sweep_does_not_move_is_sent_for_at_once(
+    make_task: Make, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(Job, "apply_async", lambda *args, **options: sent.append(args))
+    monkeypatch.setattr(routing, "MOST", 2)
+    switch("dev_agent", active=False)
+    for _ in range(3):
+        make_task()
+    switch("dev_agent", active=True)
+
+    jobs.route_pending()
+    left = Task.objects.filter(status="pending").count()
+    jobs.route_pending()
+
+    assert (left, Task.objects.filter(status="pending").count(), len(sent)) == (1, 0, 1)
