@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 
 START_SECONDS = 30
@@ -28,8 +29,8 @@ START_SECONDS = 30
 WATCH = 'cat >/dev/null; kill -s "$1" "$2" && while kill -0 "$2"; do sleep 0.1; done 2>/dev/null; rm -rf "$3"'
 
 
-class NotInstalled(Exception):
-    """The server programs are not on this machine."""
+class NotInstalled(pytest.skip.Exception):  # type: ignore[name-defined]
+    """The server programs are not on this machine: a test that needs them is skipped, and says why."""
 
 
 class Server:

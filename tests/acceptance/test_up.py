@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +45,7 @@ def test_the_first_start_serves_and_says_how_to_begin(tmp_path: Path) -> None:
         assert password and console_accepts(server.url, password[1])
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl on this machine")
 def test_the_curl_of_the_banner_works_as_it_stands(tmp_path: Path) -> None:
     with up(tmp_path) as server:
         server.wait_for(END_OF_BANNER)
