@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
 
 from tests.faults.conftest import Stores
 from tests.faults.restarts import restarts, rolling
@@ -54,6 +55,8 @@ def refuses(host: str, port: int) -> None:
             return
 
 
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite serves one process only.")
 def test_services_restarted_in_turn_behind_nginx_answer_everything(seed: int) -> None:
     report = rolling(rounds=1, requests=200, seed=seed)
 
