@@ -456,8 +456,13 @@ class PolicyForm(forms.ModelForm):
         self.initial["types"] = ", ".join(self.initial.get("types") or [])
 
     def clean_types(self) -> list[str]:
-        """Return the words."""
-        return [word for word in self.cleaned_data["types"].replace(",", " ").split() if word]
+        """Return the words; refuse new ones that are no types of task."""
+        words = self.cleaned_data["types"].replace(",", " ").split()
+        try:
+            configuration.ensure_known([word for word in words if word not in self.instance.types])
+        except DomainError as refusal:
+            raise forms.ValidationError(str(refusal)) from None
+        return words
 
     class Meta:
         model = ApprovalPolicy

@@ -1,10 +1,15 @@
 """Approval policies as they are configured."""
 
+import difflib
+from collections.abc import Callable, Iterable
+
 from approvals_app.models import ApprovalPolicy
 from events_app.configuration import Configuration
-from orchestrator_site.errors import NotFound
+from orchestrator_site.errors import Invalid, NotFound
 
 POLICY_CHANGED = "policy.changed"
+# The floor above tells which types of task there are.
+known_types: list[Callable[[], Iterable[str]]] = []
 
 
 class UnknownPolicy(NotFound):
@@ -18,3 +23,13 @@ policies = Configuration(
     said_as="policy",
     unknown=lambda name: UnknownPolicy(f"There is no policy {name}."),
 )
+
+
+def ensure_known(types: Iterable[str]) -> None:
+    """Raise Invalid for a type that no task can have, with the one that was meant, if it can be told."""
+    known = {name for ask in known_types for name in ask()}
+    for name in types:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"Did you mean {near[0]}?" if near else "Routing has the types there are."
+            raise Invalid(f"There are no tasks of the type {name}. {meant}", field="types")

@@ -1,5 +1,6 @@
 """Tasks as an operator sees and steers them; agents and routing rules."""
 
+import difflib
 from typing import Any
 
 from django import forms
@@ -347,6 +348,13 @@ class RoutingRuleAdmin(ConfiguredAdmin):
     named_once = ("task_type",)
     ordering = ("task_type",)
     fields = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
+
+    def save_model(self, request: HttpRequest, obj: RoutingRule, form: forms.ModelForm, change: bool) -> None:
+        """Save, and say if a new type looks like a slip for one there is."""
+        near = [] if change else difflib.get_close_matches(obj.task_type, routing.routing_rules(), n=1, cutoff=0.8)
+        super().save_model(request, obj, form, change)
+        if near:
+            messages.warning(request, f"{obj.task_type} is a new type. Did you mean {near[0]}, which has a rule?")
 
     @display(description="Handed out", ordering="paused")
     def handed_out(self, rule: RoutingRule) -> SafeString:

@@ -3,6 +3,7 @@
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from approvals_app import configuration as policies
 from approvals_app import services as approvals
 from events_app import retention
 from events_app.models import Event
@@ -10,7 +11,7 @@ from events_app.registry import on
 from events_app.services import wake_after_commit
 from events_app.wakeups import tasks_of
 from orchestrator_site.actors import SYSTEM
-from tasks_app import dependencies, gate, jobs, registry, services
+from tasks_app import dependencies, gate, jobs, registry, routing, services
 from tasks_app.models import FailureReason, Status, Task
 
 
@@ -58,6 +59,7 @@ def hands_in(task_ids: list[str]) -> dict[str, frozenset[str]]:
 
 approvals.involved_in.append(hands_in)
 approvals.renewers.append(gate.renew)
+policies.known_types.append(routing.routing_rules)
 
 
 def spare_open_tasks(events: "QuerySet[Event]") -> "QuerySet[Event]":
