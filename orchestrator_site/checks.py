@@ -2,8 +2,10 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery.signals import beat_init, worker_init
 from django.apps import AppConfig
@@ -17,6 +19,7 @@ from orchestrator_site.weakness import is_guessable
 LEAST_BYTES = 32
 MOST_SCALE = 10  # beyond it the limits are for load tests
 LEAST_PREFIX = {4: 8, 6: 16}  # a network with a shorter one is nearly everything
+ENCRYPTED = re.compile(r"[?&]sslmode=(require|verify-ca|verify-full)\b")
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -135,6 +138,19 @@ def weaknesses() -> Iterator[tuple[bool, str]]:
         not (os.environ.get("HOST", "").strip() or "127.0.0.1").startswith(LOOPBACK),
         "HOST is not loopback: plain HTTP is open beside the proxy, unless only the proxy reaches it.",
     )
+    yield (
+        is_remote(settings.DATABASE_URL) and not ENCRYPTED.search(settings.DATABASE_URL),
+        "DATABASE_URL reaches another machine and does not insist on TLS: add ?sslmode=verify-full.",
+    )
+    yield (
+        is_remote(settings.REDIS_URL) and not settings.REDIS_URL.startswith("rediss:"),
+        "REDIS_URL reaches another machine without TLS: use rediss://.",
+    )
+
+
+def is_remote(url: str) -> bool:
+    """Return whether a store is on another machine; a socket is on this one."""
+    return not (urlsplit(url).hostname or "localhost").startswith((*LOOPBACK, "%2f"))
 
 
 def is_nearly_everything(network: Any) -> bool:

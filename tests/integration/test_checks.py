@@ -126,6 +126,8 @@ WEAK: dict[str, tuple[str, Any]] = {
     "ORCHESTRATOR_ALLOW_HTTP": ("INSECURE_HTTP", True),
     "CSRF_TRUSTED_ORIGINS": ("CSRF_TRUSTED_ORIGINS", ["http://orchestrator.example"]),
     "ORCHESTRATOR_JWT_SECRET_PREVIOUS": ("ORCHESTRATOR_JWT_SECRET_PREVIOUS", "x"),
+    "DATABASE_URL": ("DATABASE_URL", "postgres://u:p@db.internal/name?sslmode=prefer"),
+    "REDIS_URL": ("REDIS_URL", "redis://:p@redis.internal:6379/0"),
 }
 
 
@@ -142,6 +144,8 @@ def deployment(production: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_strict_deployment_has_no_weakness(deployment: Any) -> None:
     deployment.ORCHESTRATOR_TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
     deployment.WEBHOOK_ALLOW_NETS = (ip_network("10.1.0.0/16"),)
+    deployment.DATABASE_URL = "postgres://u:p@db.internal/name?connect_timeout=5&sslmode=verify-full"
+    deployment.REDIS_URL = "rediss://:p@redis.internal:6379/0"
 
     assert check_deployment() == []
 
