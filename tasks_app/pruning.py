@@ -19,7 +19,7 @@ from orchestrator_site.pacing import no_rest
 from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskCount, TaskQuerySet
 
 PRUNED = "tasks.pruned"
-BATCH = 100  # tasks removed in one transaction
+BATCH = 50  # tasks removed in one transaction
 EDGES = 2000  # dependencies that go with them, as far as one task has fewer
 
 
