@@ -37,7 +37,6 @@ from orchestrator_site.console.pages import (
     NeedsReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
-    attempt,
     close_dialog,
     page_of,
 )
@@ -299,15 +298,15 @@ class ApprovalAdmin(ReadOnlyAdmin):
         form = bulk.form_for(verdict)(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self.confirm(request, chosen, verdict, form)
+        done, by, reason = 0, actor_of(request), form.cleaned_data["reason"]
         for approval in chosen:
-            attempt(
-                request,
-                bulk.SERVICE[verdict],
-                f"{approval.approval_id}: {verdict}",
-                approval_id=approval.approval_id,
-                by=actor_of(request),
-                reason=form.cleaned_data["reason"],
-            )
+            try:
+                bulk.SERVICE[verdict](approval_id=approval.approval_id, by=by, now=times.now(), reason=reason)
+                done += 1
+            except DomainError as refused:
+                messages.warning(request, str(refused))
+        if done:
+            messages.success(request, f"{done} request{'' if done == 1 else 's'} {verdict}.")
         return HttpResponseRedirect(request.get_full_path())
 
     def confirm(self, request: HttpRequest, chosen: list[Approval], verdict: str, form: forms.Form) -> TemplateResponse:
