@@ -418,7 +418,7 @@ def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
     showing.look_at([approval], by=by, now=times.now())
     shown = approval.snapshot
     apart = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
-    events = Event.objects.filter(task_id=approval.task_id).order_by("-id")[:SHOWN_EVENTS]
+    events = Event.objects.of_task(approval.task_id).order_by("-id")[:SHOWN_EVENTS]
     return {
         "title": approval.shown.title,
         "subtitle": None,

@@ -129,7 +129,7 @@ def page(
     asked = {name: value for name, value in equal.items() if value}
     if types or set(asked) == {"source_agent"}:
         end = min(end, start + WINDOW)
-    rows = Event.objects.after(start).filter(position__lte=end, **asked)
+    rows = Event.objects.after(start).about(**asked).filter(position__lte=end)
     found, more = fitting(rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room)
     ensure_kept(start)  # asked afterwards: what is pruned between two statements is not passed over
     last = found[-1].position if found else start

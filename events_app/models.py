@@ -42,6 +42,12 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Return those of one trace."""
         return self.filter(~Q(trace_id=""), trace_id=trace_id)
 
+    def about(self, *, task_id: str = "", trace_id: str = "", **equal: str) -> "EventQuerySet":
+        """Return those of a task, of a trace, and whose fields have these values; empty for any."""
+        rows = self.filter(**equal)
+        rows = rows.of_task(task_id) if task_id else rows
+        return rows.of_trace(trace_id) if trace_id else rows
+
     def of_types(self, patterns: list[str]) -> "EventQuerySet":
         """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""
         wanted = Q()

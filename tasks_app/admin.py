@@ -280,7 +280,7 @@ def describe(task: Task) -> dict[str, Any]:
         "needed_by": [dependency.task for dependency in needed_by],
         "children": list(children.order_by("pk").only("task_id", "status")[:SHOWN_TASKS]),
         "last_holder": last_holder(task),
-        "timeline": list(Event.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_EVENTS]),
+        "timeline": list(Event.objects.of_task(task.task_id).order_by("-id")[:SHOWN_EVENTS]),
     }
 
 

@@ -10,7 +10,7 @@ from orchestrator_site import times
 from orchestrator_site.console.pages import Choice
 from orchestrator_site.ids import first_id
 from tasks_app import routing
-from tasks_app.models import OPEN, FailureReason, Priority, Status, Task
+from tasks_app.models import FailureReason, Priority, Status, Task
 
 SPANS = {
     "1h": ("the last hour", timedelta(hours=1)),
@@ -105,11 +105,12 @@ class InSlaState(Choice):
         """Return the tasks whose deadline stands so."""
         wanted: dict[str, dict[str, Any]] = {
             "violated": {"sla_breached_at__isnull": False},
-            "warning": {"sla_warned_at__isnull": False, "sla_breached_at__isnull": True, "status__in": OPEN},
-            "on_track": {"due_at__isnull": False, "sla_warned_at__isnull": True, "status__in": OPEN},
+            "warning": {"sla_warned_at__isnull": False, "sla_breached_at__isnull": True},
+            "on_track": {"due_at__isnull": False, "sla_warned_at__isnull": True},
             "none": {"due_at__isnull": True},
         }
-        return queryset.filter(**wanted.get(self.value() or "", {}))
+        rows = queryset.open() if self.value() in ("warning", "on_track") else queryset
+        return rows.filter(**wanted.get(self.value() or "", {}))
 
 
 class AwaitsApproval(Choice):

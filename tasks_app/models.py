@@ -65,6 +65,17 @@ class InvalidTransition(Conflict):
     """The task cannot take this status now."""
 
 
+class IsOpen(models.Func):
+    """Whether a status is one of the open ones, with the statuses written out instead of as parameters."""
+
+    template = "%(expressions)s IN ('pending', 'assigned', 'in_progress')"
+    output_field = models.BooleanField()
+
+
+# What the partial indexes leave out: the value that most rows have.
+PARTIAL = {"source": "", "trace_id": "", "parent_task_id": "", "failure_reason": "", "priority": "P2"}
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
     """Which tasks."""
 
@@ -77,8 +88,16 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.select_for_update().find(task_id)
 
     def open(self) -> "TaskQuerySet":
-        """Return those that are not over."""
-        return self.filter(status__in=OPEN)
+        """Return those that are not over. As written in the indexes: SQLite goes by the letter."""
+        return self.filter(IsOpen("status"))
+
+    def of(self, **equal: Any) -> "TaskQuerySet":
+        """Return those whose fields have these values; where the index is partial, its condition too."""
+        rows = self.filter(**equal)
+        for name, left_out in PARTIAL.items():
+            if equal.get(name, left_out) != left_out:
+                rows = rows.filter(~Q(**{name: left_out}))
+        return rows
 
     def to_warn(self, now: datetime) -> "TaskQuerySet":
         """Return open ones whose SLA warning is due and not given."""
@@ -91,6 +110,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def overdue(self, now: datetime) -> "TaskQuerySet":
         """Return open ones past their deadline."""
         return self.open().filter(due_at__lte=now)
+
+    def on_time(self, now: datetime) -> "TaskQuerySet":
+        """Return the others: over, without a deadline, or before it."""
+        return self.exclude(status__in=OPEN, due_at__isnull=False, due_at__lte=now)
 
     def queued(self, agent: str) -> "TaskQuerySet":
         """Return those in an agent's queue, now or on schedule."""
@@ -174,7 +197,7 @@ class Task(models.Model):
                 condition=FREE & Q(not_before__isnull=False),
                 name="task_scheduled",
             ),
-            models.Index(fields=["assigned_agent", "status"], condition=IS_OPEN, name="task_of_agent"),
+            models.Index(fields=["assigned_agent", "status", "id"], condition=IS_OPEN, name="task_open_of_agent"),
             models.Index(fields=["status", "id"], name="task_by_status"),
             models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="task_of_trace"),
             models.Index(fields=["created_by", "id"], name="task_by_creator"),
@@ -185,10 +208,18 @@ class Task(models.Model):
                 name="task_sla_warn",
             ),
             models.Index(
-                fields=["due_at"],
-                condition=IS_OPEN & Q(sla_breached_at__isnull=True, due_at__isnull=False),
-                name="task_sla_breach",
+                fields=["due_at", "sla_breached_at"],
+                condition=IS_OPEN & Q(due_at__isnull=False),
+                name="task_due",
             ),
+            models.Index(fields=["approval_id"], condition=~Q(approval_id=""), name="task_of_approval"),
+            models.Index(fields=["id"], condition=Q(sla_breached_at__isnull=False), name="task_breached"),
+            models.Index(fields=["id"], condition=Q(awaiting_approval=True), name="task_awaiting"),
+            models.Index(fields=["type", "id"], name="task_by_type"),
+            models.Index(fields=["assigned_agent", "id"], name="task_by_agent"),
+            models.Index(fields=["source", "id"], condition=~Q(source=""), name="task_by_source"),
+            models.Index(fields=["priority", "id"], condition=~Q(priority="P2"), name="task_by_priority"),
+            models.Index(fields=["failure_reason", "id"], condition=~Q(failure_reason=""), name="task_by_failure"),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(status="in_progress", lease_expires_at__isnull=False),

@@ -28,12 +28,14 @@ def page(
 
     A page starts below the last task seen, so rows that come in meanwhile move nothing. Raise BadCursor.
     """
-    rows = Task.objects.filter(**equal).order_by("-pk")
-    if overdue is not None:
-        late = Task.objects.overdue(now).values("pk")
-        rows = rows.filter(pk__in=late) if overdue else rows.exclude(pk__in=late)
+    rows = Task.objects.of(**equal).order_by("-pk")
     if cursor:
         rows = rows.filter(pk__lt=place_of(cursor))
+    if overdue:
+        late = rows.overdue(now).values_list("pk", flat=True)[: limit + 1]
+        rows = Task.objects.filter(pk__in=late).order_by("-pk")
+    elif overdue is False:
+        rows = rows.on_time(now)
     found, more = fitting(rows, limit=limit, large=LARGE)
     return with_gates(found), place(found[-1].pk) if found and more else None
 

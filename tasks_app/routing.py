@@ -1,9 +1,9 @@
 """Who takes a task: routing rules and agents, and what happens when they change."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 
 from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.caching import CachedRows
@@ -40,13 +40,18 @@ def route_pending(*, now: datetime, limit: int = MOST) -> int:
 
 def stranded(limit: int) -> list[tuple[str, str, str]]:
     """Return (task id, type, agent) of waiting tasks that another agent should have, oldest first."""
-    elsewhere = Q(status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)])
+    found = first_waiting(limit, status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)])
     for agent in agents().values():
         if not agent.active or agent.silent_since:
             kinds = [kind for kind in routing_rules() if route(kind) != agent.name]
-            elsewhere |= Q(status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds)
-    rows = Task.objects.filter(elsewhere).order_by("pk")
-    return list(rows.values_list("task_id", "type", "assigned_agent")[:limit])
+            found += first_waiting(limit, status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds)
+    return [row[1:] for row in sorted(found)[:limit]]
+
+
+def first_waiting(limit: int, **which: Any) -> list[tuple[int, str, str, str]]:
+    """Return (row, task id, type, agent) of the oldest of these; each kind by itself has an index."""
+    rows = Task.objects.open().filter(**which).order_by("pk")
+    return list(rows.values_list("pk", "task_id", "type", "assigned_agent")[:limit])
 
 
 @transaction.atomic

@@ -121,7 +121,7 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         held = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
         wanted = Q()
         for name in held or self.exact_search:
-            wanted |= Q(**{name: term})
+            wanted |= Q(~Q(**{name: ""}), **{name: term})  # as partial indexes say it, for SQLite
         return wanted
 
 
