@@ -44,7 +44,7 @@ READERS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("read", "value"), READERS, ids=str)
+@pytest.mark.parametrize(("read", "value"), READERS)
 def test_a_bad_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, read: Any, value: str) -> None:
     monkeypatch.setenv(NAME, value)
 
