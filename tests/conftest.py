@@ -142,3 +142,8 @@ def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
         return services.create_task(**{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when)
 
     return make
+
+
+def pytest_make_parametrize_id(val: Any) -> str | None:
+    """Name a function by its name: its address would differ between the processes of one run."""
+    return getattr(val, "__name__", "function") if callable(val) else None
