@@ -57,6 +57,7 @@ def start_position(text: str) -> int:
     except BadCursor as refusal:
         raise BadCursor(str(refusal), field="start") from None
     ledger.ensure_kept(position)
+    ledger.ensure_reached(position, ledger.head())
     return position
 
 

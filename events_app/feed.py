@@ -18,7 +18,7 @@ from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
 from events_app import ledger, stream
-from events_app.ledger import CursorExpired
+from events_app.ledger import CursorAhead, CursorExpired
 from events_app.rules import cursor
 from events_app.stream import Frame, Wish
 from orchestrator_site.api.authentication import authenticate_headers
@@ -175,7 +175,7 @@ class Feed:
         while not (near and self._join(mine)) and not mine.ends:
             try:
                 frames, position = await self.in_thread(mine.wish.page, mine.position)
-            except CursorExpired as refusal:
+            except (CursorExpired, CursorAhead) as refusal:
                 await mine.send(stream.refused(410, refusal))
                 return True
             except DatabaseError:
@@ -216,7 +216,7 @@ class Feed:
         while full and self._members:
             try:
                 frames, position = await self.in_thread(read_frames, self.position)
-            except (DatabaseError, CursorExpired) as fault:
+            except (DatabaseError, CursorExpired, CursorAhead) as fault:
                 return self._note(fault)
             self._fault = ""
             self._spread(frames, position)

@@ -44,6 +44,10 @@ class CursorExpired(Gone):
     """Events after this cursor have been pruned; start again from the oldest one kept."""
 
 
+class CursorAhead(Gone):
+    """This cursor is ahead of the log: it is of a log that was replaced by an older copy."""
+
+
 def number_events() -> int:
     """Give every committed event its place in the order; return how many got one."""
     numbered, batch = 0, BATCH
@@ -126,6 +130,7 @@ def page(
     """Do what `read` does among the events that have their place already. room: bytes of payload at most."""
     pruned_to, end = bounds()
     start = pruned_to if after is None else after
+    ensure_reached(start, end)
     asked = {name: value for name, value in equal.items() if value}
     if types or set(asked) == {"source_agent"}:
         end = min(end, start + WINDOW)
@@ -141,6 +146,12 @@ def ensure_kept(position: int) -> None:
     pruned_to, _ = bounds()
     if position < pruned_to:
         raise CursorExpired(oldest=cursor(pruned_to))
+
+
+def ensure_reached(position: int, end: int) -> None:
+    """Raise CursorAhead when the log does not reach a position: it was restored from an older copy."""
+    if position > end:
+        raise CursorAhead(head=cursor(end))
 
 
 def read_all(*, after: int, types: list[str] | None = None, **equal: Any) -> Iterator[Event]:

@@ -146,6 +146,7 @@ class EventViewSet(ApiViewSet):
         if position is None:
             position, _ = ledger.bounds()
         ledger.ensure_kept(position)
+        ledger.ensure_reached(position, ledger.head())
         return Wish(
             position=min(position, ledger.head()),
             actor=self.actor,

@@ -99,13 +99,14 @@ def test_now_gives_the_head_with_an_empty_page(api, say) -> None:
     assert types(api("user").get(f"/events?after={head['next']}")) == ["pr.opened"]
 
 
-def test_a_place_beyond_the_head_is_an_empty_page_at_the_head(api, say) -> None:
+def test_a_place_beyond_the_head_is_refused_and_the_head_named(api, say) -> None:
     say("pr.merged")
 
-    answer = api("user").get(f"/events?after={cursor(10**9)}").json()
+    answer = api("user").get(f"/events?after={cursor(10**9)}")
     say("pr.opened")
 
-    assert answer["events"] == [] and types(api("user").get(f"/events?after={answer['next']}")) == ["pr.opened"]
+    assert answer.status_code == 410
+    assert types(api("user").get(f"/events?after={answer.json()['head']}")) == ["pr.opened"]
 
 
 def test_a_rare_type_is_looked_for_in_bounded_steps(api, say, monkeypatch) -> None:
