@@ -84,7 +84,9 @@ def test_joining_under_load_leaves_no_gap_and_repeats_nothing(server: LiveServer
     seen: list[list[str]] = []
 
     def read(query: str) -> None:
-        with listen(server.url, server.token("user", name=query), f"types=load.*&after={start}&{query}") as stream:
+        with listen(
+            server.url, server.token("user", name=f"reader-{query[-1]}"), f"types=load.*&after={start}&{query}"
+        ) as stream:
             seen.append(types(stream.until("load.n149")))
 
     writer.start()
