@@ -29,19 +29,12 @@ from approvals_app.admin_filters import (
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
-from orchestrator_site import times
-from orchestrator_site.actors import Actor
 from orchestrator_site.console import text
-from orchestrator_site.console.pages import (
-    TYPE_ID,
-    NeedsReasonForm,
-    ReadOnlyAdmin,
-    ReasonForm,
-    close_dialog,
-    page_of,
-)
+from orchestrator_site.console.pages import TYPE_ID, NeedsReasonForm, ReadOnlyAdmin, ReasonForm, close_dialog, page_of
 from orchestrator_site.console.who import DECIDE, actor_of, decider_of
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError
 
 SHOWN_EVENTS = 100
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}

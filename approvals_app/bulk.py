@@ -8,7 +8,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from approvals_app import services
 from approvals_app.models import Approval, Status
 from approvals_app.rules import MayNotDecide
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 
 MOST = 20
 SERVICE: dict[str, Any] = {Status.APPROVED: services.approve, Status.REJECTED: services.reject}

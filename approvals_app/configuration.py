@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from approvals_app.models import ApprovalPolicy
 from events_app.configuration import Configuration
-from orchestrator_site.errors import Invalid, NotFound
+from orchestrator_site.core.errors import Invalid, NotFound
 
 POLICY_CHANGED = "policy.changed"
 # The floor above tells which types of task there are.

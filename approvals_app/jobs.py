@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from approvals_app import services
-from orchestrator_site import times
+from orchestrator_site.core import times
 
 
 @shared_task

@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from orchestrator_site.actors import Actor, Role
-from orchestrator_site.choices import TextChoices
-from orchestrator_site.ids import new_id
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.choices import TextChoices
+from orchestrator_site.core.ids import new_id
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Q
 
 from approvals_app.models import Approval, ApprovalQuerySet
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.paging import fitting, pack, unpack
 
 LARGE = ("decision_reason",)

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from approvals_app.models import Approval, ApprovalPolicy
-from orchestrator_site.actors import Actor, Assurance, Role
-from orchestrator_site.errors import Forbidden
-from orchestrator_site.names import fold
+from orchestrator_site.core.actors import Actor, Assurance, Role
+from orchestrator_site.core.errors import Forbidden
+from orchestrator_site.core.names import fold
 
 
 class MayNotDecide(Forbidden):

@@ -16,12 +16,12 @@ from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_
 from approvals_app.pending import pending_counts
 from events_app.models import Event
 from events_app.services import new_event, record_all
-from orchestrator_site.actors import SYSTEM, Actor
 from orchestrator_site.api.accounts import may_decide as account_may_decide
 from orchestrator_site.api.keys import persons_behind
 from orchestrator_site.caching import CachedRows
-from orchestrator_site.errors import Conflict, DomainError, NotFound
-from orchestrator_site.names import fold
+from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.core.errors import Conflict, DomainError, NotFound
+from orchestrator_site.core.names import fold
 
 REQUESTED = "approval.requested"
 APPROVED = "approval.approved"

@@ -8,8 +8,8 @@ from django.conf import settings
 
 from approvals_app import rules, services
 from approvals_app.models import Approval, Status
-from orchestrator_site.actors import Actor
 from orchestrator_site.console import text
+from orchestrator_site.core.actors import Actor
 
 TITLES = ("title", "summary", "subject", "headline")
 PLACES = ("environment", "env", "target")

@@ -14,10 +14,10 @@ from unfold.decorators import display
 from events_app.configuration import Configuration
 from events_app.models import Event, Origin
 from events_app.services import record
-from orchestrator_site import times
 from orchestrator_site.console import text
 from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin, page_of
 from orchestrator_site.console.who import actor_of
+from orchestrator_site.core import times
 
 CONFIG_CHANGED = "system.config_changed"
 SECRET = ("password", "secret", "hash")

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from events_app import rules
 from events_app.models import Event
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 from django.db import models, transaction
 
 from events_app.services import record
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import NotFound
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import NotFound
 
 Row = TypeVar("Row", bound=models.Model)
 

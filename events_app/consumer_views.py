@@ -23,9 +23,9 @@ from events_app.consumer_serializers import (
 from events_app.serializers import CloudEventSerializer
 from events_app.views import as_batch
 from orchestrator_site import holding
-from orchestrator_site.actors import Role
 from orchestrator_site.api.serializers import SuccessSerializer
 from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.core.actors import Role
 
 
 class ConsumerViewSet(ApiViewSet):

@@ -13,8 +13,8 @@ from django.db.models import F
 
 from events_app import ledger, services
 from events_app.models import Consumer, ConsumerDelivery, Event
-from orchestrator_site.actors import Actor, Role
-from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.paging import MOST_BYTES, bytes_of, fitting
 
 CREATED = "consumer.created"

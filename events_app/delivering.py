@@ -24,7 +24,7 @@ from events_app.cloudevents import STRUCTURED, cloud_event
 from events_app.models import Event
 from events_app.rules import matches
 from events_app.webhook_models import Delivery, Format, Subscription
-from orchestrator_site.actors import SYSTEM
+from orchestrator_site.core.actors import SYSTEM
 
 PAGE = 500  # events looked through in one transaction
 PAGES = 20  # in one run, so that whoever catches up keeps nobody waiting

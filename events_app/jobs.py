@@ -6,8 +6,8 @@ from celery import shared_task
 from django.conf import settings
 
 from events_app import delivering, ledger, nudging, retention
-from orchestrator_site import times
-from orchestrator_site.pacing import Pace
+from orchestrator_site.core import times
+from orchestrator_site.core.pacing import Pace
 
 PRUNE_STEPS = 50  # in one run
 

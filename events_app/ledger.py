@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from events_app.models import Event, Ledger
 from events_app.registry import Move, tallies
 from events_app.rules import cursor
-from orchestrator_site.errors import Gone
+from orchestrator_site.core.errors import Gone
 from orchestrator_site.paging import MOST_BYTES, fitting
 
 BATCH = 1000  # rows numbered in one transaction

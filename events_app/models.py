@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from orchestrator_site.choices import TextChoices
-from orchestrator_site.ids import new_id
+from orchestrator_site.core.choices import TextChoices
+from orchestrator_site.core.ids import new_id
 
 
 def new_event_id() -> str:

@@ -8,7 +8,7 @@ from django.db.models import Min, QuerySet
 
 from events_app import ledger
 from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
-from orchestrator_site.pacing import no_rest
+from orchestrator_site.core.pacing import no_rest
 
 BATCH = 500  # events deleted in one transaction
 

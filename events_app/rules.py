@@ -7,9 +7,9 @@ from datetime import UTC
 from typing import Any
 
 from events_app.models import Event
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Forbidden, Invalid
-from orchestrator_site.names import fold, looks_odd
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Forbidden, Invalid
+from orchestrator_site.core.names import fold, looks_odd
 
 EVENT_TYPE = re.compile(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 PATTERN = re.compile(r"\A(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from events_app.webhook_rules import PORTS, Address, Reach, Target, literal, target_of, why_not
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 
 MAX_READ = 65_536  # bytes of an answer, headers included
 SNIPPET = 1024  # bytes of its body that are kept

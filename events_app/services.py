@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from events_app import rules, wakeups
 from events_app.models import Event, Origin
 from events_app.registry import handlers_for
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 
 SERVER = "orchestrator"
 

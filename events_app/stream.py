@@ -16,8 +16,8 @@ from events_app import ledger
 from events_app.cloudevents import cloud_event
 from events_app.models import Event
 from events_app.rules import cursor, matches, plain
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError
 
 PAGE = 100  # events read at once, and at most so many bytes of payload
 PAGE_BYTES = 1_048_576

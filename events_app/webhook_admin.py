@@ -21,12 +21,12 @@ from events_app import webhooks
 from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Subscription
 from events_app.webhook_rules import ensure_may_subscribe, target_of
-from orchestrator_site import times
-from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.console.who import actor_of
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.errors import DomainError
 
 MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription

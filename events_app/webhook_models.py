@@ -6,8 +6,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from orchestrator_site.choices import TextChoices
-from orchestrator_site.ids import new_id
+from orchestrator_site.core.choices import TextChoices
+from orchestrator_site.core.ids import new_id
 
 
 def new_subscription_id() -> str:

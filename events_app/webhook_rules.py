@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from events_app.models import Event
 from events_app.rules import plain
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

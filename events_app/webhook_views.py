@@ -21,9 +21,9 @@ from events_app.webhook_serializers import (
     SubscriptionAnswer,
     SubscriptionListAnswer,
 )
-from orchestrator_site.actors import Role
 from orchestrator_site.api.serializers import SuccessSerializer
 from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.core.actors import Role
 
 
 class Full(APIException):

@@ -16,13 +16,14 @@ from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from events_app.admin import RecordedAdmin
-from orchestrator_site import services, times
+from orchestrator_site import services
 from orchestrator_site.abilities import ABILITIES, LOOK, abilities_of, set_abilities
-from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console import once, text
 from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
 from orchestrator_site.console.who import actor_of
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.errors import DomainError
 from orchestrator_site.models import ApiKey, Principal
 
 

@@ -13,7 +13,7 @@ from celery.contrib.django.task import DjangoTask
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 
-from orchestrator_site import times
+from orchestrator_site.core import times
 
 
 class Job(DjangoTask):

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site.api.keys import EnvironmentKey, read_keys
-from orchestrator_site.weakness import is_guessable
+from orchestrator_site.core.weak_secrets import is_guessable
 
 LEAST_BYTES = 32
 MOST_SCALE = 10  # beyond it the limits are for load tests

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from approvals_app import showing
 from approvals_app.models import Approval, ApprovalQuerySet
 from events_app.models import Event
-from orchestrator_site import times
-from orchestrator_site.actors import Actor
 from orchestrator_site.console.who import decider_of
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor
 from tasks_app.counts import counts
 from tasks_app.models import OPEN, Agent, Status, Task
 

@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
-from orchestrator_site import services, times
-from orchestrator_site.pacing import Pace
+from orchestrator_site import services
+from orchestrator_site.core import times
+from orchestrator_site.core.pacing import Pace
 
 STEPS = 50  # in one run, so that a stop need not wait long
 

@@ -2,7 +2,7 @@
 
 from celery.worker import request, state
 
-from orchestrator_site import times
+from orchestrator_site.core import times
 
 
 class Request(request.Request):

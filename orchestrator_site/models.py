@@ -6,8 +6,8 @@ from datetime import timedelta
 from django.db import models
 from django.db.models import Q
 
-from orchestrator_site.actors import Role
-from orchestrator_site.names import MAX_NAME
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import MAX_NAME
 
 ANSWERS_KEPT = timedelta(hours=24)
 ROLES = [(role.value, role.value) for role in Role]

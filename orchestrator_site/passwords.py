@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.api import ratelimit
-from orchestrator_site.names import fold
+from orchestrator_site.core.names import fold
 
 SCOPE = "login"
 ADDRESS_FACTOR = 3  # an address stands for several people, so it may be wrong more often than one account

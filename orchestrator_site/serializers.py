@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from orchestrator_site.actors import Role
 from orchestrator_site.api.serializers import SuccessSerializer
-from orchestrator_site.names import MAX_NAME, fault_of, is_name
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import MAX_NAME, fault_of, is_name
 
 
 class RootSerializer(serializers.Serializer):

@@ -10,11 +10,11 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from events_app.services import record
-from orchestrator_site.actors import Actor, Door, Role
 from orchestrator_site.api import keys
-from orchestrator_site.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.core.actors import Actor, Door, Role
+from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.core.names import fault_of, fold
 from orchestrator_site.models import ANSWERS_KEPT, ApiKey, IdempotencyKey, Principal
-from orchestrator_site.names import fault_of, fold
 
 KEY_CREATED = "auth.key_created"
 KEY_REVOKED = "auth.key_revoked"

@@ -21,17 +21,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from approvals_app.models import Approval
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
-from orchestrator_site import times
-from orchestrator_site.actors import Role
 from orchestrator_site.console import text
-from orchestrator_site.console.pages import (
-    NeedsReasonForm,
-    ReadOnlyAdmin,
-    attempt,
-    close_dialog,
-    page_of,
-)
+from orchestrator_site.console.pages import NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.console.who import OPERATE, actor_of
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
 from tasks_app import leases, operations, registry, routing, services
 from tasks_app.admin_filters import (
     AwaitsApproval,

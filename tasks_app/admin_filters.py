@@ -6,9 +6,9 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
-from orchestrator_site import times
 from orchestrator_site.console.pages import Choice
-from orchestrator_site.ids import first_id
+from orchestrator_site.core import times
+from orchestrator_site.core.ids import first_id
 from tasks_app import routing
 from tasks_app.models import FailureReason, Priority, Status, Task
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import DomainError, Invalid
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError, Invalid
 from tasks_app import services
 from tasks_app.models import Task
 

@@ -17,9 +17,9 @@ from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from events_app.services import new_event, record_all
 from events_app.wakeups import tasks_of
-from orchestrator_site.actors import SYSTEM
-from orchestrator_site.errors import Conflict, Invalid
-from orchestrator_site.pacing import no_rest
+from orchestrator_site.core.actors import SYSTEM
+from orchestrator_site.core.errors import Conflict, Invalid
+from orchestrator_site.core.pacing import no_rest
 from tasks_app import retries
 from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
 

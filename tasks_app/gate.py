@@ -7,7 +7,7 @@ from django.db import transaction
 from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import Demand, demand_of
-from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
 

@@ -10,7 +10,7 @@ from events_app.models import Event
 from events_app.registry import on
 from events_app.services import wake_after_commit
 from events_app.wakeups import tasks_of
-from orchestrator_site.actors import SYSTEM
+from orchestrator_site.core.actors import SYSTEM
 from tasks_app import dependencies, gate, jobs, registry, routing, services
 from tasks_app.models import FailureReason, Status, Task
 

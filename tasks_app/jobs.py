@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from orchestrator_site import times
-from orchestrator_site.pacing import Pace
+from orchestrator_site.core import times
+from orchestrator_site.core.pacing import Pace
 from tasks_app import dependencies, leases, registry, routing, sla
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from events_app.services import new_event, record_all
-from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.paging import MOST_BYTES, stored_bytes
 from tasks_app import gate, queries, registry, retries, routing, rules
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task

@@ -6,9 +6,9 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from orchestrator_site.choices import TextChoices
-from orchestrator_site.errors import Conflict
-from orchestrator_site.ids import new_id
+from orchestrator_site.core.choices import TextChoices
+from orchestrator_site.core.errors import Conflict
+from orchestrator_site.core.ids import new_id
 
 
 def new_task_id() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from events_app.wakeups import tasks_of
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import sla
 from tasks_app.models import OPEN, Status, Task
 

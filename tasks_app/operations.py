@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Conflict, DomainError
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Conflict, DomainError
 from tasks_app import registry, retries, routing
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.services import cancel_task, get_task

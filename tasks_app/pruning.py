@@ -14,8 +14,8 @@ from django.db.models.functions import Coalesce
 
 from approvals_app import services as approvals
 from events_app.services import record
-from orchestrator_site.actors import Actor
-from orchestrator_site.pacing import no_rest
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.pacing import no_rest
 from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskCount, TaskQuerySet
 
 PRUNED = "tasks.pruned"

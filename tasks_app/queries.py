@@ -9,7 +9,7 @@ from typing import Any
 from approvals_app.models import Approval
 from events_app import ledger
 from events_app.models import Event
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.paging import fitting
 from tasks_app.models import Task
 

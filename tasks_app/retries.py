@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import transaction
 
-from orchestrator_site.actors import SYSTEM, Actor
-from orchestrator_site.errors import NotFound
+from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.core.errors import NotFound
 from tasks_app import gate, routing, rules
 from tasks_app.models import FailureReason, InvalidTransition, Status, Task
 from tasks_app.moves import save_ended, save_moved

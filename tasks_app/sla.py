@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from events_app.models import Event
 from events_app.services import new_event, record_all
-from orchestrator_site.actors import SYSTEM, Actor
+from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Task, TaskQuerySet
 
 WARNING = "sla.warning"

@@ -8,10 +8,10 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.actors import Role
 from orchestrator_site.api.views import ApiViewSet
-from orchestrator_site.errors import Invalid
-from orchestrator_site.ids import new_id
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.errors import Invalid
+from orchestrator_site.core.ids import new_id
 from tasks_app import counts, queries, services
 from tasks_app.models import Status
 from tasks_app.serializers import (

@@ -15,8 +15,9 @@ from django.conf import settings as site
 from django.core.cache import cache
 from django.test import Client
 
-from orchestrator_site import caching, times
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site import caching
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app import services
 from tasks_app.models import Task
 from tests.contract import client as contract

@@ -8,11 +8,11 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
-from orchestrator_site import times
-from orchestrator_site.actors import Actor, Assurance, Door
 from orchestrator_site.api import keys, tokens
 from orchestrator_site.api.principals import capped, restriction_of
-from orchestrator_site.names import fault_of
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Assurance, Door
+from orchestrator_site.core.names import fault_of
 
 CHALLENGE = 'Bearer realm="orchestrator"'
 

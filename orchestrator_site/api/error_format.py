@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from orchestrator_site.errors import Conflict, DomainError, Forbidden, Gone, Invalid, NotFound
+from orchestrator_site.core.errors import Conflict, DomainError, Forbidden, Gone, Invalid, NotFound
 
 CODES: dict[type[DomainError], int] = {
     Invalid: 400,

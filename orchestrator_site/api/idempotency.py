@@ -15,7 +15,7 @@ from django.db import transaction
 from rest_framework.exceptions import APIException
 from rest_framework.utils.encoders import JSONEncoder
 
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255

@@ -13,13 +13,13 @@ from typing import Any
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
-from orchestrator_site import times
-from orchestrator_site.actors import Role
 from orchestrator_site.api.accounts import find_account
 from orchestrator_site.caching import CachedLookup
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import MAX_NAME, fault_of, fold
+from orchestrator_site.core.weak_secrets import is_guessable
 from orchestrator_site.models import ApiKey
-from orchestrator_site.names import MAX_NAME, fault_of, fold
-from orchestrator_site.weakness import is_guessable
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"
 USE_NOTED_EVERY = timedelta(minutes=1)

@@ -6,7 +6,7 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from orchestrator_site.actors import Role
+from orchestrator_site.core.actors import Role
 
 
 class HasRole(BasePermission):

@@ -1,9 +1,9 @@
 """Restrictions on principals (D12, D33), asked at every door."""
 
-from orchestrator_site.actors import Role
 from orchestrator_site.caching import CachedRows
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import fold
 from orchestrator_site.models import Principal
-from orchestrator_site.names import fold
 
 Restriction = tuple[bool, Role | None]  # disabled, highest role
 FREE: Restriction = (False, None)

@@ -15,8 +15,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key, get_usage
 from rest_framework.exceptions import APIException
 
-from orchestrator_site.actors import Actor
-from orchestrator_site.names import fold
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.names import fold
 
 PERIOD = 60  # seconds
 IN_MEMORY = LocMemCache("local-rates", {"OPTIONS": {"MAX_ENTRIES": 100_000}})

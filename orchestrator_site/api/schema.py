@@ -7,9 +7,9 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from orchestrator_site.actors import Role
 from orchestrator_site.api.authentication import CHALLENGE
 from orchestrator_site.api.error_format import ErrorSerializer
+from orchestrator_site.core.actors import Role
 
 RATE_HEADERS = {
     "X-RateLimit-Limit": "Requests allowed in a window of one minute.",

@@ -16,10 +16,10 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from orchestrator_site import times
-from orchestrator_site.actors import Role
 from orchestrator_site.api.keys import is_key_id
-from orchestrator_site.names import is_name
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import is_name
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(hours=24)

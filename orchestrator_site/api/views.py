@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from orchestrator_site import holding, times
-from orchestrator_site.actors import Actor, Role
+from orchestrator_site import holding
 from orchestrator_site.api import idempotency, ratelimit
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.errors import Invalid
 
 
 class LengthRequired(APIException):

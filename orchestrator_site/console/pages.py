@@ -17,8 +17,8 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from orchestrator_site import times
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core import times
+from orchestrator_site.core.errors import DomainError
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 TYPE_ID = re.compile(r"(approval|evt|sub|task)_[0-9a-z]{26}\Z")

@@ -2,10 +2,10 @@
 
 from django.http import HttpRequest
 
-from orchestrator_site.actors import Actor, Assurance, Door, Role
 from orchestrator_site.api.accounts import DECIDE
 from orchestrator_site.api.principals import capped, restriction_of
-from orchestrator_site.names import MAX_NAME
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.names import MAX_NAME
 
 OPERATE = "tasks_app.operate_task"
 

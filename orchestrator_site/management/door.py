@@ -7,10 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
-from orchestrator_site import times
-from orchestrator_site.actors import Actor, Assurance, Door, Role
 from orchestrator_site.api.accounts import find_account
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.errors import DomainError
 
 # Whoever may run commands on this machine, when no account is named.
 OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "command")

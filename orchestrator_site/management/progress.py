@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from django.core.management.base import CommandError
 
-from orchestrator_site.pacing import Pace
+from orchestrator_site.core.pacing import Pace
 
 SAY_EVERY = 1.0  # seconds
 INTERRUPTED = 130  # the exit status that shells give to Ctrl-C

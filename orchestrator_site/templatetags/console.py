@@ -6,8 +6,8 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from orchestrator_site import times
 from orchestrator_site.console import text
+from orchestrator_site.core import times
 
 register = template.Library()
 register.filter("visible", text.visible)

@@ -16,7 +16,7 @@ from approvals_app import services
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app import operations
 from tasks_app.models import Status, Task
 from tests import console

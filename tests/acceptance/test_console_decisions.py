@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals_app import services
 from approvals_app.models import Approval
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
 from tests import console
 

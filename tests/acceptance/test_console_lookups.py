@@ -12,8 +12,8 @@ from django.urls import reverse
 
 from events_app import webhooks
 from orchestrator_site import services
-from orchestrator_site.actors import Actor, Role
 from orchestrator_site.console.pages import ConsoleAdmin
+from orchestrator_site.core.actors import Actor, Role
 from tasks_app.models import Task
 from tests import console
 

@@ -15,8 +15,8 @@ from kombu.exceptions import OperationalError
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from events_app.services import publish
-from orchestrator_site.actors import Actor
-from orchestrator_site.ids import first_id
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.ids import first_id
 from orchestrator_site.models import ApiKey
 from tasks_app import jobs, leases, operations, services
 from tasks_app.models import Agent, RoutingRule, Status, Task

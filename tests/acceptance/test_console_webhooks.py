@@ -11,7 +11,7 @@ from events_app import delivering, webhooks
 from events_app.models import Event
 from events_app.services import publish
 from events_app.webhook_models import Delivery, Subscription
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tests import console
 
 Login = Callable[..., Client]
@@ -162,7 +162,7 @@ def test_it_is_sent_again(
     if "event_id" in asked:
         asked = {"event_id": Delivery.objects.get().event_id}
     else:
-        monkeypatch.setattr("orchestrator_site.times.now", lambda: now)
+        monkeypatch.setattr("orchestrator_site.core.times.now", lambda: now)
 
     client = login("Operators")
 

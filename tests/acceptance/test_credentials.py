@@ -13,9 +13,9 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM, Actor, Role
 from orchestrator_site.api import keys
 from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.models import ApiKey, Principal
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]

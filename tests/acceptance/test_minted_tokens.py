@@ -12,9 +12,9 @@ from django.utils import timezone
 from events_app.feed import refusal
 from events_app.stream import Wish
 from orchestrator_site import caching, services
-from orchestrator_site.actors import SYSTEM, Actor, Role
 from orchestrator_site.api import keys, ratelimit
 from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.models import ApiKey, Principal
 from tests.conftest import Api, actor, token
 

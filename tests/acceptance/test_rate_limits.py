@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM
 from orchestrator_site.api import counters, ratelimit
 from orchestrator_site.api.counters import ResilientRedisCache, redis_state
+from orchestrator_site.core.actors import SYSTEM
 from tasks_app.models import Task
 from tests.conftest import Clock
 

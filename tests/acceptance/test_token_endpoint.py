@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM
+from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.models import Principal
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]

@@ -34,7 +34,7 @@ def rescue_by_id() -> None:
     """Take a task back as it was when it was read, without asking again whether its lease is still lost."""
     from django.db import transaction
 
-    from orchestrator_site.actors import SYSTEM
+    from orchestrator_site.core.actors import SYSTEM
     from tasks_app import leases, retries
     from tasks_app.models import FailureReason, Task
 

@@ -37,7 +37,7 @@ def write(writer: int, number: int, dice: random.Random) -> bool:
     from django.utils import timezone
 
     from events_app.services import publish
-    from orchestrator_site.actors import Actor, Assurance, Door, Role
+    from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 
     by = Actor(f"writer-{writer}", Role.AGENT, Door.API, Assurance.SHARED, "jwt")
     said = {"event_type": f"order.w{writer}", "source_agent": by.name, "payload": {"n": number}}

@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 
 from events_app.models import Event
 from orchestrator_site import services
-from orchestrator_site.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.api import keys, tokens
-from orchestrator_site.errors import Conflict, Invalid, NotFound
+from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
+from orchestrator_site.core.errors import Conflict, Invalid, NotFound
 from orchestrator_site.models import ApiKey, Principal
 
 pytestmark = pytest.mark.django_db

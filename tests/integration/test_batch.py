@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator_site.errors import DomainError, Invalid
+from orchestrator_site.core.errors import DomainError, Invalid
 from tasks_app import batch
 from tasks_app.models import Task
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from approvals_app.models import Approval
 from events_app.models import Event
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Invalid
 from tasks_app import dependencies, leases, operations, services
 from tasks_app.dependencies import TooManyDependents
 from tasks_app.models import Dependency, Settlement, Status, Task

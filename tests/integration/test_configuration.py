@@ -12,7 +12,7 @@ from approvals_app.configuration import policies
 from approvals_app.models import ApprovalPolicy
 from events_app import webhooks
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import jobs, registry
 from tasks_app.models import Agent, RoutingRule, Task
 from tests import console

@@ -13,8 +13,8 @@ from events_app.consumer_serializers import start_position
 from events_app.consumers import Delivered, NameTaken, NotYours, UnknownConsumer
 from events_app.models import Consumer, ConsumerDelivery
 from events_app.rules import BadCursor, cursor
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Invalid
 
 pytestmark = pytest.mark.django_db
 

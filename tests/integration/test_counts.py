@@ -17,8 +17,8 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app import ledger
 from events_app.models import Event, Ledger
 from orchestrator_site import caching
-from orchestrator_site.actors import Actor, Role
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.errors import DomainError
 from tasks_app import leases, operations, pruning, routing, services, sla
 from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Agent, Status, Task

@@ -8,8 +8,8 @@ import pytest
 
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Invalid
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Invalid
 from tasks_app import services
 from tasks_app.dependencies import UnknownDependency
 from tasks_app.models import Agent, RoutingRule, Task

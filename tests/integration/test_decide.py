@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from approvals_app import rules, services
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app import leases, operations
 from tasks_app.models import Task
 from tests.unit.test_approval_rules import contents

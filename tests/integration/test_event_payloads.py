@@ -10,8 +10,8 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app import consumers, webhooks
 from events_app.models import Event
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import DomainError
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError
 from tasks_app import leases, operations, pruning, registry, routing, services, sla
 from tasks_app.models import Agent, Status, Task
 from tests.unit.test_event_catalogue import CATALOGUE

@@ -10,7 +10,7 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import leases, operations, services
 from tasks_app.models import InvalidTransition, Status, Task
 

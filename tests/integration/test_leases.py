@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import leases, registry, services
 from tasks_app.models import Agent, RoutingRule, Status, Task
 

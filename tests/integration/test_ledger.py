@@ -8,7 +8,7 @@ from django.db import connection, connections, transaction
 
 from events_app import ledger, services
 from events_app.models import Event, Ledger
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from approvals_app.jobs import expire_approvals
 from approvals_app.models import Approval
 from events_app import consumers, ledger
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import leases, registry, routing, sla
 from tasks_app.models import Agent, RoutingRule, Task
 from tests.console import login  # noqa: F401

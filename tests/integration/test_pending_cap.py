@@ -12,7 +12,7 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.pending import TooManyPending
 from orchestrator_site import caching
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import gate
 from tasks_app.models import Task
 

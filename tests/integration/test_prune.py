@@ -9,9 +9,9 @@ from django.core.management.base import CommandError
 from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.pacing import Pace
 from orchestrator_site.management.progress import Progress
-from orchestrator_site.pacing import Pace
 from tasks_app import pruning, services
 from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Dependency, Status, Task

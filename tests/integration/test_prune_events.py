@@ -12,7 +12,7 @@ from django.core.management import call_command
 from events_app import consumers, ledger, retention, services
 from events_app.ledger import CursorExpired
 from events_app.models import Event, Ledger
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 
 pytestmark = pytest.mark.django_db
 WEEK = timedelta(days=7)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals_app.models import Approval
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import leases, services
 from tasks_app.models import Status, Task
 

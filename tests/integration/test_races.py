@@ -15,8 +15,8 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app import ledger
 from events_app.models import Event
-from orchestrator_site.actors import Actor
-from orchestrator_site.errors import Conflict, DomainError
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Conflict, DomainError
 from tasks_app import leases, operations, services, sla
 from tasks_app.counts import counts
 from tasks_app.models import Agent, Status, Task

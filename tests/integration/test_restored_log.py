@@ -9,7 +9,7 @@ import pytest
 from events_app import ledger
 from events_app.models import Consumer
 from events_app.rules import cursor
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 
 AHEAD = cursor(1000)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import leases, operations, services
 from tasks_app.models import Agent, InvalidTransition, Status, Task
 

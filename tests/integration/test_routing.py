@@ -8,7 +8,7 @@ from celery.app.task import Task as Job
 
 from approvals_app.models import Approval
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import jobs, leases, operations, registry, routing
 from tasks_app.models import Agent, RoutingRule, Task
 

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from events_app.models import Event
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tasks_app import jobs, operations, services, sla
 from tasks_app.counts import counts
 from tasks_app.models import Status, Task

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from approvals_app import rules
 from approvals_app.models import Approval, ApprovalPolicy
-from orchestrator_site.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 
 MODES = ("guide", "four-eyes", "strict", "human")
 REQUESTER, BYSTANDER, HOLDER = "dev-agent-1", "ops-agent-1", "dev-agent-2"

@@ -9,8 +9,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site import env
-from orchestrator_site.actors import Role
 from orchestrator_site.api.keys import read_keys
+from orchestrator_site.core.actors import Role
 
 NAME = "ORCHESTRATOR_TEST_VALUE"
 

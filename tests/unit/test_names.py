@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from events_app.rules import ReservedSource, ensure_may_say
 from orchestrator_site.api import ratelimit
-from orchestrator_site.names import fault_of, fold, is_name
+from orchestrator_site.core.names import fault_of, fold, is_name
 from tests.conftest import actor
 
 LOOK_ALIKES = [

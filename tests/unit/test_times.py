@@ -8,9 +8,9 @@ import pytest
 from celery.beat import Scheduler
 from kombu.utils.imports import symbol_by_name
 
-from orchestrator_site import times
 from orchestrator_site.celery import app
-from orchestrator_site.times import RATE, Clock
+from orchestrator_site.core import times
+from orchestrator_site.core.times import RATE, Clock
 
 BEGAN = 1_800_000_000.0
 HOURS = 3600.0

@@ -11,9 +11,9 @@ import jwt
 import pytest
 from rest_framework_simplejwt.exceptions import TokenError
 
-from orchestrator_site import times
-from orchestrator_site.actors import Role
 from orchestrator_site.api import tokens
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
 
 SECRET = "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja"
 OLD_SECRET = "z1Xc2Vb3Nm4As5Df6Gh7Jk8Ql9We0Rt-"

@@ -4,7 +4,7 @@ from typing import Any
 
 from approvals_app import services
 from approvals_app.management.deciding import DecisionCommand, as_answer, decision
-from orchestrator_site import times
+from orchestrator_site.core import times
 
 
 class Command(DecisionCommand):

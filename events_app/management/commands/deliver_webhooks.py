@@ -3,7 +3,7 @@
 from typing import Any
 
 from events_app import delivering
-from orchestrator_site import times
+from orchestrator_site.core import times
 from orchestrator_site.management.door import DoorCommand
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orchestrator_site import times
-from orchestrator_site.actors import Role
 from orchestrator_site.api.tokens import mint
-from orchestrator_site.names import fault_of
+from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
+from orchestrator_site.core.names import fault_of
 
 MOST_HOURS = 24 * 366
 

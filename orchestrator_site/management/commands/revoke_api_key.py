@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orchestrator_site import services, times
+from orchestrator_site import services
+from orchestrator_site.core import times
 from orchestrator_site.management.door import DoorCommand, add_as, operator
 
 

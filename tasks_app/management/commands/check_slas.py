@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orchestrator_site import times
+from orchestrator_site.core import times
 from orchestrator_site.management.door import DoorCommand
 from tasks_app import sla
 

@@ -10,7 +10,7 @@ import pytest
 from events_app import services, webhooks
 from events_app.models import Event
 from events_app.webhook_models import Subscription
-from orchestrator_site.actors import Actor
+from orchestrator_site.core.actors import Actor
 from tests.receivers import Receiver
 
 

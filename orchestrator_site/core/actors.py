@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 
-from orchestrator_site.names import fold
+from orchestrator_site.core.names import fold
 
 
 class Role(enum.StrEnum):
