@@ -11,4 +11,4 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         """Load the checks."""
-        from orchestrator_site import checks  # noqa: F401
+        from orchestrator_site.config import checks  # noqa: F401

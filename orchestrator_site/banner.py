@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
-from orchestrator_site import env
+from orchestrator_site.config import env
 
 SECRETS = ("ORCHESTRATOR_JWT_SECRET", "DJANGO_SECRET_KEY")
 LOOPBACK = {"127.0.0.1", "::1"}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import platformdirs
 
-from orchestrator_site import __version__, env
+from orchestrator_site import __version__
+from orchestrator_site.config import env
 
 VERSION = __version__
 PACKAGE_DIR = Path(__file__).resolve().parent
@@ -361,7 +362,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]  # TLS and HSTS belo
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "orchestrator_site.logs.LineFormatter"}},
+    "formatters": {"line": {"()": "orchestrator_site.config.logging.LineFormatter"}},
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {

@@ -12,7 +12,7 @@ import pytest
 from django.core.checks import Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.checks import check_deployment, check_settings, refuse_unsafe_start, refuse_unsafe_worker
+from orchestrator_site.config.checks import check_deployment, check_settings, refuse_unsafe_start, refuse_unsafe_worker
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = {"jwt": "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja", "key": "Zx8Cv5Bn2Mk9Jh4Gf1Ds7Aq3We6Rt0Yu"}

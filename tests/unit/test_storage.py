@@ -12,7 +12,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
-from orchestrator_site import commandline, env, storage
+from orchestrator_site import commandline, storage
+from orchestrator_site.config import env
 from orchestrator_site.sqlite.base import DatabaseWrapper
 
 
@@ -144,7 +145,7 @@ def test_a_full_disk_is_said_while_secrets_are_made(tmp_path: Path, monkeypatch:
     def full(*_: Any) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("orchestrator_site.env.secrets.token_urlsafe", full)
+    monkeypatch.setattr("orchestrator_site.config.env.secrets.token_urlsafe", full)
 
     with pytest.raises(ImproperlyConfigured, match=r"is full\. Make room"):
         env.kept_secret(tmp_path / "secret")

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from events_app import webhook_rules as rules
 from events_app.models import Event
 from events_app.webhooks import new_secret
-from orchestrator_site import env
+from orchestrator_site.config import env
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
