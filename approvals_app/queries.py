@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from approvals_app.models import Approval, ApprovalQuerySet
 from orchestrator_site.core.errors import Invalid
-from orchestrator_site.paging import fitting, pack, unpack
+from orchestrator_site.infra.pagination import fitting, pack, unpack
 
 LARGE = ("decision_reason",)
 Page = tuple[list[Approval], str | None]

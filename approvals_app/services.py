@@ -18,10 +18,10 @@ from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.api.accounts import may_decide as account_may_decide
 from orchestrator_site.api.keys import persons_behind
-from orchestrator_site.caching import CachedRows
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import Conflict, DomainError, NotFound
 from orchestrator_site.core.names import fold
+from orchestrator_site.infra.cached_rows import CachedRows
 
 REQUESTED = "approval.requested"
 APPROVED = "approval.approved"

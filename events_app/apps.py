@@ -11,7 +11,8 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have webhooks hear of new events, and keep those they have not sent."""
-        from events_app import nudging, retention, wakeups, webhooks
+        from events_app import nudging, retention, webhooks
+        from orchestrator_site.infra import wakeups
 
         wakeups.listen(nudging.nudger.hear)
         retention.keepers.append(webhooks.oldest_needed)

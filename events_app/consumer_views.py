@@ -5,7 +5,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events_app import cloudevents, consumers, rules, wakeups
+from events_app import cloudevents, consumers, rules
 from events_app.consumer_serializers import (
     Ack,
     AckAnswer,
@@ -26,6 +26,7 @@ from orchestrator_site import holding
 from orchestrator_site.api.serializers import SuccessSerializer
 from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.core.actors import Role
+from orchestrator_site.infra import wakeups
 
 
 class ConsumerViewSet(ApiViewSet):

@@ -15,7 +15,7 @@ from events_app import ledger, services
 from events_app.models import Consumer, ConsumerDelivery, Event
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
-from orchestrator_site.paging import MOST_BYTES, bytes_of, fitting
+from orchestrator_site.infra.pagination import MOST_BYTES, bytes_of, fitting
 
 CREATED = "consumer.created"
 DELETED = "consumer.deleted"

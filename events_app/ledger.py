@@ -19,7 +19,7 @@ from events_app.models import Event, Ledger
 from events_app.registry import Move, tallies
 from events_app.rules import cursor
 from orchestrator_site.core.errors import Gone
-from orchestrator_site.paging import MOST_BYTES, fitting
+from orchestrator_site.infra.pagination import MOST_BYTES, fitting
 
 BATCH = 1000  # rows numbered in one transaction
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places

@@ -9,8 +9,8 @@ from celery import current_app
 from django.core.cache import cache
 from django.db import connection
 
-from events_app import wakeups
 from events_app.webhooks import anyone_subscribed
+from orchestrator_site.infra import wakeups
 
 JOB = "events_app.jobs.deliver_webhooks"
 PAUSE = 0.05  # seconds between two messages of a process

@@ -14,9 +14,9 @@ from events_app.models import Event
 from events_app.services import record
 from events_app.webhook_models import Delivery, DeliveryQuerySet, Format, Subscription
 from events_app.webhook_rules import PORTS, PREFIX, Reach, checked_secret, ensure_may_subscribe, target_of
-from orchestrator_site.caching import CachedRows
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound
+from orchestrator_site.infra.cached_rows import CachedRows
 
 CREATED = "subscription.created"
 ROTATED = "subscription.rotated"

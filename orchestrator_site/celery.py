@@ -20,7 +20,7 @@ class Job(DjangoTask):
     """A task of ours."""
 
     abstract = True
-    Request = "orchestrator_site.messages:Request"
+    Request = "orchestrator_site.infra.celery_request:Request"
 
 
 class Jobs(Celery):

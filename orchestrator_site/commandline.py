@@ -24,6 +24,6 @@ def sentence(fault: Exception) -> str:
     """Return what is wrong, and what to do about it."""
     if isinstance(fault, ImproperlyConfigured):
         return str(fault)
-    from orchestrator_site import storage  # it reads the settings, which may be what is wrong
+    from orchestrator_site.infra import storage  # it reads the settings, which may be what is wrong
 
     return storage.sentence(fault)

@@ -14,11 +14,11 @@ from typing import Any
 
 from django.conf import settings
 
-from events_app import wakeups
 from events_app.feed import Feed
 from orchestrator_site.admission import REFUSAL, Gone, Refused, admitted
 from orchestrator_site.bridge import Answer, Bridge
 from orchestrator_site.holding import KEY, Handover
+from orchestrator_site.infra import wakeups
 from orchestrator_site.waiting import WaitingRoom
 
 RECONNECT = 1.0  # seconds between two tries to hear of other processes

@@ -130,7 +130,7 @@ LOCAL_CACHE = {
     "OPTIONS": {"MAX_ENTRIES": 100_000},  # the default of 300 would throw counters away
 }
 REDIS_CACHE = {
-    "BACKEND": "orchestrator_site.api.counters.ResilientRedisCache",
+    "BACKEND": "orchestrator_site.infra.redis_cache.ResilientRedisCache",
     "LOCATION": REDIS_URL,
     "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
 }

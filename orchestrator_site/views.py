@@ -19,14 +19,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orchestrator_site import storage
 from orchestrator_site.api import ratelimit
-from orchestrator_site.api.counters import redis_state
 from orchestrator_site.api.error_format import RETRY_AFTER
 from orchestrator_site.api.middleware import SENTENCES, area_of
 from orchestrator_site.api.views import ApiViewSet
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.liveness import database_answers
+from orchestrator_site.infra import storage
+from orchestrator_site.infra.database_probe import database_answers
+from orchestrator_site.infra.redis_cache import redis_state
 from orchestrator_site.serializers import HealthSerializer, LiveSerializer, RootSerializer
 from orchestrator_site.token_views import TokenViewSet
 from tasks_app.counts import queue_stats

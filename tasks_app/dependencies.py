@@ -16,10 +16,10 @@ from django.db.models import Count, F
 from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from events_app.services import new_event, record_all
-from events_app.wakeups import tasks_of
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.core.errors import Conflict, Invalid
 from orchestrator_site.core.pacing import no_rest
+from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import retries
 from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
 

@@ -9,8 +9,8 @@ from events_app import retention
 from events_app.models import Event
 from events_app.registry import on
 from events_app.services import wake_after_commit
-from events_app.wakeups import tasks_of
 from orchestrator_site.core.actors import SYSTEM
+from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import dependencies, gate, jobs, registry, routing, services
 from tasks_app.models import FailureReason, Status, Task
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
-from orchestrator_site.paging import MOST_BYTES, stored_bytes
+from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
 from tasks_app import gate, queries, registry, retries, routing, rules
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
 from tasks_app.moves import save_moved

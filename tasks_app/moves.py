@@ -5,8 +5,8 @@ from typing import Any
 
 from events_app.models import Event
 from events_app.services import new_event, record_all
-from events_app.wakeups import tasks_of
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import sla
 from tasks_app.models import OPEN, Status, Task
 

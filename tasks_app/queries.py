@@ -10,7 +10,7 @@ from approvals_app.models import Approval
 from events_app import ledger
 from events_app.models import Event
 from orchestrator_site.core.errors import Invalid
-from orchestrator_site.paging import fitting
+from orchestrator_site.infra.pagination import fitting
 from tasks_app.models import Task
 
 LARGE = ("payload", "metadata", "result")

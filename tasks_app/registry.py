@@ -8,9 +8,9 @@ from django.db import transaction
 
 from events_app.configuration import Configuration
 from events_app.services import record
-from events_app.wakeups import tasks_of
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import NotFound
+from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import routing
 from tasks_app.models import Agent, RoutingRule, Status, Task
 

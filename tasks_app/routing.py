@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import transaction
 
-from orchestrator_site.caching import CachedRows
 from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.infra.cached_rows import CachedRows
 from tasks_app import gate, rules
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.moves import save_moved

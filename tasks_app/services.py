@@ -10,9 +10,9 @@ from approvals_app.models import Status as ApprovalStatus
 from approvals_app.services import AskAnew
 from events_app.models import Event
 from events_app.services import new_event, record_all
-from events_app.wakeups import tasks_of
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import dependencies, gate, retries, routing, rules
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.moves import save_moved

@@ -15,9 +15,9 @@ from django.conf import settings as site
 from django.core.cache import cache
 from django.test import Client
 
-from orchestrator_site import caching
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
+from orchestrator_site.infra import cached_rows
 from tasks_app import services
 from tasks_app.models import Task
 from tests.contract import client as contract
@@ -27,10 +27,10 @@ from tests.contract import client as contract
 def fresh_memory(settings: Any) -> Iterator[None]:
     """Forget what a test kept in memory: its rollback tells no cache."""
     settings.RATE_LIMIT_SCALE = 1000  # the limits have tests of their own
-    caching.forget_all()
+    cached_rows.forget_all()
     cache.clear()
     yield
-    caching.forget_all()
+    cached_rows.forget_all()
 
 
 @pytest.fixture

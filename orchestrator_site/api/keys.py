@@ -14,11 +14,11 @@ from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from orchestrator_site.api.accounts import find_account
-from orchestrator_site.caching import CachedLookup
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import MAX_NAME, fault_of, fold
 from orchestrator_site.core.weak_secrets import is_guessable
+from orchestrator_site.infra.cached_rows import CachedLookup
 from orchestrator_site.models import ApiKey
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"

@@ -8,7 +8,7 @@ from django.middleware.common import CommonMiddleware
 from orchestrator_site.admission import REFUSAL
 from orchestrator_site.api import ratelimit
 from orchestrator_site.api.error_format import DATABASE_GONE, RETRY_AFTER, logged, note_outage
-from orchestrator_site.liveness import guard
+from orchestrator_site.infra.connection_watchdog import guard
 
 SENTENCES = {
     400: "The request is not valid.",

@@ -1,8 +1,8 @@
 """Restrictions on principals (D12, D33), asked at every door."""
 
-from orchestrator_site.caching import CachedRows
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import fold
+from orchestrator_site.infra.cached_rows import CachedRows
 from orchestrator_site.models import Principal
 
 Restriction = tuple[bool, Role | None]  # disabled, highest role

@@ -175,7 +175,7 @@ def embedded_database(path: Path) -> dict[str, object]:
     """Return the entry for SQLite in WAL mode, safe for many threads and power loss."""
     pragmas = "journal_mode=WAL synchronous=FULL journal_size_limit=27103364 cache_size=-8000"
     return {
-        "ENGINE": "orchestrator_site.sqlite",
+        "ENGINE": "orchestrator_site.infra.sqlite",
         "NAME": path,
         "CONN_MAX_AGE": None,
         "OPTIONS": {

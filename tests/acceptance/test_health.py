@@ -12,8 +12,8 @@ from django.db import OperationalError, connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from orchestrator_site import liveness, views
-from orchestrator_site.api import counters
+from orchestrator_site import views
+from orchestrator_site.infra import connection_watchdog, database_probe, redis_cache
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
 
@@ -62,7 +62,7 @@ def test_it_takes_no_notice_of_credentials() -> None:
 
 def test_without_redis_it_is_degraded(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {"default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0"}}
-    monkeypatch.setattr(counters, "outage", counters.Outage())
+    monkeypatch.setattr(redis_cache, "outage", redis_cache.Outage())
     caches["default"].clear()
     begin = time.monotonic()
 
@@ -84,7 +84,7 @@ def test_without_a_database_it_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> 
     def refused() -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(views, "database_answers", liveness.Liveness(refused))
+    monkeypatch.setattr(views, "database_answers", database_probe.Liveness(refused))
 
     check_unhealthy(health())
 
@@ -98,7 +98,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("state", SENTENCES)
 def test_it_says_what_keeps_the_store_from_being_written(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    monkeypatch.setattr("orchestrator_site.storage.state_of_disk", lambda: state)
+    monkeypatch.setattr("orchestrator_site.infra.storage.state_of_disk", lambda: state)
 
     check_unhealthy(health())
     assert health().json()["detail"] == SENTENCES[state]
@@ -107,14 +107,14 @@ def test_it_says_what_keeps_the_store_from_being_written(monkeypatch: pytest.Mon
 @pytest.mark.django_db(databases=[])
 def test_a_live_process_says_so_without_asking_a_store(settings: Any) -> None:
     settings.CACHES = {"default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0"}}
-    faults = counters.outage.faults
+    faults = redis_cache.outage.faults
 
     with CaptureQueriesContext(connection) as sent:
         answer = Client(headers={"Authorization": "Bearer x"}).get("/live")
 
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
     assert answer.headers["X-RateLimit-Limit"] == "300000"
-    assert len(sent) == 0 and counters.outage.faults == faults
+    assert len(sent) == 0 and redis_cache.outage.faults == faults
 
 
 @pytest.mark.usefixtures("clock")
@@ -142,7 +142,7 @@ def wait_for(event: threading.Event) -> None:
 
 def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -> None:
     thawed = threading.Event()
-    alive = liveness.Liveness(lambda: wait_for(thawed))
+    alive = database_probe.Liveness(lambda: wait_for(thawed))
     monkeypatch.setattr(views, "database_answers", alive)
     begin = time.monotonic()
 
@@ -159,7 +159,7 @@ def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_question_reaches_the_database() -> None:
-    assert liveness.Liveness(liveness.ask_database)()
+    assert database_probe.Liveness(database_probe.ask_database)()
 
 
 @pytest.mark.postgres
@@ -168,11 +168,11 @@ def test_a_database_that_refuses_connections_is_noticed(database_address: Callab
         pytest.skip("SQLite has no address")
     database_address(HOST="127.0.0.1", PORT="1")
 
-    assert not liveness.Liveness(liveness.ask_database)()
+    assert not database_probe.Liveness(database_probe.ask_database)()
 
 
 def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "PATIENCE", 0.05)
+    monkeypatch.setattr(database_probe, "PATIENCE", 0.05)
     asked: list[int] = []
     go = threading.Event()
 
@@ -180,7 +180,7 @@ def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatc
         asked.append(1)
         go.wait()
 
-    alive = liveness.Liveness(ask)
+    alive = database_probe.Liveness(ask)
 
     assert [alive() for _ in range(20)] == [False] * 20
     assert len(asked) == 1
@@ -192,7 +192,7 @@ def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatc
 def test_a_request_that_hangs_is_freed_if_the_database_is_to_blame(alive: bool) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is no server")
-    guard = liveness.Guard(lambda: alive, stuck_after=0)
+    guard = connection_watchdog.Guard(lambda: alive, stuck_after=0)
     ended: list[str] = []
     sessions: list[int] = []
     connected = threading.Event()

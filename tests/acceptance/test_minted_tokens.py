@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from events_app.feed import refusal
 from events_app.stream import Wish
-from orchestrator_site import caching, services
+from orchestrator_site import services
 from orchestrator_site.api import keys, ratelimit
 from orchestrator_site.api.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import ApiKey, Principal
 from tests.conftest import Api, actor, token
 
@@ -51,7 +52,7 @@ def who(credential: dict[str, str]) -> Actor:
 
 
 def code(credential: dict[str, str]) -> int:
-    caching.forget_all()  # a second later
+    cached_rows.forget_all()  # a second later
     return int(Api(credential).get("/tasks").status_code)
 
 
@@ -125,7 +126,7 @@ def test_a_token_does_not_outrank_its_key() -> None:
 
     Principal.objects.create(name="alice", role="user")
 
-    caching.forget_all()
+    cached_rows.forget_all()
     assert who(mine).role == Role.USER
 
 
@@ -157,7 +158,7 @@ def test_an_open_stream_ends_with_the_key_behind_its_token() -> None:
 
     services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=timezone.now())
 
-    caching.forget_all()
+    cached_rows.forget_all()
     assert "ended" in refusal(wish)
 
 

@@ -10,9 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.api import counters, ratelimit
-from orchestrator_site.api.counters import ResilientRedisCache, redis_state
+from orchestrator_site.api import ratelimit
 from orchestrator_site.core.actors import SYSTEM
+from orchestrator_site.infra import redis_cache
+from orchestrator_site.infra.redis_cache import ResilientRedisCache, redis_state
 from tasks_app.models import Task
 from tests.conftest import Clock
 
@@ -331,23 +332,23 @@ def redis_is_down(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {
         "default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0", "TIMEOUT": 60},
     }
-    monkeypatch.setattr(counters, "outage", counters.Outage())
+    monkeypatch.setattr(redis_cache, "outage", redis_cache.Outage())
     caches["default"].clear()
 
 
 def test_without_redis_requests_are_served_and_still_limited(
     redis_is_down: None, api: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    counters.outage.skip_until = 0.0
-    counters.outage.faults = 0
+    redis_cache.outage.skip_until = 0.0
+    redis_cache.outage.faults = 0
     caplog.clear()
 
     codes = [api("agent").patch("/things/x/status?status=done").status_code for _ in range(11)]
 
     assert isinstance(caches["default"], ResilientRedisCache)
     assert codes == [200] * 10 + [429]
-    assert counters.outage.faults == 1, "after a failure Redis is left alone for a while"
-    assert [record.levelname for record in caplog.records if record.name == counters.__name__] == ["ERROR"]
+    assert redis_cache.outage.faults == 1, "after a failure Redis is left alone for a while"
+    assert [record.levelname for record in caplog.records if record.name == redis_cache.__name__] == ["ERROR"]
     assert redis_state() == "disconnected"
 
 

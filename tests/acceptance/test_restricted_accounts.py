@@ -11,7 +11,7 @@ from django.test import Client
 
 from approvals_app.models import Approval
 from events_app.models import Event
-from orchestrator_site import caching
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import Principal
 from tasks_app.models import Task
 from tests import console
@@ -26,7 +26,7 @@ INBOX = "/admin/approvals_app/approval/"
 def restrict(name: str, **terms: Any) -> None:
     """Restrict a principal, and let the second pass in which another process may not know it."""
     Principal.objects.create(name=name, **terms)
-    caching.forget_all()
+    cached_rows.forget_all()
 
 
 def decide(client: Client, task: Task) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from orchestrator_site import caching
-from orchestrator_site.caching import CachedRows
+from orchestrator_site.infra import cached_rows
+from orchestrator_site.infra.cached_rows import CachedRows
 from orchestrator_site.models import Principal
 
 
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(caching, "time", found)
+    monkeypatch.setattr(cached_rows, "time", found)
     return found
 
 
@@ -104,6 +104,6 @@ def test_everything_can_be_forgotten(clock: Clock) -> None:
     rows = CachedRows(["orchestrator_site.Principal"], lambda: next(values))
     rows()
 
-    caching.forget_all()
+    cached_rows.forget_all()
 
     assert rows() == 2

@@ -16,9 +16,9 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app import ledger
 from events_app.models import Event, Ledger
-from orchestrator_site import caching
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra import cached_rows
 from tasks_app import leases, operations, pruning, routing, services, sla
 from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Agent, Status, Task
@@ -74,7 +74,7 @@ class Operations(RuleBasedStateMachine):
         self.now = datetime.fromisoformat("2026-01-31T12:00:00Z")
         self.dev, self.ops, self.admin = actor("dev-agent-1"), actor("ops-agent-1"), actor("root-1", Role.ADMIN)
         ApprovalPolicy.objects.update(expires_after=600)
-        caching.forget_all()
+        cached_rows.forget_all()
         for place, priority in enumerate(("P0", "P1", "P0", "P3", "P3")):
             self.create(priority=priority, seconds=60 * place or None, waits=place == 4, place=0, kind="bugfix")
 
@@ -205,7 +205,7 @@ class RolledBack(Operations):
     def teardown(self) -> None:
         transaction.set_rollback(True)
         self.undo.__exit__(None, None, None)
-        caching.forget_all()
+        cached_rows.forget_all()
 
 
 @pytest.mark.slow

@@ -178,7 +178,7 @@ def test_an_approval_puts_the_task_in_the_queue(asked: Approval, dev: Actor, ops
 def test_an_approval_wakes_the_agent_after_the_commit(
     asked: Approval, ops: Actor, now: datetime, django_capture_on_commit_callbacks: Any
 ) -> None:
-    from events_app import wakeups
+    from orchestrator_site.infra import wakeups
 
     heard: set[str] = set()
     stop = wakeups.listen(heard.update)

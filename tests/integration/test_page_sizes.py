@@ -10,7 +10,7 @@ from approvals_app.models import Approval
 from events_app import consumers, ledger, services, stream
 from events_app.models import ConsumerDelivery
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.paging import MOST_BYTES
+from orchestrator_site.infra.pagination import MOST_BYTES
 from tasks_app import leases, registry
 from tasks_app.models import Task
 

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.pending import TooManyPending
-from orchestrator_site import caching
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra import cached_rows
 from tasks_app import gate
 from tasks_app.models import Task
 
@@ -55,7 +55,7 @@ def test_a_decision_makes_room_at_once(make_task: Make, ops: Actor, now: datetim
 def test_what_a_new_policy_asks_for_has_no_cap(make_task: Make, now: datetime) -> None:
     tasks = [make_task(priority="P2") for _ in range(5)]
     ApprovalPolicy.objects.create(name="all", priorities=["P2"])
-    caching.forget_all()
+    cached_rows.forget_all()
 
     for task in tasks:
         gate.hold_back(task_id=task.task_id, now=now)

@@ -7,7 +7,7 @@ import pytest
 from events_app import stream
 from events_app.feed import refusal
 from events_app.stream import Wish, places
-from orchestrator_site import caching
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import Principal
 from tests.conftest import actor, token
 
@@ -30,7 +30,7 @@ def test_an_expired_token_ends_its_stream() -> None:
 
 def test_a_disabled_principal_hears_no_more() -> None:
     Principal.objects.create(name="listener", disabled=True)
-    caching.forget_all()
+    cached_rows.forget_all()
 
     assert "disabled" in refusal(wish(token("user", "listener")))
 

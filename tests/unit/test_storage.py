@@ -12,9 +12,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
-from orchestrator_site import commandline, storage
+from orchestrator_site import commandline
 from orchestrator_site.config import env
-from orchestrator_site.sqlite.base import DatabaseWrapper
+from orchestrator_site.infra import storage
+from orchestrator_site.infra.sqlite.base import DatabaseWrapper
 
 
 @pytest.fixture
@@ -112,7 +113,9 @@ def test_a_fault_of_postgresql_is_its_first_line(settings: Any) -> None:
 
 
 def disk(monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
-    monkeypatch.setattr("orchestrator_site.storage.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    monkeypatch.setattr(
+        "orchestrator_site.infra.storage.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1)
+    )
 
 
 def test_a_disk_with_room_is_no_fault(embedded: Path) -> None:
@@ -129,7 +132,7 @@ def test_a_disk_with_less_than_a_mebibyte_is_full(
 
 
 def test_a_file_that_cannot_be_written_is_named(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator_site.storage.os.access", lambda *_: False)  # root may write anything
+    monkeypatch.setattr("orchestrator_site.infra.storage.os.access", lambda *_: False)  # root may write anything
 
     assert storage.fault_of_disk() == storage.READ_ONLY.format(place=embedded)
 

@@ -17,9 +17,10 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q
 
-from orchestrator_site import banner, storage
+from orchestrator_site import banner
 from orchestrator_site.config import env
 from orchestrator_site.embedded import Jobs
+from orchestrator_site.infra import storage
 from orchestrator_site.server import Server, listen
 
 

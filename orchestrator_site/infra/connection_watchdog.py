@@ -1,8 +1,4 @@
-"""Whether the database answers, asked in a thread of its own: a frozen one must not freeze the service.
-
-A server that is stopped refuses at once. One that is frozen, or behind a broken network, says nothing at all, and
-every thread that waits for it would wait for ever.
-"""
+"""Cut database connections on which requests hang, so that they end with a 503."""
 
 import contextlib
 import logging
@@ -15,68 +11,15 @@ from typing import Any
 
 from django.db import connection, connections
 
-PATIENCE = 2.0  # seconds to wait for an answer
-ABANDONED_AFTER = 10.0  # seconds until a question that hangs is asked anew
+from orchestrator_site.infra.database_probe import database_answers
+
 STUCK_AFTER = 5.0  # seconds until a request may be freed
+
+
 SWEEP_EVERY = 1.0  # seconds
 
+
 log = logging.getLogger(__name__)
-
-
-class Question(threading.Thread):
-    """One question to a store; `good` once it was answered without an error."""
-
-    def __init__(self, ask: Callable[[], None]) -> None:
-        super().__init__(name="liveness", daemon=True)
-        self._ask, self.good, self.asked_at = ask, False, time.monotonic()
-
-    @property
-    def age(self) -> float:
-        """Return the seconds since it was asked."""
-        return time.monotonic() - self.asked_at
-
-    @property
-    def counts(self) -> bool:
-        """Return whether it is open, and not for too long: who asks now shares its answer."""
-        return self.is_alive() and self.age < ABANDONED_AFTER
-
-    def run(self) -> None:
-        """Ask."""
-        with contextlib.suppress(Exception):
-            self._ask()
-            self.good = True
-
-
-class Liveness:
-    """Answers "does it answer?" within two seconds; however many want to know, one asks."""
-
-    def __init__(self, ask: Callable[[], None]) -> None:
-        """ask: raises when the store does not answer, and may hang."""
-        self._ask, self._lock = ask, threading.Lock()
-        self._question: Question | None = None
-
-    def __call__(self) -> bool:
-        """Return whether the store answers."""
-        with self._lock:
-            if self._question is None or not self._question.counts:
-                self._question = Question(self._ask)
-                self._question.start()
-            question = self._question
-        question.join(max(0.0, PATIENCE - question.age))
-        return question.good
-
-
-def ask_database() -> None:
-    """Open a connection of its own and read one value."""
-    connection = connections.create_connection("default")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    finally:
-        connection.close()
-
-
-database_answers = Liveness(ask_database)
 
 
 class Guard:

@@ -1,0 +1,1 @@
+"""Stores and processes: caches, wake-ups, probes."""

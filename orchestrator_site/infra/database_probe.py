@@ -1,0 +1,69 @@
+"""Ask in a thread of its own whether the database answers, so that a frozen one cannot freeze the service."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import connections
+
+PATIENCE = 2.0  # seconds to wait for an answer
+
+
+ABANDONED_AFTER = 10.0  # seconds until a question that hangs is asked anew
+
+
+class Question(threading.Thread):
+    """One question to a store; `good` once it was answered without an error."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        super().__init__(name="liveness", daemon=True)
+        self._ask, self.good, self.asked_at = ask, False, time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since it was asked."""
+        return time.monotonic() - self.asked_at
+
+    @property
+    def counts(self) -> bool:
+        """Return whether it is open, and not for too long: who asks now shares its answer."""
+        return self.is_alive() and self.age < ABANDONED_AFTER
+
+    def run(self) -> None:
+        """Ask."""
+        with contextlib.suppress(Exception):
+            self._ask()
+            self.good = True
+
+
+class Liveness:
+    """Answers "does it answer?" within two seconds; however many want to know, one asks."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        """ask: raises when the store does not answer, and may hang."""
+        self._ask, self._lock = ask, threading.Lock()
+        self._question: Question | None = None
+
+    def __call__(self) -> bool:
+        """Return whether the store answers."""
+        with self._lock:
+            if self._question is None or not self._question.counts:
+                self._question = Question(self._ask)
+                self._question.start()
+            question = self._question
+        question.join(max(0.0, PATIENCE - question.age))
+        return question.good
+
+
+def ask_database() -> None:
+    """Open a connection of its own and read one value."""
+    connection = connections.create_connection("default")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        connection.close()
+
+
+database_answers = Liveness(ask_database)
