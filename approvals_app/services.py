@@ -16,8 +16,8 @@ from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_
 from approvals_app.pending import pending_counts
 from events_app.models import Event
 from events_app.services import new_event, record_all
-from orchestrator_site.api.accounts import may_decide as account_may_decide
-from orchestrator_site.api.keys import persons_behind
+from orchestrator_site.auth.accounts import may_decide as account_may_decide
+from orchestrator_site.auth.api_keys import persons_behind
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import Conflict, DomainError, NotFound
 from orchestrator_site.core.names import fold

@@ -21,7 +21,7 @@ from events_app import ledger, stream
 from events_app.ledger import CursorAhead, CursorExpired
 from events_app.rules import cursor
 from events_app.stream import Frame, Wish
-from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
 QUIET = 15.0  # seconds of silence until a sign of life

@@ -22,9 +22,9 @@ from events_app.serializers import (
 from events_app.stream import BEGIN, Wish, one_page, places
 from orchestrator_site import holding
 from orchestrator_site.api import idempotency
-from orchestrator_site.api.authentication import credentials_of
 from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.auth.authentication import credentials_of
 from orchestrator_site.core.actors import Role
 
 EVENT_STREAM = "text/event-stream"

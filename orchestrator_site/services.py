@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from events_app.services import record
-from orchestrator_site.api import keys
+from orchestrator_site.auth import api_keys
 from orchestrator_site.core.actors import Actor, Door, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.core.names import fault_of, fold
@@ -50,7 +50,7 @@ def create_api_key(
     text = f"ork_{prefix}_{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
         prefix=prefix,
-        secret_hash=keys.hash_of(text),
+        secret_hash=api_keys.hash_of(text),
         name=name,
         role=known_role(role),
         expires_at=expires_at,
@@ -71,7 +71,7 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
             raise Conflict("The key is already revoked.")
         raise NotFound("There is no such key.")
     key = ApiKey.objects.get(prefix=prefix)
-    transaction.on_commit(keys.minters.forget, robust=True)
+    transaction.on_commit(api_keys.minters.forget, robust=True)
     tell_of_key(KEY_REVOKED, key, by=by, now=now)
     return key
 
@@ -97,7 +97,7 @@ def ensure_may_name_key(name: str, *, by: Actor) -> None:
 def names_of_others(by: Actor) -> set[str]:
     """Return the names of other accounts, and of the keys that this one did not make."""
     foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
-    return (account_names() | {*foreign, *(key.name for key in keys.environment_keys())}) - {by.name}
+    return (account_names() | {*foreign, *(key.name for key in api_keys.environment_keys())}) - {by.name}
 
 
 def ensure_new(name: str, others: Iterable[str]) -> None:
@@ -167,7 +167,7 @@ def names_in_use() -> set[str]:
     """Return the names of accounts, keys and restrictions."""
     stored = ApiKey.objects.values_list("name", flat=True).distinct()
     restricted = Principal.objects.values_list("name", flat=True)
-    return account_names() | {*stored, *restricted, *(key.name for key in keys.environment_keys())}
+    return account_names() | {*stored, *restricted, *(key.name for key in api_keys.environment_keys())}
 
 
 def account_names() -> set[str]:

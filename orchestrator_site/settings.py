@@ -91,7 +91,7 @@ INSTALLED_APPS = [
     "approvals_app",
     "tasks_app",
 ]
-AUTHENTICATION_BACKENDS = ["orchestrator_site.api.accounts.AccountBackend"]
+AUTHENTICATION_BACKENDS = ["orchestrator_site.auth.accounts.AccountBackend"]
 MIDDLEWARE = [
     "orchestrator_site.api.middleware.ApiMiddleware",
     "orchestrator_site.console.compression.ConsoleGZipMiddleware",
@@ -182,8 +182,8 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- The API ----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator_site.api.authentication.CredentialAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.api.permissions.HasRole"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator_site.auth.authentication.CredentialAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.auth.permissions.HasRole"],
     "DEFAULT_PARSER_CLASSES": [
         "orchestrator_site.api.parsers.StrictJSONParser",
         "orchestrator_site.api.parsers.EmptyFormParser",

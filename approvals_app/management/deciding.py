@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from approvals_app.models import Approval
-from orchestrator_site.api.accounts import DECIDE, find_account
+from orchestrator_site.auth.accounts import DECIDE, find_account
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.management.door import DoorCommand
 

@@ -7,8 +7,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from orchestrator_site.api.authentication import CHALLENGE
 from orchestrator_site.api.error_format import ErrorSerializer
+from orchestrator_site.auth.authentication import CHALLENGE
 from orchestrator_site.core.actors import Role
 
 RATE_HEADERS = {
@@ -34,7 +34,7 @@ KEY_HELP = "1 to 255 printable ASCII characters, no comma: a request sent again 
 class CredentialScheme(OpenApiAuthenticationExtension):
     """The two ways to say who calls."""
 
-    target_class = "orchestrator_site.api.authentication.CredentialAuthentication"
+    target_class = "orchestrator_site.auth.authentication.CredentialAuthentication"
     match_subclasses = True
     name = ["bearer", "apiKey"]
 

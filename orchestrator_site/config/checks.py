@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.api.keys import EnvironmentKey, read_keys
+from orchestrator_site.auth.api_keys import EnvironmentKey, read_keys
 from orchestrator_site.core.weak_secrets import is_guessable
 
 LEAST_BYTES = 32

@@ -2,8 +2,8 @@
 
 from django.http import HttpRequest
 
-from orchestrator_site.api.accounts import DECIDE
-from orchestrator_site.api.principals import capped, restriction_of
+from orchestrator_site.auth.accounts import DECIDE
+from orchestrator_site.auth.principals import capped, restriction_of
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.names import MAX_NAME
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
-from orchestrator_site.api.accounts import find_account
+from orchestrator_site.auth.accounts import find_account
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import DomainError

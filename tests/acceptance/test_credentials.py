@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.api import keys
-from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.auth import api_keys
+from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.models import ApiKey, Principal
 
@@ -27,9 +27,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put two keys into the environment."""
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", f"{DEV_KEY}:agent")
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_ADMIN", "the-admins-key:admin")
-    keys.environment_keys.cache_clear()
+    api_keys.environment_keys.cache_clear()
     yield
-    keys.environment_keys.cache_clear()
+    api_keys.environment_keys.cache_clear()
 
 
 def token(**changes: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 import requests
 from django.conf import settings as site
 
-from orchestrator_site.api.keys import read_keys
+from orchestrator_site.auth.api_keys import read_keys
 from tests import documents
 from tests.documents import Block
 from tests.live import LiveServer, live_server

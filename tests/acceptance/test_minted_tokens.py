@@ -12,8 +12,9 @@ from django.utils import timezone
 from events_app.feed import refusal
 from events_app.stream import Wish
 from orchestrator_site import services
-from orchestrator_site.api import keys, ratelimit
-from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.api import ratelimit
+from orchestrator_site.auth import api_keys
+from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import ApiKey, Principal
@@ -78,16 +79,16 @@ def test_a_key_takes_its_tokens_with_it(end: str) -> None:
 
 def test_a_key_that_left_the_environment_takes_its_tokens_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_OPS", "a-key-of-the-environment:agent")
-    keys.environment_keys.cache_clear()
+    api_keys.environment_keys.cache_clear()
     mine = minted({"X-API-Key": "a-key-of-the-environment"}, "ops")
     assert claims_of(mine)["key"].startswith("env-") and "a-key" not in str(claims_of(mine))
     assert code(mine) == 200
 
     monkeypatch.delenv("ORCHESTRATOR_API_KEY_OPS")
-    keys.environment_keys.cache_clear()
+    api_keys.environment_keys.cache_clear()
 
     assert code(mine) == 401
-    keys.environment_keys.cache_clear()
+    api_keys.environment_keys.cache_clear()
 
 
 def test_a_token_names_its_key_and_hands_it_on() -> None:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from events_app.models import Event
 from orchestrator_site import services
-from orchestrator_site.api import keys, tokens
+from orchestrator_site.auth import api_keys, tokens
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound
 from orchestrator_site.models import ApiKey, Principal
@@ -68,7 +68,7 @@ def test_a_key_ends_when_it_says(now: datetime, seconds: int, lives: bool) -> No
     ends = now + timedelta(hours=1)
     _, text = services.create_api_key(name="a", role="agent", expires_at=ends, by=SYSTEM, now=now)
 
-    assert (keys.find_database_key(text, now=ends + timedelta(seconds=seconds)) is not None) is lives
+    assert (api_keys.find_database_key(text, now=ends + timedelta(seconds=seconds)) is not None) is lives
 
 
 def test_a_key_that_would_have_ended_is_not_made(now: datetime) -> None:
@@ -81,7 +81,7 @@ def test_a_key_is_revoked_once(now: datetime) -> None:
 
     assert services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=now).revoked_at == now
 
-    assert keys.find_database_key(text, now=now) is None
+    assert api_keys.find_database_key(text, now=now) is None
     with pytest.raises(Conflict):
         services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=now)
     with pytest.raises(NotFound):
@@ -90,13 +90,13 @@ def test_a_key_is_revoked_once(now: datetime) -> None:
 
 @pytest.mark.parametrize("text", ["ork_", "ork__", "ork_a", "ork_a_b", "ork_é_b", "ork_" + "a" * 17 + "_b", "xrk_a_b"])
 def test_a_text_that_is_no_key_finds_none(now: datetime, text: str) -> None:
-    assert keys.find_database_key(text, now=now) is None
+    assert api_keys.find_database_key(text, now=now) is None
 
 
 def test_the_command_makes_a_key_that_works(now: datetime) -> None:
     made = json.loads(run("create_api_key", "--name", "alice", "--role", "user", "--expires-days", "1", "--json"))
 
-    key = keys.find_database_key(made["api_key"], now=now)
+    key = api_keys.find_database_key(made["api_key"], now=now)
     assert key is not None and (key.name, key.role, key.prefix) == ("alice", "user", made["prefix"])
     assert made["expires_at"]
     assert "ork_" in run("create_api_key", "--name", "bob")
@@ -192,7 +192,7 @@ def test_an_operator_makes_keys_for_new_names_and_its_own_only(now: datetime) ->
 
 
 def test_restrictions_are_loaded_as_rows_that_restrict() -> None:
-    from orchestrator_site.api.principals import restrictions
+    from orchestrator_site.auth.principals import restrictions
 
     Principal.objects.create(name="free")
     Principal.objects.create(name="out", disabled=True)

@@ -14,8 +14,8 @@ from approvals_app.models import Approval
 from approvals_app.rules import MayNotDecide
 from events_app.models import Event
 from orchestrator_site import services
-from orchestrator_site.api import tokens
-from orchestrator_site.api.authentication import authenticate_headers
+from orchestrator_site.auth import tokens
+from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.models import ApiKey
 from tasks_app.models import Task

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from orchestrator_site.api.keys import VARIABLE
+from orchestrator_site.auth.api_keys import VARIABLE
 from tasks_app.models import NEXT, Status
 from tests.documents import ROOT, table
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.api.keys import read_keys
+from orchestrator_site.auth.api_keys import read_keys
 from orchestrator_site.config import env
 from orchestrator_site.core.actors import Role
 

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from rest_framework_simplejwt.exceptions import TokenError
 
-from orchestrator_site.api import tokens
+from orchestrator_site.auth import tokens
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orchestrator_site.api.tokens import mint
+from orchestrator_site.auth.tokens import mint
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import fault_of

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
-from orchestrator_site.api.accounts import find_account
+from orchestrator_site.auth.accounts import find_account
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import MAX_NAME, fault_of, fold

@@ -8,8 +8,8 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
-from orchestrator_site.api import keys, tokens
-from orchestrator_site.api.principals import capped, restriction_of
+from orchestrator_site.auth import api_keys, tokens
+from orchestrator_site.auth.principals import capped, restriction_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door
 from orchestrator_site.core.names import fault_of
@@ -69,7 +69,7 @@ def by_token(header: str) -> Actor:
 
 def minted(claims: tokens.Claims) -> Actor:
     """Return whose token this is, of one made with a key or by an account: no more than that is now (D32)."""
-    minter = keys.living_minter(claims.key)
+    minter = api_keys.living_minter(claims.key)
     if minter is None:
         raise AuthenticationFailed("The token has ended with the credential it was made with.")
     if claims.sub != minter.name and (fault := fault_of(claims.sub)):
@@ -91,7 +91,7 @@ def minted(claims: tokens.Claims) -> Actor:
 def by_key(text: str) -> Actor:
     """Return whose API key this is."""
     if text.isascii() and text.isprintable():
-        if mine := keys.find_environment_key(text):
+        if mine := api_keys.find_environment_key(text):
             return Actor(
                 name=mine.name,
                 role=mine.role,
@@ -101,8 +101,8 @@ def by_key(text: str) -> Actor:
                 key=mine.key_id,
                 key_name=mine.name,
             )
-        if kept := keys.find_database_key(text, now=times.now()):
-            minter = keys.key_minter(kept)
+        if kept := api_keys.find_database_key(text, now=times.now()):
+            minter = api_keys.key_minter(kept)
             return Actor(
                 name=minter.name,
                 role=minter.role,

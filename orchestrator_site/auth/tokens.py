@@ -16,7 +16,7 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from orchestrator_site.api.keys import is_key_id
+from orchestrator_site.auth.api_keys import is_key_id
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import is_name

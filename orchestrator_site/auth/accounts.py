@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 
-from orchestrator_site.api.principals import capped, restriction_of
+from orchestrator_site.auth.principals import capped, restriction_of
 from orchestrator_site.core.actors import Role
 
 DECIDE = "approvals_app.decide_approval"
