@@ -14,7 +14,7 @@ from approvals_app.serializers import (
     HistoryAnswer,
     PendingAnswer,
 )
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
 VERDICTS = {"approve": Status.APPROVED, "reject": Status.REJECTED}

@@ -22,9 +22,9 @@ from events_app.consumer_serializers import (
 )
 from events_app.serializers import CloudEventSerializer
 from events_app.views import as_batch
-from orchestrator_site import holding
+from orchestrator_site.api import long_poll
 from orchestrator_site.api.serializers import SuccessSerializer
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.infra import wakeups
 
@@ -77,7 +77,7 @@ class ConsumerViewSet(ApiViewSet):
         seconds = asked.pop("wait_seconds")
         found = consumers.fetch(name=name, **asked, by=self.actor, now=self.now)
         if not found and seconds:
-            holding.hold(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
+            long_poll.hold(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found)
         return Response(FetchAnswer({"events": found}).data)

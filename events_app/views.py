@@ -20,10 +20,9 @@ from events_app.serializers import (
     PublishSerializer,
 )
 from events_app.stream import BEGIN, Wish, one_page, places
-from orchestrator_site import holding
-from orchestrator_site.api import idempotency
+from orchestrator_site.api import idempotency, long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
 from orchestrator_site.core.actors import Role
 
@@ -134,7 +133,7 @@ class EventViewSet(ApiViewSet):
             return as_stream(b"")
         if not places.take(self.actor.name, self.actor.credential):
             raise TooManyStreams
-        if holding.hand_over_stream(request, wish):
+        if long_poll.hand_over_stream(request, wish):
             return as_stream(BEGIN)
         wish.leave()
         return as_stream(one_page(wish))

@@ -22,7 +22,7 @@ from events_app.webhook_serializers import (
     SubscriptionListAnswer,
 )
 from orchestrator_site.api.serializers import SuccessSerializer
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
 

@@ -191,7 +191,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator_site.api.parsers.JSONOnly",
     "DEFAULT_SCHEMA_CLASS": "orchestrator_site.api.schema.ApiSchema",
-    "EXCEPTION_HANDLER": "orchestrator_site.api.error_format.handle",
+    "EXCEPTION_HANDLER": "orchestrator_site.api.exceptions.handle",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
     "DATETIME_FORMAT": "iso-8601",

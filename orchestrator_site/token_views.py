@@ -15,13 +15,13 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.passwords import check_password
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.api_keys import account_minter
 from orchestrator_site.auth.authentication import CHALLENGE, CredentialAuthentication, restricted
 from orchestrator_site.auth.tokens import LIFETIME, mint
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Forbidden
-from orchestrator_site.passwords import check_password
 from orchestrator_site.serializers import NewTokenSerializer, TokenSerializer
 
 FORWARDED = {  # what a proxy adds to say for whom it speaks

@@ -19,10 +19,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orchestrator_site.api import ratelimit
-from orchestrator_site.api.error_format import RETRY_AFTER
+from orchestrator_site.api import throttling
+from orchestrator_site.api.exceptions import RETRY_AFTER
 from orchestrator_site.api.middleware import SENTENCES, area_of
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import storage
 from orchestrator_site.infra.database_probe import database_answers
@@ -95,9 +95,9 @@ class LiveViewSet(ApiViewSet):
     roles = {"retrieve": None}
     rate_scopes = {"retrieve": "health"}
 
-    def bucket(self, actor: Actor | None) -> ratelimit.Bucket:
+    def bucket(self, actor: Actor | None) -> throttling.Bucket:
         """Return a counter of this process: no store is asked."""
-        return ratelimit.LocalBucket(**dataclasses.asdict(super().bucket(actor)))
+        return throttling.LocalBucket(**dataclasses.asdict(super().bucket(actor)))
 
     @extend_schema(responses=LiveSerializer)
     def retrieve(self, request: Request) -> Response:

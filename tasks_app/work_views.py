@@ -6,10 +6,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.long_poll import hold
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
-from orchestrator_site.holding import hold
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import batch, leases, operations, queries, services
 from tasks_app.models import Status, Task

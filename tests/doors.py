@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from orchestrator_site import views
 from orchestrator_site.api import converters  # noqa: F401
 from orchestrator_site.api.serializers import SuccessSerializer
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.models import Principal

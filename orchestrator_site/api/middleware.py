@@ -5,10 +5,10 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.common import CommonMiddleware
 
-from orchestrator_site.admission import REFUSAL
-from orchestrator_site.api import ratelimit
-from orchestrator_site.api.error_format import DATABASE_GONE, RETRY_AFTER, logged, note_outage
+from orchestrator_site.api import throttling
+from orchestrator_site.api.exceptions import DATABASE_GONE, RETRY_AFTER, logged, note_outage
 from orchestrator_site.infra.connection_watchdog import guard
+from orchestrator_site.server.request_limits import REFUSAL
 
 SENTENCES = {
     400: "The request is not valid.",
@@ -73,7 +73,7 @@ def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Return the answer in JSON if it is a refusal, with the rate headers."""
     usage = getattr(request, "rate_usage", None)
     if usage is None:  # answered outside the viewsets, such as an unknown address
-        usage = ratelimit.count("other", actor=None, address=ratelimit.client_address(request.META))
+        usage = throttling.count("other", actor=None, address=throttling.client_address(request.META))
         if usage.refused:
             response = JsonResponse({"detail": usage.sentence}, status=429)
     if response.status_code >= 400 and response.headers.get("Content-Type") != "application/json":

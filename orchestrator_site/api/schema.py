@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from orchestrator_site.api.error_format import ErrorSerializer
+from orchestrator_site.api.exceptions import ErrorSerializer
 from orchestrator_site.auth.authentication import CHALLENGE
 from orchestrator_site.core.actors import Role
 

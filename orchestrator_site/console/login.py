@@ -8,9 +8,9 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from unfold.forms import AuthenticationForm
 
-from orchestrator_site.api.error_format import logged
-from orchestrator_site.api.ratelimit import RateLimited
-from orchestrator_site.passwords import TooManyLogins, check_password
+from orchestrator_site.api.exceptions import logged
+from orchestrator_site.api.passwords import TooManyLogins, check_password
+from orchestrator_site.api.throttling import RateLimited
 
 
 class LoginForm(AuthenticationForm):

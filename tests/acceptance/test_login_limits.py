@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from orchestrator_site import passwords
+from orchestrator_site.api import passwords
 from tests import console
 from tests.conftest import Clock
 

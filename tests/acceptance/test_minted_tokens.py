@@ -12,7 +12,7 @@ from django.utils import timezone
 from events_app.feed import refusal
 from events_app.stream import Wish
 from orchestrator_site import services
-from orchestrator_site.api import ratelimit
+from orchestrator_site.api import throttling
 from orchestrator_site.auth import api_keys
 from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
@@ -145,10 +145,10 @@ def test_a_key_with_its_own_rate_has_one_bucket_whatever_it_mints(settings: Any)
     _, text = new_key(rate_limits={"tasks": 2})
     callers = [{"X-API-Key": text}, minted({"X-API-Key": text}), minted({"X-API-Key": text}, "tmp-1")]
 
-    own = [ratelimit.bucket_of("tasks", actor=who(by), address="192.0.2.1") for by in callers]
-    other = [ratelimit.bucket_of("stats", actor=who(by), address="192.0.2.1") for by in callers]
+    own = [throttling.bucket_of("tasks", actor=who(by), address="192.0.2.1") for by in callers]
+    other = [throttling.bucket_of("stats", actor=who(by), address="192.0.2.1") for by in callers]
 
-    assert own == [ratelimit.Bucket("tasks", "key:alice|", 2)] * 3
+    assert own == [throttling.Bucket("tasks", "key:alice|", 2)] * 3
     assert [bucket.who for bucket in other] == ["key:alice|", "key:alice|", "key:tmp-1|"]
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestrator_site import services
-from orchestrator_site.api import ratelimit
+from orchestrator_site.api import throttling
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra import redis_cache
 from orchestrator_site.infra.redis_cache import ResilientRedisCache, redis_state
@@ -30,8 +30,8 @@ def rates(answer: Any) -> tuple[int, ...]:
     return tuple(int(answer.headers[name]) for name in HEADERS)
 
 
-def count(actor: Any = None, scope: str = "tasks", address: str = "192.0.2.1") -> ratelimit.Usage:
-    return ratelimit.count(scope, actor=actor, address=address)
+def count(actor: Any = None, scope: str = "tasks", address: str = "192.0.2.1") -> throttling.Usage:
+    return throttling.count(scope, actor=actor, address=address)
 
 
 def test_ten_pass_and_the_eleventh_is_told_when_to_come_again(api: Callable[..., Any]) -> None:
@@ -191,7 +191,7 @@ def test_six_batches_of_a_hundred_are_let_in_a_minute(api: Callable[..., Any]) -
 
 
 def test_a_batch_begins_a_new_minute_by_itself(clock: Clock) -> None:
-    bucket = ratelimit.Bucket("tasks_batch", "jwt:dev|", 10)
+    bucket = throttling.Bucket("tasks_batch", "jwt:dev|", 10)
 
     assert bucket.add_all(9).count == 9
     assert bucket.add_all(2).refused and bucket.read().count == 9
@@ -297,17 +297,17 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
     settings.ORCHESTRATOR_TRUSTED_PROXIES = ["10.0.0.0/8"]
     meta = {"REMOTE_ADDR": peer} | ({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded is not None else {})
 
-    assert ratelimit.client_address(meta) == client
+    assert throttling.client_address(meta) == client
 
 
 def test_no_proxy_is_trusted_unless_configured() -> None:
-    assert ratelimit.client_address({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4"}) == "127.0.0.1"
+    assert throttling.client_address({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4"}) == "127.0.0.1"
 
 
 def test_an_ipv6_site_is_one_client() -> None:
-    assert ratelimit.block("2001:db8:1:2:3::4") == ratelimit.block("2001:db8:1:2:ffff::1")
-    assert ratelimit.block("2001:db8:1:2::1") != ratelimit.block("2001:db8:1:3::1")
-    assert ratelimit.plain("::ffff:192.0.2.1") != ratelimit.plain("::ffff:192.0.2.2")
+    assert throttling.block("2001:db8:1:2:3::4") == throttling.block("2001:db8:1:2:ffff::1")
+    assert throttling.block("2001:db8:1:2::1") != throttling.block("2001:db8:1:3::1")
+    assert throttling.plain("::ffff:192.0.2.1") != throttling.plain("::ffff:192.0.2.2")
 
 
 def test_many_at_once_are_counted_one_by_one() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from orchestrator_site.server import LIMIT_SECONDS
+from orchestrator_site.server.runner import LIMIT_SECONDS
 from tests.processes import ROOT, process, up
 
 UP = [sys.executable, "manage.py", "up"]

@@ -11,7 +11,7 @@ from django.db import connection
 from django.http import JsonResponse
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from orchestrator_site.api.views import ApiViewSet
+from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.views import openapi_document
 from tests.contract import client
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator_site import admission
-from orchestrator_site.admission import Gone, Refused, admitted
+from orchestrator_site.server import request_limits
+from orchestrator_site.server.request_limits import Gone, Refused, admitted
 
 SCOPE: dict[str, Any] = {"path": "/", "query_string": b"", "http_version": "1.0"}
 
@@ -67,7 +67,7 @@ def test_a_caller_who_leaves_in_the_middle_of_the_body_is_not_served() -> None:
 
 
 def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.01)
 
     with pytest.raises(Refused) as refusal:
         admit(part(b"ab", more=True))

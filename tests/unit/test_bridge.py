@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.cache import caches
 
-from orchestrator_site.bridge import Answer, Bridge
+from orchestrator_site.server.wsgi_adapter import Answer, Bridge
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": []}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.rules import ReservedSource, ensure_may_say
-from orchestrator_site.api import ratelimit
+from orchestrator_site.api import throttling
 from orchestrator_site.core.names import fault_of, fold, is_name
 from tests.conftest import actor
 
@@ -50,7 +50,7 @@ def test_names_of_one_script_are_fine(name: str) -> None:
 @pytest.mark.parametrize("name", LOOK_ALIKES)
 def test_spellings_of_one_name_are_one(name: str) -> None:
     assert fold(name) == fold("k-agent")
-    here, there = (ratelimit.bucket_of("stats", actor=actor(spelled), address="") for spelled in (name, "k-agent"))
+    here, there = (throttling.bucket_of("stats", actor=actor(spelled), address="") for spelled in (name, "k-agent"))
     assert here == there
 
 

@@ -7,8 +7,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from orchestrator_site import protocol
-from orchestrator_site.admission import REFUSAL
+from orchestrator_site.server import http_protocol
+from orchestrator_site.server.request_limits import REFUSAL
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -24,12 +24,12 @@ def statuses(*parts: bytes) -> list[int]:
         await send({"type": "http.response.body", "body": b""})
 
     async def run() -> None:
-        config = uvicorn.Config(application, http=protocol.Protocol, log_config=None)
+        config = uvicorn.Config(application, http=http_protocol.Protocol, log_config=None)
         config.load()
         loop = asyncio.get_running_loop()
         state = ServerState()
         server = await loop.create_server(
-            lambda: protocol.Protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+            lambda: http_protocol.Protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
         )
         async with server, asyncio.timeout(10):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -46,7 +46,7 @@ def statuses(*parts: bytes) -> list[int]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("hurried")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator_site import waiting
-from orchestrator_site.bridge import Answer
-from orchestrator_site.holding import Hold
-from orchestrator_site.waiting import WaitingRoom
+from orchestrator_site.api.long_poll import Hold
+from orchestrator_site.server import waiters
+from orchestrator_site.server.waiters import WaitingRoom
+from orchestrator_site.server.wsgi_adapter import Answer
 
 EMPTY, FOUND = Answer(200, body=b"empty"), Answer(200, body=b"found")
 LONG = 60.0
@@ -157,7 +157,7 @@ def test_a_wakeup_while_asking_makes_it_ask_again() -> None:
 
 
 def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "TICK", 0.01)
+    monkeypatch.setattr(waiters, "TICK", 0.01)
 
     async def story() -> None:
         room, shelf = WaitingRoom(), Shelf()
@@ -187,7 +187,7 @@ def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
 
 
 def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MOST", 1)
+    monkeypatch.setattr(waiters, "MOST", 1)
 
     async def story() -> None:
         room, shelf = WaitingRoom(), Shelf()
@@ -201,8 +201,8 @@ def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MOST", 4)
-    monkeypatch.setattr(waiting, "MOST_PER_CREDENTIAL", 2)
+    monkeypatch.setattr(waiters, "MOST", 4)
+    monkeypatch.setattr(waiters, "MOST_PER_CREDENTIAL", 2)
 
     async def story() -> None:
         room, shelf = WaitingRoom(), Shelf()

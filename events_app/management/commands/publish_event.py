@@ -7,7 +7,7 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from events_app import services
 from events_app.serializers import PublishSerializer
-from orchestrator_site.api.error_format import validation_answer
+from orchestrator_site.api.exceptions import validation_answer
 from orchestrator_site.api.parsers import read_object
 from orchestrator_site.core import times
 from orchestrator_site.management.door import OPERATOR, DoorCommand

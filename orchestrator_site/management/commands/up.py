@@ -17,11 +17,11 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q
 
-from orchestrator_site import banner
 from orchestrator_site.config import env
-from orchestrator_site.embedded import Jobs
 from orchestrator_site.infra import storage
-from orchestrator_site.server import Server, listen
+from orchestrator_site.server import banner
+from orchestrator_site.server.celery_threads import Jobs
+from orchestrator_site.server.runner import Server, listen
 
 
 class Command(BaseCommand):

@@ -15,11 +15,11 @@ from typing import Any
 from django.conf import settings
 
 from events_app.feed import Feed
-from orchestrator_site.admission import REFUSAL, Gone, Refused, admitted
-from orchestrator_site.bridge import Answer, Bridge
-from orchestrator_site.holding import KEY, Handover
+from orchestrator_site.api.long_poll import KEY, Handover
 from orchestrator_site.infra import wakeups
-from orchestrator_site.waiting import WaitingRoom
+from orchestrator_site.server.request_limits import REFUSAL, Gone, Refused, admitted
+from orchestrator_site.server.waiters import WaitingRoom
+from orchestrator_site.server.wsgi_adapter import Answer, Bridge
 
 RECONNECT = 1.0  # seconds between two tries to hear of other processes
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -8,7 +8,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
-from orchestrator_site.api import ratelimit
+from orchestrator_site.api import throttling
 from orchestrator_site.core.names import fold
 
 SCOPE = "login"
@@ -32,10 +32,10 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Any
 
     Raise RateLimited after too many wrong ones, TooManyLogins when others are being checked.
     """
-    buckets = buckets_of(username, ratelimit.client_address(request.META))
+    buckets = buckets_of(username, throttling.client_address(request.META))
     for bucket in buckets:
         if (usage := bucket.read()).used_up:
-            raise ratelimit.RateLimited(usage)
+            raise throttling.RateLimited(usage)
     if not hashing.acquire(blocking=False):  # waiting here would take the threads all the same
         raise TooManyLogins
     try:
@@ -47,19 +47,19 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Any
     return account
 
 
-def buckets_of(username: str, address: str) -> list[ratelimit.Bucket]:
+def buckets_of(username: str, address: str) -> list[throttling.Bucket]:
     """Return where a wrong password counts: for the account from this address, and for the address.
 
     Not for the account from everywhere: then anybody could keep its owner out.
     """
-    limit, client = ratelimit.rate(SCOPE, None), ratelimit.block(address)
+    limit, client = throttling.rate(SCOPE, None), throttling.block(address)
     return [
-        ratelimit.Bucket(SCOPE, f"account:{client}|{fold(username)}", limit),
-        ratelimit.Bucket(SCOPE, f"address:{client}|", ADDRESS_FACTOR * limit),
+        throttling.Bucket(SCOPE, f"account:{client}|{fold(username)}", limit),
+        throttling.Bucket(SCOPE, f"address:{client}|", ADDRESS_FACTOR * limit),
     ]
 
 
-def note_wrong(buckets: list[ratelimit.Bucket]) -> None:
+def note_wrong(buckets: list[throttling.Bucket]) -> None:
     """Count a wrong password; say in the log when one was the last for this minute."""
     for bucket in buckets:
         usage = bucket.add()

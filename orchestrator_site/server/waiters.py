@@ -9,8 +9,8 @@ import collections
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 
-from orchestrator_site.bridge import Answer
-from orchestrator_site.holding import Hold
+from orchestrator_site.api.long_poll import Hold
+from orchestrator_site.server.wsgi_adapter import Answer
 
 TICK = 1.0  # seconds; what a lost wake-up costs, or something that comes with the clock and not with a change
 LINES_A_TICK = 50  # that ask without a wake-up, those that waited longest first

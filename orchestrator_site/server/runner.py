@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from orchestrator_site.protocol import Protocol, State
+from orchestrator_site.server.http_protocol import Protocol, State
 
 GRACE_SECONDS = 3  # open requests and streams get this long to end
 LIMIT_SECONDS = 5  # whatever still runs then is cut off

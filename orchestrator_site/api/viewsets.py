@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from orchestrator_site import holding
-from orchestrator_site.api import idempotency, ratelimit
+from orchestrator_site.api import idempotency, long_poll, throttling
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Invalid
@@ -71,7 +70,7 @@ class ApiViewSet(viewsets.ViewSet):
         """Count the request; raise RateLimited when it is one too many."""
         bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        self.note_usage(holding.at_first_run(request, bucket.add))
+        self.note_usage(long_poll.at_first_run(request, bucket.add))
 
     def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one (D36).
@@ -84,17 +83,17 @@ class ApiViewSet(viewsets.ViewSet):
         if items > 1:
             self.note_usage(bucket.add_all(items - 1))
 
-    def bucket(self, actor: Actor | None) -> ratelimit.Bucket:
+    def bucket(self, actor: Actor | None) -> throttling.Bucket:
         """Return where this request counts."""
-        address = ratelimit.client_address(self.request.META)
+        address = throttling.client_address(self.request.META)
         whose = None if self.counts_addresses else actor
-        return ratelimit.bucket_of(self.rate_scope(), actor=whose, address=address)
+        return throttling.bucket_of(self.rate_scope(), actor=whose, address=address)
 
-    def note_usage(self, usage: ratelimit.Usage) -> None:
+    def note_usage(self, usage: throttling.Usage) -> None:
         """Keep what the answer's headers say; raise RateLimited when it was too much."""
         self.request._request.rate_usage = usage  # the middleware writes the headers
         if usage.refused:
-            raise ratelimit.RateLimited(usage)
+            raise throttling.RateLimited(usage)
 
     def checked(self, serializer_class: type[BaseSerializer], data: Any = None) -> dict[str, Any]:
         """Return the checked body, or the checked data if given; raise ValidationError."""

@@ -1,0 +1,1 @@
+"""The web server around Django: ASGI application, runner, embedded Celery."""
