@@ -16,8 +16,9 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
-from approvals_app import bulk, configuration, services, showing
-from approvals_app.admin_filters import (
+from approvals_app import policies, services
+from approvals_app.console import bulk, summaries
+from approvals_app.console.filters import (
     OF_DECISIONS,
     DecidedWithin,
     InState,
@@ -29,9 +30,9 @@ from approvals_app.admin_filters import (
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
-from orchestrator_site.console import text
-from orchestrator_site.console.pages import TYPE_ID, NeedsReasonForm, ReadOnlyAdmin, ReasonForm, close_dialog, page_of
-from orchestrator_site.console.who import DECIDE, actor_of, decider_of
+from orchestrator_site.console import rendering
+from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
+from orchestrator_site.console.base import TYPE_ID, NeedsReasonForm, ReadOnlyAdmin, ReasonForm, close_dialog, page_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
@@ -57,8 +58,8 @@ class DecisionForm(forms.Form):
 
     def look(self) -> None:
         """Find out what to show of the request, and whether there is anything left to decide."""
-        showing.look_at([self.approval], by=decider_of(self.request), now=times.now())
-        self.successor = showing.successor_of(self.approval) if self.approval.status == Status.SUPERSEDED else None
+        summaries.look_at([self.approval], by=decider_of(self.request), now=times.now())
+        self.successor = summaries.successor_of(self.approval) if self.approval.status == Status.SUPERSEDED else None
 
     @property
     def closed(self) -> bool:
@@ -150,71 +151,78 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @display(description="Priority", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
         """Show the priority."""
-        return text.chip(approval.priority)
+        return rendering.chip(approval.priority)
 
     @display(description="Request")
     def subject(self, approval: Approval) -> SafeString:
         """Say what would be done, by whom."""
         what = approval.snapshot
-        agent = text.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
-        title = format_html("<b>{}</b> {}", text.visible(approval.shown.about), agent)
-        return text.stacked(title, text.mono(text.summary(what.get("payload"))), *dangers(approval))
+        agent = rendering.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
+        title = format_html("<b>{}</b> {}", rendering.visible(approval.shown.about), agent)
+        return rendering.stacked(title, rendering.mono(rendering.summary(what.get("payload"))), *dangers(approval))
 
     @display(description="Asked by", ordering="requested_by")
     def asked(self, approval: Approval) -> SafeString:
         """Say who asked, and how well that is known."""
-        return text.stacked(text.name(approval.requested_by), text.credential(approval.requester_credential))
+        return rendering.stacked(
+            rendering.name(approval.requested_by), rendering.credential(approval.requester_credential)
+        )
 
     @display(description="Deadline", ordering="due_at")
     def deadline(self, approval: Approval) -> SafeString:
         """Say when the task is due and when the request runs out."""
         if approval.status != Status.PENDING or not (approval.due_at or approval.expires_at):
-            return text.faint("–")
+            return rendering.faint("–")
         now = times.now()
         lines = {"due": approval.due_at, "expires": approval.expires_at}
         said = [
-            format_html('<span class="name">{} {}</span>', word, text.deadline(when, now))
+            format_html('<span class="name">{} {}</span>', word, rendering.deadline(when, now))
             for word, when in lines.items()
             if when
         ]
-        return text.stacked(said[0], *said[1:])
+        return rendering.stacked(said[0], *said[1:])
 
     @display(description="Waiting", ordering="created_at")
     def waiting(self, approval: Approval) -> SafeString:
         """Say for how long, or for how long it did."""
-        return text.visible(text.span(waited(approval)))
+        return rendering.visible(rendering.span(waited(approval)))
 
     @display(description="Status")
     def state(self, approval: Approval) -> SafeString:
         """Show the status."""
-        return text.chip(approval.status)
+        return rendering.chip(approval.status)
 
     @display(description="Decided")
     def decided(self, approval: Approval) -> SafeString:
         """Say when, if it was."""
-        return text.when(approval.decided_at, times.now()) if approval.decided_at else text.faint("–")
+        return rendering.when(approval.decided_at, times.now()) if approval.decided_at else rendering.faint("–")
 
     @display(description="By")
     def decider(self, approval: Approval) -> SafeString:
         """Say who decided, how well that is known, and through which door."""
         if not approval.decided_by:
-            return text.faint("–")
-        name, door = text.name(approval.decided_by), text.faint(f"by {approval.door}" if approval.door else "")
+            return rendering.faint("–")
+        name, door = (
+            rendering.name(approval.decided_by),
+            rendering.faint(f"by {approval.door}" if approval.door else ""),
+        )
         if approval.status not in (Status.APPROVED, Status.REJECTED):
-            return text.stacked(name, door)
-        return text.stacked(name, text.credential(approval.decider_credential), door)
+            return rendering.stacked(name, door)
+        return rendering.stacked(name, rendering.credential(approval.decider_credential), door)
 
     @display(description="Reason")
     def said(self, approval: Approval) -> SafeString:
         """Show why, as it was given."""
         why = approval.decision_reason
-        return format_html('<span class="wrap">{}</span>', text.visible(why if len(why) <= 160 else why[:159] + "…"))
+        return format_html(
+            '<span class="wrap">{}</span>', rendering.visible(why if len(why) <= 160 else why[:159] + "…")
+        )
 
     @display(description="Decide")
     def decide(self, approval: Approval) -> SafeString:
         """Offer the two dialogs while the request waits."""
         if approval.shown.outcome:
-            return text.faint("")
+            return rendering.faint("")
         if approval.shown.refusal:
             return format_html('<span class="refusal">{}</span>', approval.shown.refusal)
         return format_html(
@@ -310,7 +318,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
             "word": word,
-            "approvals": showing.look_at(chosen, by=decider_of(request), now=times.now()),
+            "approvals": summaries.look_at(chosen, by=decider_of(request), now=times.now()),
             "form": form,
             "action": request.POST["action"],
         }
@@ -340,7 +348,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Find out what to show of the rows, all at once."""
         page = super().get_changelist_instance(request)
-        showing.look_at(list(page.result_list), by=decider_of(request), now=times.now())
+        summaries.look_at(list(page.result_list), by=decider_of(request), now=times.now())
         return page
 
     def changeform_view(
@@ -385,30 +393,32 @@ def dangers(approval: Approval) -> list[SafeString]:
     """Return warnings for a row: its content holds hidden characters, or is not what was asked."""
     found = []
     if approval.shown.tampered:
-        found.append(text.chip("does not match its digest", "danger", "Do not decide."))
+        found.append(rendering.chip("does not match its digest", "danger", "Do not decide."))
     if approval.shown.unseen:
-        found.append(text.chip("hidden characters", "danger", ", ".join(approval.shown.unseen).lower()))
+        found.append(rendering.chip("hidden characters", "danger", ", ".join(approval.shown.unseen).lower()))
     return found
 
 
 def outcome_and_next(approval: Approval, done: str, by: Actor) -> SafeString:
     """Return what was decided, and where to go from here."""
     inbox = reverse("admin:approvals_app_approval_changelist")
-    said = format_html("{}: {}.", done, text.visible(f"{approval.priority} {showing.headline(approval.snapshot)}"))
-    if (after := showing.next_for(by, now=times.now())) is None:
+    said = format_html(
+        "{}: {}.", done, rendering.visible(f"{approval.priority} {summaries.headline(approval.snapshot)}")
+    )
+    if (after := summaries.next_for(by, now=times.now())) is None:
         return format_html('{} Nothing else waits for you. <a class="link" href="{}">Approvals</a>', said, inbox)
     return format_html(
         '{} Next: <a class="link" href="{}">{}</a> · <a class="link" href="{}">all that waits</a>',
         said,
         page_of("approvals_app.approval", after.approval_id),
-        text.visible(f"{after.priority} {showing.headline(after.snapshot)}"),
+        rendering.visible(f"{after.priority} {summaries.headline(after.snapshot)}"),
         inbox,
     )
 
 
 def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
     """Return what the page of a request shows besides its row."""
-    showing.look_at([approval], by=by, now=times.now())
+    summaries.look_at([approval], by=by, now=times.now())
     shown = approval.snapshot
     apart = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
     events = Event.objects.of_task(approval.task_id).order_by("-id")[:SHOWN_EVENTS]
@@ -416,7 +426,7 @@ def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
         "title": approval.shown.title,
         "subtitle": None,
         "original": approval,
-        "successor": showing.successor_of(approval),
+        "successor": summaries.successor_of(approval),
         "content": shown,
         "rest": {name: value for name, value in shown.items() if name not in apart and value not in (None, "", {})},
         "waited": waited(approval),
@@ -451,7 +461,7 @@ class PolicyForm(forms.ModelForm):
         """Return the words; refuse new ones that are no types of task."""
         words = self.cleaned_data["types"].replace(",", " ").split()
         try:
-            configuration.ensure_known([word for word in words if word not in self.instance.types])
+            policies.ensure_known([word for word in words if word not in self.instance.types])
         except DomainError as refusal:
             raise forms.ValidationError(str(refusal)) from None
         return words
@@ -465,7 +475,7 @@ class PolicyForm(forms.ModelForm):
 class ApprovalPolicyAdmin(ConfiguredAdmin):
     """Which tasks need sign-off. All active ones that match count, and the strictest wins."""
 
-    configuration = configuration.policies
+    configuration = policies.policies
     form = PolicyForm
     list_display = ("name", "active", "fits", "decider_role", "expiry")
     ordering = ("name",)
@@ -474,9 +484,9 @@ class ApprovalPolicyAdmin(ConfiguredAdmin):
     def fits(self, policy: ApprovalPolicy) -> SafeString:
         """Say which tasks."""
         words = [*policy.priorities, *policy.types] or ["every task"]
-        return format_html('<span class="below">{}</span>', text.joined(text.chip(word) for word in words))
+        return format_html('<span class="below">{}</span>', rendering.joined(rendering.chip(word) for word in words))
 
     @display(description="Expires after")
     def expiry(self, policy: ApprovalPolicy) -> str:
         """Say how patient it is."""
-        return text.span(policy.expires_after) if policy.expires_after else "never"
+        return rendering.span(policy.expires_after) if policy.expires_after else "never"

@@ -14,9 +14,9 @@ from unfold.decorators import display
 from events_app.configuration import Configuration
 from events_app.models import Event, Origin
 from events_app.services import record
-from orchestrator_site.console import text
-from orchestrator_site.console.pages import Choice, ConsoleAdmin, ReadOnlyAdmin, page_of
-from orchestrator_site.console.who import actor_of
+from orchestrator_site.console import rendering
+from orchestrator_site.console.accounts import actor_of
+from orchestrator_site.console.base import Choice, ConsoleAdmin, ReadOnlyAdmin, page_of
 from orchestrator_site.core import times
 
 CONFIG_CHANGED = "system.config_changed"
@@ -149,12 +149,12 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="Event")
     def kind(self, event: Event) -> SafeString:
         """Say what happened."""
-        return text.visible(event.event_type)
+        return rendering.visible(event.event_type)
 
     @display(description="Task")
     def about(self, event: Event) -> SafeString:
         """Name the task."""
-        shown = text.code(event.task_id)
+        shown = rendering.code(event.task_id)
         if not event.task_id:
             return shown
         return format_html('<a class="link" href="{}">{}</a>', page_of("tasks_app.task", event.task_id), shown)
@@ -162,17 +162,19 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="By")
     def source(self, event: Event) -> SafeString:
         """Say who said so, and through which door."""
-        return text.stacked(text.name(event.publisher), text.chip(event.origin), text.faint(f"by {event.door}"))
+        return rendering.stacked(
+            rendering.name(event.publisher), rendering.chip(event.origin), rendering.faint(f"by {event.door}")
+        )
 
     @display(description="Says")
     def said(self, event: Event) -> SafeString:
         """Sum the payload up."""
-        return text.mono(text.summary(event.payload, 72))
+        return rendering.mono(rendering.summary(event.payload, 72))
 
     @display(description="When")
     def happened(self, event: Event) -> SafeString:
         """Say how long ago."""
-        return text.when(event.created_at, times.now())
+        return rendering.when(event.created_at, times.now())
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

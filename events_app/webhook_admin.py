@@ -21,9 +21,9 @@ from events_app import webhooks
 from events_app.serializers import checked_patterns
 from events_app.webhook_models import Delivery, Subscription
 from events_app.webhook_rules import ensure_may_subscribe, target_of
-from orchestrator_site.console import once, text
-from orchestrator_site.console.pages import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
-from orchestrator_site.console.who import actor_of
+from orchestrator_site.console import one_time_secrets, rendering
+from orchestrator_site.console.accounts import actor_of
+from orchestrator_site.console.base import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -111,8 +111,8 @@ class InState(Choice):
 def state_of(subscription: Subscription) -> SafeString:
     """Show whether it is on, and whether anything gets through."""
     if not subscription.active:
-        return text.chip("off", "danger", subscription.disabled_reason)
-    return text.chip("failing", "warning") if subscription.failing_since else text.chip("on", "success")
+        return rendering.chip("off", "danger", subscription.disabled_reason)
+    return rendering.chip("failing", "warning") if subscription.failing_since else rendering.chip("on", "success")
 
 
 @admin.register(Subscription)
@@ -148,7 +148,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Go to its page, which shows the secret this once."""
         address = page_of("events_app.subscription", obj.subscription_id)
         messages.success(request, f"{called(obj)}: made.")
-        return once.keep(request, HttpResponseRedirect(address), obj.secret, of=str(obj))
+        return one_time_secrets.keep(request, HttpResponseRedirect(address), obj.secret, of=str(obj))
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Show the form, or make one; a refusal of the service is shown on the list."""
@@ -161,8 +161,10 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     @display(description="Receiver")
     def where(self, subscription: Subscription) -> SafeString:
         """Name the host; the rest of the URL may be a secret."""
-        host = format_html("<b>{}</b>", text.visible(target_of(subscription.url).host))
-        return text.stacked(host, text.visible(subscription.description), text.code(subscription.subscription_id))
+        host = format_html("<b>{}</b>", rendering.visible(target_of(subscription.url).host))
+        return rendering.stacked(
+            host, rendering.visible(subscription.description), rendering.code(subscription.subscription_id)
+        )
 
     @display(description="State")
     def state(self, subscription: Subscription) -> SafeString:
@@ -172,19 +174,19 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     @display(description="Types")
     def wants(self, subscription: Subscription) -> SafeString:
         """Show what it is sent."""
-        return format_html('<span class="below">{}</span>', text.joined(map(text.chip, subscription.types)))
+        return format_html('<span class="below">{}</span>', rendering.joined(map(rendering.chip, subscription.types)))
 
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:
         """Count what waits and what was given up, up to a thousand."""
         rows = subscription.deliveries.all()
         pending, dead = (counted(rows.filter(status=one)) for one in (Delivery.Status.PENDING, Delivery.Status.DEAD))
-        return text.stacked(text.visible(f"{pending} waiting"), text.visible(f"{dead} given up"))
+        return rendering.stacked(rendering.visible(f"{pending} waiting"), rendering.visible(f"{dead} given up"))
 
     @display(description="Made")
     def made(self, subscription: Subscription) -> SafeString:
         """Say when."""
-        return text.when(subscription.created_at, times.now())
+        return rendering.when(subscription.created_at, times.now())
 
     @action(
         description="Send again",
@@ -225,7 +227,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             made.append(webhooks.rotate(**asked))
 
         answer = self.manage(request, object_id, rotate, "has a new secret.")
-        return once.keep(request, answer, made[0].secret, of=str(made[0])) if made else answer
+        return one_time_secrets.keep(request, answer, made[0].secret, of=str(made[0])) if made else answer
 
     @action(
         description="Switch off",
@@ -290,7 +292,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         context: dict[str, Any] = {}
         if subscription:
             context = describe(subscription, managed=self.has_manage_permission(request))
-            context["secret"] = once.take(request, of=str(subscription))
+            context["secret"] = one_time_secrets.take(request, of=str(subscription))
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 
@@ -333,7 +335,7 @@ def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
 
 def delivery_chip(delivery: Delivery) -> SafeString:
     """Show where a delivery stands."""
-    return text.chip(delivery.status, TONES.get(Delivery.Status(delivery.status), "warning"))
+    return rendering.chip(delivery.status, TONES.get(Delivery.Status(delivery.status), "warning"))
 
 
 def tries_of(delivery: Delivery) -> str:
@@ -374,12 +376,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
         """Say which event."""
-        return text.stacked(text.visible(delivery.event_type), text.code(delivery.event_id))
+        return rendering.stacked(rendering.visible(delivery.event_type), rendering.code(delivery.event_id))
 
     @display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
         """Name the receiver."""
-        return text.visible(target_of(delivery.subscription.url).host)
+        return rendering.visible(target_of(delivery.subscription.url).host)
 
     @display(description="Status")
     def state(self, delivery: Delivery) -> SafeString:
@@ -390,19 +392,19 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def tries(self, delivery: Delivery) -> SafeString:
         """Say how many there were, and how the last one failed."""
         error = last_error(delivery)
-        tries = text.visible(tries_of(delivery))
-        return text.stacked(tries, text.faint(error)) if error else tries
+        tries = rendering.visible(tries_of(delivery))
+        return rendering.stacked(tries, rendering.faint(error)) if error else tries
 
     @display(description="Next")
     def next(self, delivery: Delivery) -> SafeString:
         """Say when it is tried again."""
         pending = delivery.status == Delivery.Status.PENDING
-        return text.when(delivery.next_attempt_at, times.now()) if pending else text.faint("–")
+        return rendering.when(delivery.next_attempt_at, times.now()) if pending else rendering.faint("–")
 
     @display(description="Made")
     def made(self, delivery: Delivery) -> SafeString:
         """Say when."""
-        return text.when(delivery.created_at, times.now())
+        return rendering.when(delivery.created_at, times.now())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List deliveries."""

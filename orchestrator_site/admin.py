@@ -16,11 +16,11 @@ from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from events_app.admin import RecordedAdmin
-from orchestrator_site import services
-from orchestrator_site.abilities import ABILITIES, LOOK, abilities_of, set_abilities
-from orchestrator_site.console import once, text
-from orchestrator_site.console.pages import OwnButtons, attempt, close_dialog, page_of
-from orchestrator_site.console.who import actor_of
+from orchestrator_site.access import services
+from orchestrator_site.console import one_time_secrets, rendering
+from orchestrator_site.console.abilities import ABILITIES, LOOK, abilities_of, set_abilities
+from orchestrator_site.console.accounts import actor_of
+from orchestrator_site.console.base import OwnButtons, attempt, close_dialog, page_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -103,7 +103,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Go to the key's page, which shows its text this once."""
         address = page_of("orchestrator_site.apikey", obj.pk)
-        return once.keep(request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}")
+        return one_time_secrets.keep(request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}")
 
     @action(
         description="Revoke",
@@ -132,37 +132,39 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
         if object_id and (key := self.get_object(request, object_id)):
             context |= {"title": f"API key of {key.name}", "state": self.state(key), "alive": key.revoked_at is None}
-            context["secret"] = once.take(request, of=f"key {key.prefix}")
+            context["secret"] = one_time_secrets.take(request, of=f"key {key.prefix}")
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @display(description="Owner", ordering="name")
     def owner(self, key: ApiKey) -> SafeString:
         """Say whose, and which."""
-        return text.stacked(text.visible(key.name), text.code(f"ork_{key.prefix}_…"))
+        return rendering.stacked(rendering.visible(key.name), rendering.code(f"ork_{key.prefix}_…"))
 
     @display(description="Role")
     def role_chip(self, key: ApiKey) -> SafeString:
         """Show the role."""
-        return text.chip(key.role, "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm")
+        return rendering.chip(
+            key.role, "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm"
+        )
 
     @display(description="State")
     def state(self, key: ApiKey) -> SafeString:
         """Say whether it opens anything."""
         if key.revoked_at:
-            return text.chip("revoked", "calm")
+            return rendering.chip("revoked", "calm")
         if key.expires_at and key.expires_at <= times.now():
-            return text.chip("expired", "calm")
-        return text.chip("active", "success")
+            return rendering.chip("expired", "calm")
+        return rendering.chip("active", "success")
 
     @display(description="Last used", ordering="last_used_at")
     def used(self, key: ApiKey) -> SafeString:
         """Say when."""
-        return text.when(key.last_used_at, times.now())
+        return rendering.when(key.last_used_at, times.now())
 
     @display(description="Made", ordering="created_at")
     def made(self, key: ApiKey) -> SafeString:
         """Say when."""
-        return text.when(key.created_at, times.now())
+        return rendering.when(key.created_at, times.now())
 
 
 class PrincipalForm(forms.ModelForm):
@@ -336,4 +338,4 @@ class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
     def abilities(self, group: Group) -> SafeString:
         """Name what its accounts may do."""
         words = [ABILITIES[name][0] for name in abilities_of(group)] or ["Nothing"]
-        return format_html('<span class="below">{}</span>', text.joined(text.chip(word) for word in words))
+        return format_html('<span class="below">{}</span>', rendering.joined(rendering.chip(word) for word in words))

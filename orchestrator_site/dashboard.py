@@ -5,10 +5,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from approvals_app import showing
+from approvals_app.console import summaries
 from approvals_app.models import Approval, ApprovalQuerySet
 from events_app.models import Event
-from orchestrator_site.console.who import decider_of
+from orchestrator_site.console.accounts import decider_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from tasks_app.counts import counts
@@ -48,7 +48,7 @@ def inbox(by: Actor | None) -> dict[str, Any]:
     return {
         "waiting": at_most(pending),
         "oldest": (now - oldest).total_seconds() if oldest else None,
-        "urgent": showing.look_at(urgent, by=by, now=now),
+        "urgent": summaries.look_at(urgent, by=by, now=now),
     }
 
 

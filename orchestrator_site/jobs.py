@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from orchestrator_site import services
+from orchestrator_site.api import idempotency
 from orchestrator_site.core import times
 from orchestrator_site.core.pacing import Pace
 
@@ -17,7 +17,7 @@ def prune_answers() -> None:
     """
     rest = Pace()
     for _ in range(STEPS):
-        if not services.prune_answers(now=times.now()):
+        if not idempotency.prune_answers(now=times.now()):
             return
         rest()
     prune_answers.delay()

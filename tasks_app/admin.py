@@ -21,9 +21,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from approvals_app.models import Approval
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
-from orchestrator_site.console import text
-from orchestrator_site.console.pages import NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
-from orchestrator_site.console.who import OPERATE, actor_of
+from orchestrator_site.console import rendering
+from orchestrator_site.console.accounts import OPERATE, actor_of
+from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from tasks_app import leases, operations, registry, routing, services
@@ -100,42 +100,42 @@ class TaskAdmin(ReadOnlyAdmin):
     @display(description="Priority", ordering="priority")
     def urgency(self, task: Task) -> SafeString:
         """Show the priority."""
-        return text.chip(task.priority)
+        return rendering.chip(task.priority)
 
     @display(description="Task")
     def what(self, task: Task) -> SafeString:
         """Say what is to be done."""
-        return text.stacked(
-            format_html("<b>{}</b>", text.visible(task.type)), text.mono(text.summary(task.payload, 80))
+        return rendering.stacked(
+            format_html("<b>{}</b>", rendering.visible(task.type)), rendering.mono(rendering.summary(task.payload, 80))
         )
 
     @display(description="Status")
     def state(self, task: Task) -> SafeString:
         """Show the status, and whether a person must sign first."""
-        chip = text.chip(task.status)
+        chip = rendering.chip(task.status)
         waits = task.awaiting_approval and task.status in OPEN
-        return text.joined([chip, text.chip("sign-off", "warning", "Waits for a person")]) if waits else chip
+        return rendering.joined([chip, rendering.chip("sign-off", "warning", "Waits for a person")]) if waits else chip
 
     @display(description="Agent")
     def agent(self, task: Task) -> SafeString:
         """Name the agent, and who of it holds the task."""
-        name = text.name(task.assigned_agent or "–")
-        return text.stacked(name, text.name(task.holder)) if task.holder else name
+        name = rendering.name(task.assigned_agent or "–")
+        return rendering.stacked(name, rendering.name(task.holder)) if task.holder else name
 
     @display(description="SLA")
     def sla(self, task: Task) -> SafeString:
         """Show how the deadline stands."""
-        return text.faint("–") if task.sla_state == "none" else text.chip(task.sla_state)
+        return rendering.faint("–") if task.sla_state == "none" else rendering.chip(task.sla_state)
 
     @display(description="Asked by")
     def asked(self, task: Task) -> SafeString:
         """Say who asked."""
-        return text.name(task.created_by)
+        return rendering.name(task.created_by)
 
     @display(description="Created")
     def age(self, task: Task) -> SafeString:
         """Say how long ago."""
-        return text.when(task.created_at, times.now())
+        return rendering.when(task.created_at, times.now())
 
     @action(
         description="Cancel",
@@ -268,7 +268,7 @@ def describe(task: Task) -> dict[str, Any]:
     children = Task.objects.filter(parent_task_id=task.task_id).exclude(parent_task_id="")
     return {
         "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
-        "unseen": text.unseen_in(written),
+        "unseen": rendering.unseen_in(written),
         "approvals": list(Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]),
         "needs": [dependency.depends_on for dependency in needs],
         "needed_by": [dependency.task for dependency in needed_by],
@@ -328,8 +328,8 @@ class AgentAdmin(ConfiguredAdmin):
     @display(description="Last seen")
     def seen(self, agent: Agent) -> SafeString:
         """Say when, and whether it counts as silent."""
-        seen = text.when(agent.last_seen_at, times.now())
-        return text.joined([seen, text.chip("silent", "danger")]) if agent.silent_since else seen
+        seen = rendering.when(agent.last_seen_at, times.now())
+        return rendering.joined([seen, rendering.chip("silent", "danger")]) if agent.silent_since else seen
 
 
 @admin.register(RoutingRule)
@@ -358,4 +358,4 @@ class RoutingRuleAdmin(ConfiguredAdmin):
 
 def pause_of(row: Agent | RoutingRule) -> SafeString:
     """Say whether tasks are handed out: a mark that is red where all is well would mislead."""
-    return text.chip("paused", "warning") if row.paused else text.faint("yes")
+    return rendering.chip("paused", "warning") if row.paused else rendering.faint("yes")

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
-from orchestrator_site.console.pages import Choice
+from orchestrator_site.console.base import Choice
 from orchestrator_site.core import times
 from orchestrator_site.core.ids import first_id
 from tasks_app import routing

@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from approvals_app import configuration as policies
+from approvals_app import policies
 from approvals_app import services as approvals
 from events_app import retention
 from events_app.models import Event

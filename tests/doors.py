@@ -10,13 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site import views
 from orchestrator_site.api import converters  # noqa: F401
 from orchestrator_site.api.serializers import SuccessSerializer
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.models import Principal
+from orchestrator_site.views import docs, errors, health, tokens
 
 REFUSALS: dict[str, Callable[[], Exception]] = {
     "conflict": lambda: Conflict("It is done.", status="done"),
@@ -107,13 +107,13 @@ def act(**actions: str) -> Any:
 
 
 urlpatterns = [
-    path("", views.root),
-    path("health", views.health),
-    path("live", views.live),
-    path("auth/token", views.token),
-    path("docs", views.docs),
-    path("redoc", views.redoc),
-    path("openapi.json", views.openapi),
+    path("", health.root),
+    path("health", health.health),
+    path("live", health.live),
+    path("auth/token", tokens.token),
+    path("docs", docs.docs),
+    path("redoc", docs.redoc),
+    path("openapi.json", docs.openapi),
     path("things", act(post="create", get="listing")),
     path("things/<public_id:thing_id>", act(get="retrieve")),
     path("things/<public_id:thing_id>/status", act(patch="status")),
@@ -121,5 +121,5 @@ urlpatterns = [
     path("unnamed", act(get="unnamed")),
     path("admin/", include([])),
 ]
-handler400, handler403 = views.bad_request, views.forbidden
-handler404, handler500 = views.not_found, views.server_error
+handler400, handler403 = errors.bad_request, errors.forbidden
+handler404, handler500 = errors.not_found, errors.server_error

@@ -19,6 +19,8 @@ from orchestrator_site.core.errors import Invalid
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
+
+
 SHOWN_ONCE = "The secret was shown once, in the first answer."
 
 
@@ -91,3 +93,13 @@ def digest(operation: str, body: Mapping[str, Any]) -> str:
     """Return the hash of a request, the same for every way to write the same JSON."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{operation}\n{canonical}".encode()).hexdigest()
+
+
+def prune_answers(*, now: datetime, limit: int = 200) -> int:
+    """Forget the oldest answers that are kept no longer; return how many.
+
+    One short transaction: whoever wants all of them gone calls again until nothing is left.
+    """
+    old = IdempotencyKey.objects.filter(created_at__lt=now - ANSWERS_KEPT).order_by("created_at")
+    rows = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
+    return rows._raw_delete(rows.db) or 0  # nothing refers to them, and their answers need not be read

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from events_app.models import Event
-from orchestrator_site.abilities import ABILITIES
+from orchestrator_site.console.abilities import ABILITIES
 from orchestrator_site.models import ApiKey
 from tests import console
 

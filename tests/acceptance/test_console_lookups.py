@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from events_app import webhooks
-from orchestrator_site import services
-from orchestrator_site.console.pages import ConsoleAdmin
+from orchestrator_site.access import services
+from orchestrator_site.console.base import ConsoleAdmin
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.models import Task
 from tests import console

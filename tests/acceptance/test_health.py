@@ -12,7 +12,6 @@ from django.db import OperationalError, connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from orchestrator_site import views
 from orchestrator_site.infra import connection_watchdog, database_probe, redis_cache
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]

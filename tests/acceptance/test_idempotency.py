@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from orchestrator_site import jobs, services
+from orchestrator_site import jobs
+from orchestrator_site.api import idempotency
 from orchestrator_site.models import IdempotencyKey, Principal
 
 pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
@@ -105,8 +106,8 @@ def test_old_answers_are_pruned(api: Callable[..., Any]) -> None:
     create(api("agent"))
     now = timezone.now()
 
-    assert services.prune_answers(now=now + timedelta(hours=23)) == 0
-    assert services.prune_answers(now=now + timedelta(hours=25)) == 1
+    assert idempotency.prune_answers(now=now + timedelta(hours=23)) == 0
+    assert idempotency.prune_answers(now=now + timedelta(hours=25)) == 1
 
 
 def test_a_job_prunes_old_answers_in_steps_and_leaves_the_young(db: None) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from events_app.feed import refusal
 from events_app.stream import Wish
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.api import throttling
 from orchestrator_site.auth import api_keys
 from orchestrator_site.auth.authentication import authenticate_headers

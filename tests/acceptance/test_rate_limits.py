@@ -9,7 +9,7 @@ from django.core.cache import caches
 from django.test import Client
 from django.utils import timezone
 
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.api import throttling
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra import redis_cache

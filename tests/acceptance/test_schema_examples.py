@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from approvals_app.models import Approval
-from orchestrator_site.views import openapi_document
+from orchestrator_site.views.docs import openapi_document
 from tasks_app.models import Task
 
 DOCUMENT = json.loads(openapi_document())

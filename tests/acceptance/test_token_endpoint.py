@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.models import Principal
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from orchestrator_site.views import openapi_document
+from orchestrator_site.views.docs import openapi_document
 
 PAGES = ("/docs", "/redoc", "/openapi.json", "/admin", "/static")  # not described by the schema
 REFUSAL = {"$ref": "urn:api#/components/schemas/Error"}

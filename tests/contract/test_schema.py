@@ -12,7 +12,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from orchestrator_site.api.viewsets import ApiViewSet
-from orchestrator_site.views import openapi_document
+from orchestrator_site.views.docs import openapi_document
 from tests.contract import client
 
 KEPT = Path(__file__).parent / "openapi.yaml"

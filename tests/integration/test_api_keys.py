@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from events_app.models import Event
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.auth import api_keys, tokens
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from approvals_app.configuration import policies
 from approvals_app.models import ApprovalPolicy
+from approvals_app.policies import policies
 from events_app import webhooks
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor

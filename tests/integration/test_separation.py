@@ -13,7 +13,7 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval
 from approvals_app.rules import MayNotDecide
 from events_app.models import Event
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.auth import tokens
 from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role

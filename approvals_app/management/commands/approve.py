@@ -3,7 +3,7 @@
 from typing import Any
 
 from approvals_app import services
-from approvals_app.management.deciding import DecisionCommand, as_answer, decision
+from approvals_app.management.decision import DecisionCommand, as_answer, decision
 from orchestrator_site.core import times
 
 

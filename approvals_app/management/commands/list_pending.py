@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from approvals_app.models import Approval
 from approvals_app.serializers import ApprovalSerializer
 from orchestrator_site.core import times
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 
 
 class Command(DoorCommand):

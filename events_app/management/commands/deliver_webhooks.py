@@ -4,7 +4,7 @@ from typing import Any
 
 from events_app import delivering
 from orchestrator_site.core import times
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 
 
 class Command(DoorCommand):

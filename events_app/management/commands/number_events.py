@@ -3,7 +3,7 @@
 from typing import Any
 
 from events_app import ledger
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 
 
 class Command(DoorCommand):

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from events_app import retention
 from orchestrator_site.core import times
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 from orchestrator_site.management.progress import Progress
 
 

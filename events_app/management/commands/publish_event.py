@@ -10,7 +10,7 @@ from events_app.serializers import PublishSerializer
 from orchestrator_site.api.exceptions import validation_answer
 from orchestrator_site.api.parsers import read_object
 from orchestrator_site.core import times
-from orchestrator_site.management.door import OPERATOR, DoorCommand
+from orchestrator_site.management.base import OPERATOR, DoorCommand
 
 
 class Command(DoorCommand):

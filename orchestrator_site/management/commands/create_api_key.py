@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
-from orchestrator_site.management.door import add_as, operator
+from orchestrator_site.management.base import add_as, operator
 
 
 class Command(BaseCommand):

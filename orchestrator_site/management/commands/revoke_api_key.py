@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orchestrator_site import services
+from orchestrator_site.access import services
 from orchestrator_site.core import times
-from orchestrator_site.management.door import DoorCommand, add_as, operator
+from orchestrator_site.management.base import DoorCommand, add_as, operator
 
 
 class Command(DoorCommand):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestrator_site.core import times
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 from tasks_app import registry
 
 

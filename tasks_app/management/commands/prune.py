@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site.core import times
-from orchestrator_site.management.door import OPERATOR, DoorCommand
+from orchestrator_site.management.base import OPERATOR, DoorCommand
 from orchestrator_site.management.progress import Progress
 from tasks_app import pruning
 

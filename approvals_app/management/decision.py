@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from approvals_app.models import Approval
 from orchestrator_site.auth.accounts import DECIDE, find_account
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
-from orchestrator_site.management.door import DoorCommand
+from orchestrator_site.management.base import DoorCommand
 
 
 class DecisionCommand(DoorCommand):

@@ -7,7 +7,7 @@ from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
 from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
-from orchestrator_site.console.pages import TYPE_ID, Choice
+from orchestrator_site.console.base import TYPE_ID, Choice
 from orchestrator_site.core import times
 
 OF_DECISIONS = frozenset({"decider", "decided"})

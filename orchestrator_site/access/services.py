@@ -1,4 +1,4 @@
-"""Making and ending API keys, restricting principals, each with its event; forgetting old answers."""
+"""Make, revoke and restrict credentials, each with its event."""
 
 import secrets
 from collections.abc import Iterable, Mapping
@@ -14,10 +14,14 @@ from orchestrator_site.auth import api_keys
 from orchestrator_site.core.actors import Actor, Door, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.core.names import fault_of, fold
-from orchestrator_site.models import ANSWERS_KEPT, ApiKey, IdempotencyKey, Principal
+from orchestrator_site.models import ApiKey, Principal
 
 KEY_CREATED = "auth.key_created"
+
+
 KEY_REVOKED = "auth.key_revoked"
+
+
 PRINCIPAL_CHANGED = "auth.principal_changed"
 
 
@@ -173,16 +177,6 @@ def names_in_use() -> set[str]:
 def account_names() -> set[str]:
     """Return the names of the console's accounts."""
     return set(get_user_model()._default_manager.values_list("username", flat=True))
-
-
-def prune_answers(*, now: datetime, limit: int = 200) -> int:
-    """Forget the oldest answers that are kept no longer; return how many.
-
-    One short transaction: whoever wants all of them gone calls again until nothing is left.
-    """
-    old = IdempotencyKey.objects.filter(created_at__lt=now - ANSWERS_KEPT).order_by("created_at")
-    rows = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
-    return rows._raw_delete(rows.db) or 0  # nothing refers to them, and their answers need not be read
 
 
 def known_role(role: Role | str) -> Role:

@@ -1,42 +1,31 @@
-"""Doors that belong to no app: the front page, health, tokens, documentation, and refusals outside the viewsets."""
+"""Health of the service and the links of its root."""
 
 import dataclasses
-import functools
-import json
-import threading
-from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.views import defaults
-from drf_spectacular.generators import SchemaGenerator
+from django.http import HttpResponse, HttpResponseRedirect
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from orchestrator_site.api import throttling
 from orchestrator_site.api.exceptions import RETRY_AFTER
-from orchestrator_site.api.middleware import SENTENCES, area_of
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import storage
 from orchestrator_site.infra.database_probe import database_answers
 from orchestrator_site.infra.redis_cache import redis_state
-from orchestrator_site.serializers import HealthSerializer, LiveSerializer, RootSerializer
-from orchestrator_site.token_views import TokenViewSet
+from orchestrator_site.views.serializers import HealthSerializer, LiveSerializer, RootSerializer
 from tasks_app.counts import queue_stats
 
-MAKING_SCHEMA = threading.Lock()
 UNHEALTHY = {  # without its place, which is nobody's business
     "unreachable": "The database is unreachable.",
     "full": "The disk of the database is full.",
     "read-only": "The database cannot be written: it is read-only.",
 }
+
+
 LINKS = {
     "docs": "/docs",
     "redoc": "/redoc",
@@ -118,68 +107,10 @@ def queue_stats_if_alive() -> dict[str, int] | None:
         return None
 
 
-class OpenApiView(APIView):
-    """The schema, made once per process."""
-
-    authentication_classes: list[type] = []
-    permission_classes = [AllowAny]
-    schema = None
-
-    def get(self, request: Request) -> HttpResponse:
-        """Return the OpenAPI schema."""
-        return HttpResponse(openapi_document(), content_type="application/json")
-
-
-def openapi_document() -> bytes:
-    """Return the OpenAPI schema as JSON; only one thread makes it, for the generator is not safe for several."""
-    with MAKING_SCHEMA:
-        return made_document()
-
-
-@functools.cache
-def made_document() -> bytes:
-    """Make the OpenAPI schema."""
-    return json.dumps(SchemaGenerator(urlconf="orchestrator_site.urls").get_schema(request=None, public=True)).encode()
-
-
 root = RootViewSet.as_view({"get": "retrieve"})
+
+
 live = LiveViewSet.as_view({"get": "retrieve"})
+
+
 health = HealthViewSet.as_view({"get": "retrieve"})
-token = TokenViewSet.as_view({"post": "create"})
-openapi = OpenApiView.as_view()
-docs = SpectacularSwaggerSplitView.as_view(url="/openapi.json", authentication_classes=[])
-redoc = SpectacularRedocView.as_view(url="/openapi.json", authentication_classes=[])
-
-
-def refusal(request: HttpRequest, status: int, page: Any) -> HttpResponse:
-    """Return a refusal as JSON, or as Django's page in the console."""
-    if area_of(request) == "/admin":
-        return page()
-    return JsonResponse({"detail": SENTENCES[status]}, status=status)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django would not read."""
-    if isinstance(exception, DisallowedHost) and area_of(request) != "/admin":
-        return JsonResponse({"detail": "The Host header does not name this service."}, status=400)
-    return refusal(request, 400, lambda: defaults.bad_request(request, exception))
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that is not allowed."""
-    return refusal(request, 403, lambda: defaults.permission_denied(request, exception))
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer for an unknown address."""
-    return refusal(request, 404, lambda: defaults.page_not_found(request, exception))
-
-
-def nothing_here(request: HttpRequest) -> HttpResponse:
-    """Answer at an address of the admin that this console does not offer."""
-    raise Http404
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer after a fault, which Django has logged."""
-    return refusal(request, 500, lambda: defaults.server_error(request))

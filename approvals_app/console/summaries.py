@@ -8,7 +8,7 @@ from django.conf import settings
 
 from approvals_app import rules, services
 from approvals_app.models import Approval, Status
-from orchestrator_site.console import text
+from orchestrator_site.console import rendering
 from orchestrator_site.core.actors import Actor
 
 TITLES = ("title", "summary", "subject", "headline")
@@ -31,7 +31,7 @@ class Shown:
     @property
     def title(self) -> str:
         """Return priority and content for places that take no HTML."""
-        return text.in_words(f"{self.priority} {self.about}")
+        return rendering.in_words(f"{self.priority} {self.about}")
 
     @property
     def decidable(self) -> bool:
@@ -49,7 +49,7 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
         approval.shown = Shown(
             priority=approval.priority,
             about=headline(approval.snapshot),
-            unseen=text.unseen_in(approval.snapshot),
+            unseen=rendering.unseen_in(approval.snapshot),
             tampered=rules.digest_of(approval.snapshot) != approval.digest,
             outcome="" if is_open(approval, now) else services.outcome_of(approval),
             refusal=LOOKERS_ON if by is None else refusals.get(approval.approval_id, ""),
@@ -69,7 +69,7 @@ def headline(content: dict[str, Any]) -> str:
     about = first_of(fields, TITLES) or " ".join(filter(None, (word(fields, "service"), word(fields, "version"))))
     place = first_of(fields, PLACES)
     parts = " · ".join(filter(None, (str(content.get("type", "?")), about)))
-    return text.cut(" ".join(f"{parts} → {place}".split() if place else parts.split()), HEADLINE)
+    return rendering.cut(" ".join(f"{parts} → {place}".split() if place else parts.split()), HEADLINE)
 
 
 def first_of(fields: dict[str, Any], names: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ from orchestrator_site.auth.authentication import CHALLENGE, CredentialAuthentic
 from orchestrator_site.auth.tokens import LIFETIME, mint
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Forbidden
-from orchestrator_site.serializers import NewTokenSerializer, TokenSerializer
+from orchestrator_site.views.serializers import NewTokenSerializer, TokenSerializer
 
 FORWARDED = {  # what a proxy adds to say for whom it speaks
     "HTTP_FORWARDED",
@@ -172,3 +172,6 @@ def staff_member(request: Request, encoded: str) -> Actor:
             made_by=minter.made_by,
         )
     )
+
+
+token = TokenViewSet.as_view({"post": "create"})

@@ -1,0 +1,1 @@
+"""What the admin of approvals is made of."""
