@@ -216,7 +216,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "orchestrator_site.models.ROLES",
         "PriorityEnum": "events_app.serializers.PRIORITIES",
-        "TaskPriorityEnum": "tasks_app.models.Priority",
+        "TaskPriorityEnum": "tasks_app.models.task.Priority",
     },
 }
 

@@ -1,10 +1,10 @@
-"""What agents are asked to do, who does it, and the rules that say so."""
+"""Tasks: what they hold, which status may follow which, and which rows a query means."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.errors import Conflict
@@ -37,12 +37,16 @@ class Status(TextChoices):
 
 
 OPEN = (Status.PENDING, Status.ASSIGNED, Status.IN_PROGRESS)
+
+
 NEXT = {
     Status.PENDING: {Status.ASSIGNED, Status.FAILED, Status.CANCELLED},
     Status.ASSIGNED: {Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
     Status.IN_PROGRESS: {Status.ASSIGNED, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
     Status.FAILED: {Status.ASSIGNED},  # an operator requeues it
 }
+
+
 STAMP = {
     Status.ASSIGNED: "assigned_at",
     Status.IN_PROGRESS: "started_at",
@@ -129,6 +133,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 
 FREE = Q(status="assigned", awaiting_approval=False, open_dependencies=0)
+
+
 IS_OPEN = Q(status__in=["pending", "assigned", "in_progress"])
 
 
@@ -289,87 +295,3 @@ class Task(models.Model):
         self.lease_expires_at = None
         self.progress = None
         self.note = ""
-
-
-class Dependency(models.Model):
-    """A task that waits for another one to be completed."""
-
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="dependencies")
-    depends_on = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="dependents")
-    settled_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name_plural = "dependencies"
-        constraints = [models.UniqueConstraint(fields=["task", "depends_on"], name="dependency_once")]
-
-    def __str__(self) -> str:
-        return f"{self.task_id} after {self.depends_on_id}"
-
-
-class Settlement(models.Model):
-    """An ended task with dependents that have not heard of it yet. The row goes when they have."""
-
-    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="+")
-
-    def __str__(self) -> str:
-        return f"dependents of {self.task_id}"
-
-
-class Agent(models.Model):
-    """A named pool of workers that tasks are routed to."""
-
-    name = models.SlugField(max_length=64, unique=True, help_text="As tasks name it: dev_agent.")
-    description = models.CharField(max_length=200, blank=True)
-    active = models.BooleanField(default=True, help_text="Switched off, its waiting tasks go elsewhere.")
-    paused = models.BooleanField(default=False, help_text="Paused, it keeps its tasks but is handed none.")
-    concurrency_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Most tasks at once; empty for any."
-    )
-    silent_after = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Seconds without a sign of life until it counts as silent; empty for never."
-    )
-    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
-    silent_since = models.DateTimeField(null=True, blank=True, editable=False)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class RoutingRule(models.Model):
-    """Which agent takes tasks of a type."""
-
-    task_type = models.SlugField(max_length=64, unique=True)
-    description = models.CharField(max_length=200, blank=True)
-    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="rules", to_field="name")
-    fallback = models.ForeignKey(
-        Agent,
-        on_delete=models.PROTECT,
-        related_name="fallback_rules",
-        to_field="name",
-        null=True,
-        blank=True,
-        help_text="Takes over while the agent is switched off or silent.",
-    )
-    paused = models.BooleanField(default=False, help_text="Paused, tasks of this type are kept but not handed out.")
-    concurrency_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Most tasks at once; empty for any."
-    )
-
-    def __str__(self) -> str:
-        return f"{self.task_type} → {self.agent_id}"
-
-
-class TaskCount(models.Model):
-    """How many tasks stand where. Counted from the ledger as events get their place, never by scanning."""
-
-    name = models.CharField(max_length=20, primary_key=True)
-    number = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.number}"
-
-    @classmethod
-    def add(cls, name: str, number: int) -> None:
-        """Change one count."""
-        if number:
-            cls.objects.filter(name=name).update(number=F("number") + number)

@@ -1,0 +1,43 @@
+"""The tables of tasks, agents and routing."""
+
+from tasks_app.models.agent import Agent, RoutingRule
+from tasks_app.models.count import TaskCount
+from tasks_app.models.dependency import Dependency, Settlement
+from tasks_app.models.task import (
+    FREE,
+    IS_OPEN,
+    NEXT,
+    OPEN,
+    PARTIAL,
+    STAMP,
+    FailureReason,
+    InvalidTransition,
+    IsOpen,
+    Priority,
+    Status,
+    Task,
+    TaskQuerySet,
+    new_task_id,
+)
+
+__all__ = [
+    "FREE",
+    "IS_OPEN",
+    "NEXT",
+    "OPEN",
+    "PARTIAL",
+    "STAMP",
+    "Agent",
+    "Dependency",
+    "FailureReason",
+    "InvalidTransition",
+    "IsOpen",
+    "Priority",
+    "RoutingRule",
+    "Settlement",
+    "Status",
+    "Task",
+    "TaskCount",
+    "TaskQuerySet",
+    "new_task_id",
+]

@@ -1,0 +1,20 @@
+"""How many tasks there are of each status, kept by the log."""
+
+from django.db import models
+from django.db.models import F
+
+
+class TaskCount(models.Model):
+    """How many tasks stand where. Counted from the ledger as events get their place, never by scanning."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    number = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.number}"
+
+    @classmethod
+    def add(cls, name: str, number: int) -> None:
+        """Change one count."""
+        if number:
+            cls.objects.filter(name=name).update(number=F("number") + number)
