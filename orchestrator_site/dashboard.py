@@ -11,8 +11,8 @@ from events_app.models import Event
 from orchestrator_site.console.accounts import decider_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
-from tasks_app.counts import counts
 from tasks_app.models import OPEN, Agent, Status, Task
+from tasks_app.services.statistics import counts
 
 MOST = 1000  # more than this is not counted exactly: nobody looks at the difference
 URGENT, NEWEST, AGENTS = 5, 10, 12

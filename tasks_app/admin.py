@@ -26,8 +26,7 @@ from orchestrator_site.console.accounts import OPERATE, actor_of
 from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
-from tasks_app import leases, operations, registry, routing, services
-from tasks_app.admin_filters import (
+from tasks_app.console.filters import (
     AwaitsApproval,
     CreatedWithin,
     FailedBecause,
@@ -38,6 +37,8 @@ from tasks_app.admin_filters import (
     OfType,
 )
 from tasks_app.models import NEXT, OPEN, Agent, RoutingRule, Status, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, lifecycle, operations, routing
 
 SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
@@ -150,7 +151,7 @@ class TaskAdmin(ReadOnlyAdmin):
     )
     def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
         """Cancel a task."""
-        return self.steer(request, object_id, services.cancel_task, "cancelled", reason=form.cleaned_data["reason"])
+        return self.steer(request, object_id, lifecycle.cancel_task, "cancelled", reason=form.cleaned_data["reason"])
 
     @action(
         description="Requeue",
@@ -305,7 +306,7 @@ def dialogs_for(task: Task) -> list[dict[str, str]]:
 class AgentAdmin(ConfiguredAdmin):
     """Pools of workers. An agent is switched off rather than deleted: its tasks would be stranded."""
 
-    configuration = registry.AGENTS
+    configuration = agent_services.AGENTS
     list_display = ("name", "description", "active", "handed_out", "most", "seen")
     named_once = ("name",)
     ordering = ("name",)
@@ -336,7 +337,7 @@ class AgentAdmin(ConfiguredAdmin):
 class RoutingRuleAdmin(ConfiguredAdmin):
     """Which agent takes tasks of a type."""
 
-    configuration = registry.RULES
+    configuration = agent_services.RULES
     list_display = ("task_type", "description", "agent", "fallback", "handed_out", "concurrency_limit")
     list_select_related = ("agent", "fallback")
     named_once = ("task_type",)

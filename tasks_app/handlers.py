@@ -11,8 +11,10 @@ from events_app.registry import on
 from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import dependencies, gate, jobs, registry, routing, services
+from tasks_app import jobs
 from tasks_app.models import FailureReason, Status, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import approval_gate, dependencies, lifecycle, routing
 
 
 @on(approvals.APPROVED)
@@ -31,21 +33,21 @@ def cancel_unsigned(event: Event) -> None:
     task = Task.objects.lock(event.task_id)
     if task and task.status in (Status.PENDING, Status.ASSIGNED):
         reason = event.payload.get("reason") or "The request for sign-off was rejected."
-        services.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
+        lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
 
 
-@on(services.COMPLETED)
-@on(services.FAILED)
-@on(services.CANCELLED)
+@on(lifecycle.COMPLETED)
+@on(lifecycle.FAILED)
+@on(lifecycle.CANCELLED)
 def settle_dependents(event: Event) -> None:
     """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
-    followed = event.event_type == services.FAILED and event.payload.get("reason") == FailureReason.DEPENDENCY
+    followed = event.event_type == lifecycle.FAILED and event.payload.get("reason") == FailureReason.DEPENDENCY
     if not followed:
         dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
 
 
-@on(registry.CHANGED)
-@on(registry.RULE_CHANGED)
+@on(agent_services.CHANGED)
+@on(agent_services.RULE_CHANGED)
 def route_what_waits(event: Event) -> None:
     """Have a worker route what waits; with the broker away the sweep does it soon."""
     transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)
@@ -58,7 +60,7 @@ def hands_in(task_ids: list[str]) -> dict[str, frozenset[str]]:
 
 
 approvals.involved_in.append(hands_in)
-approvals.renewers.append(gate.renew)
+approvals.renewers.append(approval_gate.renew)
 policies.known_types.append(routing.routing_rules)
 
 

@@ -4,7 +4,8 @@ from celery import shared_task
 
 from orchestrator_site.core import times
 from orchestrator_site.core.pacing import Pace
-from tasks_app import dependencies, leases, registry, routing, sla
+from tasks_app.services import agents as agent_services
+from tasks_app.services import dependencies, leases, routing, sla
 
 
 @shared_task
@@ -32,7 +33,7 @@ def requeue_lost_leases() -> None:
 @shared_task
 def notice_silence() -> None:
     """Beat: say which agents have fallen silent, and move their waiting tasks on."""
-    if registry.notice_silence(now=times.now()):
+    if agent_services.notice_silence(now=times.now()):
         route_pending()
 
 

@@ -11,9 +11,12 @@ from events_app import ledger
 from events_app.models import Event
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.pagination import fitting
+from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
 
 LARGE = ("payload", "metadata", "result")
+
+
 MOST_EVENTS = 1000  # of a timeline at once
 
 
@@ -89,3 +92,20 @@ def place_of(cursor: str) -> int:
     if text[:1] != b"t" or not text[1:].isdigit() or len(text) > 19:
         raise BadCursor(field="cursor")
     return int(text[1:])
+
+
+def get_task(task_id: str) -> Task:
+    """Return the task; raise UnknownTask."""
+    return found(Task.objects.find(task_id), task_id)
+
+
+def locked_task(task_id: str) -> Task:
+    """Return the task with its row locked until the transaction ends; raise UnknownTask."""
+    return found(Task.objects.lock(task_id), task_id)
+
+
+def found(task: Task | None, task_id: str) -> Task:
+    """Return the task; raise UnknownTask when there is none."""
+    if task is None:
+        raise UnknownTask(f"There is no task {task_id}.")
+    return task

@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from tasks_app.agent_views import AgentViewSet
-from tasks_app.views import StatsViewSet, TaskViewSet
-from tasks_app.work_views import WorkViewSet
+from tasks_app.api.agents import AgentViewSet
+from tasks_app.api.tasks import StatsViewSet, TaskViewSet
+from tasks_app.api.work import WorkViewSet
 
 urlpatterns = [
     path("tasks", TaskViewSet.as_view({"post": "create", "get": "list"})),

@@ -18,8 +18,8 @@ from django.test import Client
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.infra import cached_rows
-from tasks_app import services
 from tasks_app.models import Task
+from tasks_app.services import intake
 from tests.contract import client as contract
 
 
@@ -140,7 +140,7 @@ def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
     def make(**new: Any) -> Task:
         by = new.pop("by", dev)
         when = new.pop("now", now)
-        return services.create_task(**{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when)
+        return intake.create_task(**{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when)
 
     return make
 

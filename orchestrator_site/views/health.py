@@ -17,7 +17,7 @@ from orchestrator_site.infra import storage
 from orchestrator_site.infra.database_probe import database_answers
 from orchestrator_site.infra.redis_cache import redis_state
 from orchestrator_site.views.serializers import HealthSerializer, LiveSerializer, RootSerializer
-from tasks_app.counts import queue_stats
+from tasks_app.services.statistics import queue_stats
 
 UNHEALTHY = {  # without its place, which is nobody's business
     "unreachable": "The database is unreachable.",

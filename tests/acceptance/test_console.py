@@ -17,8 +17,8 @@ from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
-from tasks_app import operations
 from tasks_app.models import Status, Task
+from tasks_app.services import operations
 from tests import console
 
 Make = Callable[..., Task]

@@ -18,8 +18,9 @@ from events_app.services import publish
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.ids import first_id
 from orchestrator_site.models import ApiKey
-from tasks_app import jobs, leases, operations, services
+from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Status, Task
+from tasks_app.services import leases, lifecycle, operations
 from tests import console
 
 Make = Callable[..., Task]
@@ -33,7 +34,7 @@ def steer(client: Client, task: Task, verb: str, **form: str) -> Any:
 
 
 def failed(task: Task, by: Actor, now: datetime) -> Task:
-    return services.report_status(task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke.")
+    return lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke.")
 
 
 def told(event_type: str) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ def test_an_operator_gives_a_task_to_another_agent(login: Login, make_task: Make
 
 def test_steering_what_is_over_says_why_not(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
     task = make_task()
-    services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
+    lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
     client = login("Operators")
 
     steer(client, task, "cancel", reason="Late.")
@@ -223,7 +224,7 @@ def test_a_task_shows_its_family_and_how_it_ended(login: Login, make_task: Make,
     child = make_task(parent_task_id=task.task_id)
     later = make_task(depends_on=[task.task_id])
     [held] = leases.claim(agent="dev_agent", by=dev, now=now)
-    services.report_status(task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke.")
+    lifecycle.report_status(task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke.")
 
     page = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from events_app.models import Event
-from tasks_app.counts import counts
 from tasks_app.models import Task
+from tasks_app.services.statistics import counts
 
 Callers = Callable[..., Any]
 GUIDE = {

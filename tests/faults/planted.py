@@ -24,9 +24,9 @@ def fault(plant: Callable[[], None]) -> Callable[[], None]:
 @fault
 def no_attempt_check() -> None:
     """Take a report from whoever sends it, however late."""
-    from tasks_app import services
+    from tasks_app.services import lifecycle
 
-    services.ensure_may_report = lambda task, **_: None
+    lifecycle.ensure_may_report = lambda task, **_: None
 
 
 @fault
@@ -35,8 +35,8 @@ def rescue_by_id() -> None:
     from django.db import transaction
 
     from orchestrator_site.core.actors import SYSTEM
-    from tasks_app import leases, retries
     from tasks_app.models import FailureReason, Task
+    from tasks_app.services import leases, retries
 
     def requeue_lost_leases(*, now: Any, limit: int = 1000) -> int:
         lost = list(Task.objects.lease_lost(now + timedelta(milliseconds=5)))
@@ -54,7 +54,7 @@ def rescue_by_id() -> None:
 @fault
 def claim_without_lock() -> None:
     """Read what is free, then take it: two claimers read the same."""
-    from tasks_app import leases
+    from tasks_app.services import leases
 
     leases.CLAIM = leases.CLAIM.replace("{lock}", "")
 
@@ -85,7 +85,7 @@ def event_after_commit() -> None:
     from django.db import transaction
 
     from events_app import services as events
-    from tasks_app import leases, moves, services, sla
+    from tasks_app.services import leases, sla, transitions
 
     record_all = events.record_all
 
@@ -97,7 +97,7 @@ def event_after_commit() -> None:
 
         transaction.on_commit(write)
 
-    for module in (events, leases, moves, services, sla):
+    for module in (events, leases, transitions, services, sla):
         module.record_all = record_late  # type: ignore[attr-defined]
 
 

@@ -10,7 +10,7 @@ if __name__ == "__main__":
     django.setup()
     from django.utils import timezone
 
-    from tasks_app import leases
+    from tasks_app.services import leases
     from tests.faults.planted import FAULTS
 
     if planted := os.environ.get("PLANTED_FAULT"):

@@ -6,8 +6,9 @@ import pytest
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, registry, routing
 from tasks_app.models import Agent, RoutingRule, Status
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, routing
 
 
 def told(event_type: str) -> int:
@@ -17,9 +18,9 @@ def told(event_type: str) -> int:
 def test_a_paused_agent_keeps_its_tasks_but_is_handed_none(make_task, dev: Actor, admin: Actor, now: datetime) -> None:
     make_task()
 
-    registry.change_agent(name="dev_agent", paused=True, by=admin, now=now)
+    agent_services.change_agent(name="dev_agent", paused=True, by=admin, now=now)
     paused = leases.claim(agent="dev_agent", by=dev, now=now)
-    registry.change_agent(name="dev_agent", paused=False, by=admin, now=now)
+    agent_services.change_agent(name="dev_agent", paused=False, by=admin, now=now)
 
     assert paused == []
     assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
@@ -29,7 +30,7 @@ def test_tasks_of_a_paused_type_are_not_handed_out(make_task, dev: Actor, admin:
     make_task(type="bugfix", priority="P2")
     other = make_task(type="feature", priority="P3")
 
-    registry.change_type(task_type="bugfix", paused=True, by=admin, now=now)
+    agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
 
     assert [task.pk for task in leases.claim(agent="dev_agent", by=dev, now=now, limit=5)] == [other.pk]
 
@@ -38,7 +39,7 @@ def test_tasks_of_a_paused_type_are_not_handed_out(make_task, dev: Actor, admin:
 def test_an_agent_runs_no_more_than_its_limit(limit, handed, make_task, dev: Actor, admin, now: datetime) -> None:
     for _ in range(3):
         make_task()
-    registry.change_agent(name="dev_agent", concurrency_limit=limit, by=admin, now=now)
+    agent_services.change_agent(name="dev_agent", concurrency_limit=limit, by=admin, now=now)
 
     first = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
     second = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
@@ -49,7 +50,7 @@ def test_an_agent_runs_no_more_than_its_limit(limit, handed, make_task, dev: Act
 def test_a_type_runs_no_more_than_its_limit_and_others_go_on(make_task, dev: Actor, admin, now: datetime) -> None:
     for kind in ("bugfix", "bugfix", "feature"):
         make_task(type=kind)
-    registry.change_type(task_type="bugfix", concurrency_limit=1, by=admin, now=now)
+    agent_services.change_type(task_type="bugfix", concurrency_limit=1, by=admin, now=now)
 
     handed = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
 
@@ -64,8 +65,8 @@ def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(m
     task = make_task()
     later = now + timedelta(seconds=61)
 
-    named = [registry.notice_silence(now=now + timedelta(seconds=60)), registry.notice_silence(now=later)]
-    again = registry.notice_silence(now=later + timedelta(hours=1))
+    named = [agent_services.notice_silence(now=now + timedelta(seconds=60)), agent_services.notice_silence(now=later)]
+    again = agent_services.notice_silence(now=later + timedelta(hours=1))
     routing.route_pending(now=later)
 
     task.refresh_from_db()
@@ -75,7 +76,7 @@ def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(m
 
 def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(make_task, dev: Actor, now: datetime) -> None:
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
-    registry.notice_silence(now=now + timedelta(minutes=2))
+    agent_services.notice_silence(now=now + timedelta(minutes=2))
 
     leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
     leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
@@ -88,8 +89,8 @@ def test_the_overview_names_live_holders_and_load(make_task, dev: Actor, now: da
     make_task(), make_task()
     leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
-    [row] = [row for row in registry.overview(now=now) if row["name"] == "dev_agent"]
-    [later] = [row for row in registry.overview(now=now + timedelta(seconds=61)) if row["name"] == "dev_agent"]
+    [row] = [row for row in agent_services.overview(now=now) if row["name"] == "dev_agent"]
+    [later] = [row for row in agent_services.overview(now=now + timedelta(seconds=61)) if row["name"] == "dev_agent"]
 
     assert (row["running"], row["waiting"], row["holders"]) == (1, 1, ["dev-agent-1"])
     assert later["holders"] == []

@@ -9,8 +9,9 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, services
+from tasks_app import errors
 from tasks_app.models import InvalidTransition, Status, Task
+from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
 
@@ -20,7 +21,7 @@ def test_an_open_task_is_cancelled_with_the_reason(make_task: Make, dev: Actor, 
     task = make_task()
     Task.objects.update(status=status, holder="dev-agent-2", lease_expires_at=now)
 
-    services.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Obsolete")
+    lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Obsolete")
 
     task.refresh_from_db()
     assert (task.status, task.error, task.cancelled_at) == ("cancelled", "Obsolete", now)
@@ -32,25 +33,25 @@ def test_an_open_task_is_cancelled_with_the_reason(make_task: Make, dev: Actor, 
 def test_others_may_not_cancel(make_task: Make, ops: Actor, admin: Actor, now: datetime) -> None:
     task = make_task(priority="P0")
 
-    with pytest.raises(services.MayNotCancel):
-        services.cancel_task(task_id=task.task_id, by=ops, now=now)
+    with pytest.raises(errors.MayNotCancel):
+        lifecycle.cancel_task(task_id=task.task_id, by=ops, now=now)
 
     assert Approval.objects.get().status == "pending"
-    assert services.cancel_task(task_id=task.task_id, by=admin, now=now).status == "cancelled"
+    assert lifecycle.cancel_task(task_id=task.task_id, by=admin, now=now).status == "cancelled"
 
 
 def test_a_holder_may_not_cancel_what_another_created(make_task: Make, ops: Actor, now: datetime) -> None:
     task = make_task()
     leases.claim(agent="dev_agent", by=ops, now=now)
 
-    with pytest.raises(services.MayNotCancel):
-        services.cancel_task(task_id=task.task_id, by=ops, now=now)
+    with pytest.raises(errors.MayNotCancel):
+        lifecycle.cancel_task(task_id=task.task_id, by=ops, now=now)
 
 
 def test_what_was_asked_is_withdrawn(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
     task = make_task(priority="P0")
 
-    services.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Obsolete")
+    lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Obsolete")
 
     approval = Approval.objects.get()
     assert (approval.status, approval.decided_by, approval.decision_reason) == ("withdrawn", dev.name, "Obsolete")
@@ -64,7 +65,7 @@ def test_an_approved_task_can_still_be_cancelled(make_task: Make, dev: Actor, op
     task = make_task(priority="P0")
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
-    services.cancel_task(task_id=task.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now)
 
     assert Approval.objects.get().status == "approved"
     assert leases.claim(agent="dev_agent", by=dev, now=now) == []
@@ -72,10 +73,10 @@ def test_an_approved_task_can_still_be_cancelled(make_task: Make, dev: Actor, op
 
 def test_cancelling_twice_changes_nothing(make_task: Make, dev: Actor, now: datetime) -> None:
     task = make_task()
-    services.cancel_task(task_id=task.task_id, by=dev, now=now, reason="First")
+    lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now, reason="First")
     events = Event.objects.count()
 
-    again = services.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Second")
+    again = lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Second")
 
     assert (again.error, Event.objects.count()) == ("First", events)
 
@@ -83,12 +84,12 @@ def test_cancelling_twice_changes_nothing(make_task: Make, dev: Actor, now: date
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_what_is_over_cannot_be_cancelled(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
     task = make_task()
-    services.report_status(task_id=task.task_id, status=Status(status), by=dev, now=now)
+    lifecycle.report_status(task_id=task.task_id, status=Status(status), by=dev, now=now)
 
     with pytest.raises(InvalidTransition):
-        services.cancel_task(task_id=task.task_id, by=dev, now=now)
+        lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now)
 
 
 def test_an_unknown_task_is_said_to_be_unknown(db: None, admin: Actor, now: datetime) -> None:
-    with pytest.raises(services.UnknownTask):
-        services.cancel_task(task_id="task_nowhere", by=admin, now=now)
+    with pytest.raises(errors.UnknownTask):
+        lifecycle.cancel_task(task_id="task_nowhere", by=admin, now=now)

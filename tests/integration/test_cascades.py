@@ -14,9 +14,9 @@ from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
-from tasks_app import dependencies, leases, operations, services
-from tasks_app.dependencies import TooManyDependents
 from tasks_app.models import Dependency, Settlement, Status, Task
+from tasks_app.services import dependencies, leases, lifecycle, operations
+from tasks_app.services.dependencies import TooManyDependents
 
 Make = Callable[..., Task]
 EDGES = (
@@ -74,7 +74,7 @@ def test_a_cancellation_over_50_000_edges_holds_the_write_lock_for_200_ms_at_mos
 ) -> None:
     root, small = make_task(), make_task()
     make_task(depends_on=[small.task_id])
-    services.cancel_task(task_id=small.task_id, by=dev, now=now)  # what Python does once is done
+    lifecycle.cancel_task(task_id=small.task_id, by=dev, now=now)  # what Python does once is done
     for number in range(11):
         layer(f"layer-{number}", 100, now, waits_for=50 if number else 1)
         if number:
@@ -83,7 +83,7 @@ def test_a_cancellation_over_50_000_edges_holds_the_write_lock_for_200_ms_at_mos
     assert Dependency.objects.count() == 50_101
 
     took, begun = [], time.thread_time()
-    services.cancel_task(task_id=root.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now)
     for _ in range(6):
         took.append(time.thread_time() - begun)
         begun = time.thread_time()
@@ -100,7 +100,7 @@ def test_a_request_settles_few_and_a_sweep_the_rest(
     layer("first", 20, now, waits_for=1)
     wait_for(root, "first")
 
-    services.report_status(task_id=root.task_id, status=Status.COMPLETED, by=dev, now=now)
+    lifecycle.report_status(task_id=root.task_id, status=Status.COMPLETED, by=dev, now=now)
 
     assert (told("task.ready"), Settlement.objects.count()) == (7, 1)
     assert len(leases.claim(agent="dev_agent", by=dev, now=now, limit=50)) == 7
@@ -122,7 +122,7 @@ def test_a_failure_goes_down_wide_layers_each_task_once(
     connect("layer-3", "free")
     wait_for(root, "layer-0")
 
-    services.cancel_task(task_id=root.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now)
     total = sum(steps(now))
 
     lost = Task.objects.filter(source__startswith="layer")
@@ -139,7 +139,7 @@ def test_what_waits_for_a_signature_is_withdrawn_in_the_same_steps(make_task: Ma
     root = make_task()
     gated = [make_task(priority="P0", depends_on=[root.task_id]) for _ in range(5)]
 
-    services.cancel_task(task_id=root.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now)
 
     assert set(Task.objects.filter(pk__in=[task.pk for task in gated]).values_list("status", flat=True)) == {"failed"}
     ends = Approval.objects.values_list("status", "decided_by", "decision_reason")
@@ -153,13 +153,13 @@ def test_what_is_requeued_before_all_have_heard_keeps_the_rest_waiting(
     root = make_task()
     layer("first", 20, now, waits_for=1)
     wait_for(root, "first")
-    services.report_status(task_id=root.task_id, status=Status.FAILED, by=dev, now=now)
+    lifecycle.report_status(task_id=root.task_id, status=Status.FAILED, by=dev, now=now)
 
     operations.requeue(task_id=root.task_id, by=admin, now=now)
 
     assert not any(steps(now)) and not Settlement.objects.exists()
     assert told("task.failed") == 8
-    services.report_status(task_id=root.task_id, status=Status.COMPLETED, by=dev, now=now)
+    lifecycle.report_status(task_id=root.task_id, status=Status.COMPLETED, by=dev, now=now)
     assert sum(steps(now)) == 6 and told("task.ready") == 13
 
 
@@ -167,7 +167,7 @@ def test_a_cancellation_may_give_any_reason(make_task: Make, dev: Actor, now: da
     root = make_task()
     task = make_task(depends_on=[root.task_id])
 
-    services.cancel_task(task_id=root.task_id, by=dev, now=now, reason="dependency")
+    lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now, reason="dependency")
 
     task.refresh_from_db()
     assert task.status == "failed"
@@ -198,7 +198,7 @@ def test_sweeps_at_once_tell_each_dependent_once(make_task: Make, dev: Actor, no
     layer("second", 10, now, waits_for=10)
     wait_for(root, "first")
     connect("first", "second")
-    services.cancel_task(task_id=root.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now)
     faults: list[BaseException] = []
 
     def sweep() -> None:

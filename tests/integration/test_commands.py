@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
-from tasks_app import leases, services
 from tasks_app.models import Agent, Status, Task
+from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
 OURS = sorted(
@@ -242,7 +242,7 @@ def test_a_bad_event_is_refused_in_one_sentence(db: None, case: str) -> None:
 
 def test_pruning_is_a_dry_run_unless_told(make_task: Make, dev: Any, now: Any) -> None:
     task = make_task(now=timezone.now() - timedelta(days=40))
-    services.report_status(
+    lifecycle.report_status(
         task_id=task.task_id, status=Status.COMPLETED, by=dev, now=timezone.now() - timedelta(days=31)
     )
 

@@ -13,8 +13,9 @@ from approvals_app.policies import policies
 from events_app import webhooks
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import jobs, registry
+from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Task
+from tasks_app.services import agents as agent_services
 from tests import console
 
 login = console.login
@@ -157,9 +158,9 @@ def test_webhooks_are_rotated_alike_by_both_doors(api: Any, login: Login, admin:
 
 
 def test_what_is_not_there_cannot_be_changed(db: None, admin: Actor, now: datetime) -> None:
-    with pytest.raises(registry.UnknownAgent):
-        registry.change_agent(name="nobody", paused=True, by=admin, now=now)
-    with pytest.raises(registry.UnknownTaskType):
-        registry.change_type(task_type="nothing", paused=True, by=admin, now=now)
+    with pytest.raises(agent_services.UnknownAgent):
+        agent_services.change_agent(name="nobody", paused=True, by=admin, now=now)
+    with pytest.raises(agent_services.UnknownTaskType):
+        agent_services.change_type(task_type="nothing", paused=True, by=admin, now=now)
     with pytest.raises(Exception, match="There is no policy"):
         policies.remove("none", by=admin, now=now)

@@ -19,9 +19,9 @@ from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows
-from tasks_app import leases, operations, pruning, routing, services, sla
-from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Agent, Status, Task
+from tasks_app.services import intake, leases, lifecycle, operations, retention, routing, sla
+from tasks_app.services.statistics import counts, queue_stats
 from tests.conftest import actor
 
 Make = Callable[..., Task]
@@ -44,8 +44,8 @@ def test_a_new_service_counts_nothing(db: None) -> None:
 
 def test_the_guides_three_figures(make_task: Make, dev: Actor, now: datetime) -> None:
     tasks = [make_task() for _ in range(4)]
-    services.report_status(task_id=tasks[0].task_id, status=Status.IN_PROGRESS, by=dev, now=now)
-    services.report_status(task_id=tasks[1].task_id, status=Status.COMPLETED, by=dev, now=now)
+    lifecycle.report_status(task_id=tasks[0].task_id, status=Status.IN_PROGRESS, by=dev, now=now)
+    lifecycle.report_status(task_id=tasks[1].task_id, status=Status.COMPLETED, by=dev, now=now)
 
     assert queue_stats() == {"pending_tasks": 2, "processing_tasks": 1, "total_tasks": 4}
 
@@ -60,7 +60,7 @@ def test_a_move_that_was_rolled_back_is_not_counted(make_task: Make, dev: Actor,
     task = make_task()
 
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
+        lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
         raise ZeroDivisionError
 
     assert counts() == really()
@@ -96,12 +96,12 @@ class Operations(RuleBasedStateMachine):
     def create(self, priority: str, seconds: int | None, waits: bool, place: int, kind: str) -> None:
         needed = self.pick(Task.objects.all(), place) if waits else None
         new = {"type": kind, "payload": {"n": place}, "priority": priority, "sla_target": seconds, "max_attempts": 2}
-        self.attempt(services.create_task, **new, depends_on=[needed.task_id] if needed else [], by=self.dev)
+        self.attempt(intake.create_task, **new, depends_on=[needed.task_id] if needed else [], by=self.dev)
 
     @rule(place=st.integers(0, 99), status=st.sampled_from(list(Status)[2:5]), retryable=st.booleans())
     def report(self, place: int, status: Status, retryable: bool) -> None:
         if task := self.pick(Task.objects.all(), place):
-            self.attempt(services.report_status, task_id=task.task_id, status=status, retryable=retryable, by=self.dev)
+            self.attempt(lifecycle.report_status, task_id=task.task_id, status=status, retryable=retryable, by=self.dev)
 
     @rule(agent=st.sampled_from(["dev_agent", "ops_agent"]), limit=st.integers(1, 3), seconds=st.integers(5, 300))
     def claim(self, agent: str, limit: int, seconds: int) -> None:
@@ -118,7 +118,7 @@ class Operations(RuleBasedStateMachine):
             verdict = approvals.approve if yes else approvals.reject
             self.attempt(verdict, approval_id=approval.approval_id, by=self.ops)
 
-    @rule(place=st.integers(0, 99), call=st.sampled_from([services.cancel_task, operations.requeue]))
+    @rule(place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, operations.requeue]))
     def operate(self, place: int, call: Callable[..., Any]) -> None:
         if task := self.pick(Task.objects.all(), place):
             self.attempt(call, task_id=task.task_id, by=self.admin)
@@ -156,7 +156,7 @@ class Operations(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        pruning.prune_tasks(before=self.now, by=self.admin, now=self.now)
+        retention.prune_tasks(before=self.now, by=self.admin, now=self.now)
 
     @invariant()
     def counts_are_right(self) -> None:

@@ -10,9 +10,9 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
-from tasks_app import services
-from tasks_app.dependencies import UnknownDependency
+from tasks_app import errors
 from tasks_app.models import Agent, RoutingRule, Task
+from tasks_app.services.dependencies import UnknownDependency
 
 GUIDE = {
     "bugfix": "dev_agent",
@@ -84,8 +84,8 @@ def test_the_fallback_takes_over_while_the_agent_is_off(make_task: Make) -> None
 
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Invalid], str]] = {
-    "unknown type": ({"type": "unknown"}, services.UnknownType, "type"),
-    "unknown parent": ({"parent_task_id": "task_nowhere"}, services.UnknownParent, "parent_task_id"),
+    "unknown type": ({"type": "unknown"}, errors.UnknownType, "type"),
+    "unknown parent": ({"parent_task_id": "task_nowhere"}, errors.UnknownParent, "parent_task_id"),
     "unknown dependency": ({"depends_on": ["task_nowhere"]}, UnknownDependency, "depends_on"),
 }
 

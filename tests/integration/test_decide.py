@@ -13,8 +13,8 @@ from approvals_app import rules, services
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
-from tasks_app import leases, operations
 from tasks_app.models import Task
+from tasks_app.services import leases, operations
 from tests.unit.test_approval_rules import contents
 
 Make = Callable[..., Task]

@@ -9,18 +9,18 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, operations, services
-from tasks_app.dependencies import UnknownDependency, WaitsForOthers
 from tasks_app.models import Dependency, Status, Task
+from tasks_app.services import leases, lifecycle, operations
+from tasks_app.services.dependencies import UnknownDependency, WaitsForOthers
 
 Make = Callable[..., Task]
 
 
 def end(task: Task, by: Actor, now: datetime, status: str = "completed") -> None:
     if status == "cancelled":
-        services.cancel_task(task_id=task.task_id, by=by, now=now)
+        lifecycle.cancel_task(task_id=task.task_id, by=by, now=now)
     else:
-        services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now)
+        lifecycle.report_status(task_id=task.task_id, status=Status(status), by=by, now=now)
 
 
 def fresh(task: Task) -> Task:

@@ -12,8 +12,9 @@ from events_app import consumers, webhooks
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
-from tasks_app import leases, operations, pruning, registry, routing, services, sla
 from tasks_app.models import Agent, Status, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, lifecycle, operations, retention, routing, sla
 from tests.unit.test_event_catalogue import CATALOGUE
 
 Make = Callable[..., Task]
@@ -47,8 +48,8 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     [held] = leases.claim(agent="dev_agent", by=dev, now=now)
     leases.release(task_id=held.task_id, attempt=1, by=dev, now=now, reason="Shutting down.")
     sla.check_slas(now=late)
-    services.report_status(task_id=first.task_id, status=Status.IN_PROGRESS, by=dev, now=late)
-    services.report_status(task_id=first.task_id, status=Status.COMPLETED, by=dev, now=late)
+    lifecycle.report_status(task_id=first.task_id, status=Status.IN_PROGRESS, by=dev, now=late)
+    lifecycle.report_status(task_id=first.task_id, status=Status.COMPLETED, by=dev, now=late)
     failing = make_task(max_attempts=2)
     leases.claim(agent="dev_agent", by=dev, now=now, limit=9)
     leases.requeue_lost_leases(now=late)
@@ -56,12 +57,12 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     leases.requeue_lost_leases(now=late + timedelta(hours=1))
     operations.requeue(task_id=failing.task_id, by=admin, now=late)
     operations.reassign(task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late)
-    services.cancel_task(task_id=failing.task_id, by=admin, now=late, reason="Not needed.")
+    lifecycle.cancel_task(task_id=failing.task_id, by=admin, now=late, reason="Not needed.")
     make_task()
     Agent.objects.update(active=False)
     routing.agents.forget()
     routing.route_pending(now=late)
-    pruning.prune_tasks(before=late + timedelta(days=1), by=admin, now=late + timedelta(days=2))
+    retention.prune_tasks(before=late + timedelta(days=1), by=admin, now=late + timedelta(days=2))
 
     of_tasks = {kind for kind in CATALOGUE if kind.startswith(("task.", "tasks.", "sla."))}
     assert strays() == []
@@ -74,7 +75,7 @@ def test_decisions_are_told_as_the_catalogue_says(make_task: Make, dev: Actor, a
     gated = [make_task(priority="P0") for _ in range(5)]
     approvals.approve(approval_id=approval_of(gated[0]), by=dev, now=now)
     approvals.reject(approval_id=approval_of(gated[1]), by=dev, now=now, reason="No.")
-    services.cancel_task(task_id=gated[2].task_id, by=admin, now=now)
+    lifecycle.cancel_task(task_id=gated[2].task_id, by=admin, now=now)
     operations.reassign(task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now)
     with pytest.raises(DomainError):
         approvals.approve(approval_id=approval_of(gated[4]), by=dev, now=now, shown="something else")
@@ -85,11 +86,11 @@ def test_decisions_are_told_as_the_catalogue_says(make_task: Make, dev: Actor, a
 
 
 def test_agents_rules_and_readers_are_told_as_the_catalogue_says(db: None, admin: Actor, now: datetime) -> None:
-    registry.change_agent(name="dev_agent", silent_after=60, by=admin, now=now)
-    registry.change_type(task_type="bugfix", paused=True, by=admin, now=now)
-    registry.sign_of_life(registry.known_agent("dev_agent"), by=admin, now=now)
-    registry.notice_silence(now=now + timedelta(hours=1))
-    registry.sign_of_life(registry.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2))
+    agent_services.change_agent(name="dev_agent", silent_after=60, by=admin, now=now)
+    agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
+    agent_services.sign_of_life(agent_services.known_agent("dev_agent"), by=admin, now=now)
+    agent_services.notice_silence(now=now + timedelta(hours=1))
+    agent_services.sign_of_life(agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2))
     consumers.create(name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now)
     consumers.delete(name="writer", by=admin, now=now)
     hook = webhooks.subscribe(url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now)

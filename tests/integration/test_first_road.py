@@ -5,9 +5,9 @@ import pytest
 from approvals_app import services as approvals
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, services
-from tasks_app.counts import counts
 from tasks_app.models import Status, Task
+from tasks_app.services import leases, lifecycle
+from tasks_app.services.statistics import counts
 
 
 def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Actor, now) -> None:
@@ -15,7 +15,7 @@ def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Act
 
     [claimed] = leases.claim(agent="dev_agent", by=dev, now=now)
     nothing = leases.claim(agent="dev_agent", by=dev, now=now)
-    services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=claimed.attempt)
+    lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=claimed.attempt)
 
     assert (claimed.task_id, claimed.attempt, nothing) == (task.task_id, 1, [])
     assert Task.objects.get().status == Status.COMPLETED
@@ -33,7 +33,7 @@ def test_a_gated_task_is_handed_out_only_after_approval(make_task, dev: Actor, o
 
     before = leases.claim(agent="dev_agent", by=dev, now=now)
     with pytest.raises(approvals.NotGranted):
-        services.report_status(task_id=task.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
+        lifecycle.report_status(task_id=task.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
     assert before == []

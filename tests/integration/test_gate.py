@@ -11,8 +11,8 @@ from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, operations, services
 from tasks_app.models import InvalidTransition, Status, Task
+from tasks_app.services import leases, lifecycle, operations
 
 Make = Callable[..., Task]
 
@@ -27,7 +27,7 @@ def try_every_way(task: Task, by: Actor, now: datetime) -> None:
     assert leases.claim(agent=task.assigned_agent, by=by, now=now, limit=10) == []
     for status in (Status.IN_PROGRESS, Status.COMPLETED):
         with pytest.raises((approvals.NotGranted, InvalidTransition)):
-            services.report_status(task_id=task.task_id, status=status, by=by, now=now)
+            lifecycle.report_status(task_id=task.task_id, status=status, by=by, now=now)
     task.refresh_from_db()
     assert task.status not in ("in_progress", "completed")
 
@@ -71,7 +71,7 @@ def test_an_approved_task_is_handed_out_and_started(gated: Task, dev: Actor, ops
 
 def test_a_refusal_names_the_approval(gated: Task, dev: Actor, now: datetime) -> None:
     with pytest.raises(approvals.NotGranted) as refusal:
-        services.report_status(task_id=gated.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
+        lifecycle.report_status(task_id=gated.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
 
     assert refusal.value.state == {
         "approval_id": gated.approval_id,
@@ -83,7 +83,7 @@ def test_a_refusal_names_the_approval(gated: Task, dev: Actor, now: datetime) ->
 
 
 def test_a_task_that_waits_may_still_fail(gated: Task, dev: Actor, now: datetime) -> None:
-    task = services.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, error="Cannot")
+    task = lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, error="Cannot")
 
     assert (task.status, Approval.objects.get().status) == ("failed", "withdrawn")
 
@@ -164,7 +164,7 @@ def test_the_sign_off_of_one_task_is_no_good_for_another(
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     other = make_task(priority="P0", payload={"service": "web"}, sla_target=60)
     Task.objects.filter(pk=other.pk).update(approval_id=gated.approval_id, awaiting_approval=False)
-    services.report_status(task_id=gated.task_id, status=Status.COMPLETED, by=dev, now=now)
+    lifecycle.report_status(task_id=gated.task_id, status=Status.COMPLETED, by=dev, now=now)
 
     try_every_way(other, dev, now)
 
@@ -208,7 +208,7 @@ def test_a_new_request_has_as_much_patience_as_the_first(make_task: Make, admin:
 
 def test_a_requeued_task_needs_a_new_sign_off(gated: Task, dev: Actor, ops: Actor, now: datetime) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
-    services.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now)
+    lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now)
 
     operations.requeue(task_id=gated.task_id, by=ops, now=now)
 
@@ -227,7 +227,7 @@ def test_another_attempt_needs_no_other_sign_off(
     if retry == "lost lease":
         leases.requeue_lost_leases(now=later)
     else:
-        services.report_status(
+        lifecycle.report_status(
             task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, retryable=True, error="Flaky"
         )
         assert leases.claim(agent="dev_agent", by=dev, now=now) == []  # it waits before it tries again

@@ -9,8 +9,10 @@ from django.db import connection
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, registry, services
+from tasks_app import errors
 from tasks_app.models import Agent, RoutingRule, Status, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
 
@@ -87,7 +89,7 @@ def test_the_paused_and_the_switched_off_are_handed_nothing(make_task: Make, dev
 
 
 def test_an_unknown_agent_has_no_queue(db: None, dev: Actor, now: datetime) -> None:
-    with pytest.raises(registry.UnknownAgent):
+    with pytest.raises(agent_services.UnknownAgent):
         leases.claim(agent="nobody", by=dev, now=now)
 
 
@@ -97,7 +99,7 @@ def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: 
         make_task()
 
     taken = [len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)]
-    services.report_status(
+    lifecycle.report_status(
         task_id=Task.objects.filter(status="in_progress")[0].task_id, status=Status.COMPLETED, by=dev, now=now
     )
     taken.append(len(leases.claim(agent="dev_agent", by=dev, now=now, limit=5)))
@@ -156,7 +158,7 @@ def test_a_heartbeat_does_not_revive_a_lease(held: Task, dev: Actor, now: dateti
     if alive:
         leases.heartbeat(task_id=held.task_id, attempt=1, by=dev, now=when)
     else:
-        with pytest.raises(services.LeaseLost):
+        with pytest.raises(errors.LeaseLost):
             leases.heartbeat(task_id=held.task_id, attempt=1, by=dev, now=when)
 
     assert leases.requeue_lost_leases(now=when) == (0 if alive else 1)
@@ -178,7 +180,7 @@ def test_only_the_holder_of_the_present_attempt_speaks_for_it(
 
 
 def test_a_holder_hears_that_its_task_was_cancelled(held: Task, dev: Actor, now: datetime) -> None:
-    services.cancel_task(task_id=held.task_id, by=dev, now=now)
+    lifecycle.cancel_task(task_id=held.task_id, by=dev, now=now)
 
     assert leases.heartbeat(task_id=held.task_id, attempt=1, by=dev, now=now).status == "cancelled"
 
@@ -223,7 +225,7 @@ def test_a_task_whose_agents_all_vanish_fails(make_task: Make, dev: Actor, now: 
 
 
 def test_tasks_reported_without_a_lease_are_never_taken_back(make_task: Make, dev: Actor, now: datetime) -> None:
-    services.report_status(task_id=make_task().task_id, status=Status.IN_PROGRESS, by=dev, now=now)
+    lifecycle.report_status(task_id=make_task().task_id, status=Status.IN_PROGRESS, by=dev, now=now)
 
     assert leases.requeue_lost_leases(now=now + timedelta(days=365)) == 0
 

@@ -15,8 +15,9 @@ from approvals_app.models import Approval
 from events_app import consumers, ledger
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, registry, routing, sla
 from tasks_app.models import Agent, RoutingRule, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, routing, sla
 from tests.console import login  # noqa: F401
 from tests.contract import client as contract
 from tests.growth import analyse, fill, fill_events, fill_tasks
@@ -193,8 +194,8 @@ def test_no_sweep_looks_at_all_rows(many: Task, admin: Actor, now: datetime) -> 
         lambda: routing.route_pending(now=later),
         lambda: sla.check_slas(now=later),
         lambda: leases.requeue_lost_leases(now=later),
-        lambda: registry.notice_silence(now=later),
-        lambda: registry.overview(now=later),
+        lambda: agent_services.notice_silence(now=later),
+        lambda: agent_services.overview(now=later),
         expire_approvals,
     ):
         with statements() as sent:

@@ -11,8 +11,9 @@ from events_app import consumers, ledger, services, stream
 from events_app.models import ConsumerDelivery
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.pagination import MOST_BYTES
-from tasks_app import leases, registry
 from tasks_app.models import Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases
 
 Make = Callable[..., Task]
 Callers = Callable[..., Any]
@@ -88,7 +89,7 @@ def test_a_claim_leases_no_more_than_fits_in_its_answer(five: list[Task], dev: A
 def test_a_claim_leases_no_more_where_types_are_limited(
     five: list[Task], dev: Actor, admin: Actor, now: datetime
 ) -> None:
-    registry.change_type(task_type="bugfix", concurrency_limit=50, by=admin, now=now)
+    agent_services.change_type(task_type="bugfix", concurrency_limit=50, by=admin, now=now)
 
     taken = [leases.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
 

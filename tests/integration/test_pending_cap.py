@@ -13,8 +13,8 @@ from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.pending import TooManyPending
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
-from tasks_app import gate
 from tasks_app.models import Task
+from tasks_app.services import approval_gate
 
 Make = Callable[..., Task]
 P0 = {"type": "bugfix", "payload": {}, "priority": "P0"}
@@ -58,7 +58,7 @@ def test_what_a_new_policy_asks_for_has_no_cap(make_task: Make, now: datetime) -
     cached_rows.forget_all()
 
     for task in tasks:
-        gate.hold_back(task_id=task.task_id, now=now)
+        approval_gate.hold_back(task_id=task.task_id, now=now)
 
     assert Approval.objects.pending_of("dev-agent-1", most=100) == 5
 

@@ -10,8 +10,8 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, operations, services
 from tasks_app.models import Status, Task
+from tasks_app.services import leases, lifecycle, operations
 
 Make = Callable[..., Task]
 
@@ -57,7 +57,7 @@ def test_a_report_that_starts_such_a_task_is_refused_and_names_the_request(
     add_policy()
 
     with pytest.raises(approvals.NotGranted) as refusal:
-        services.report_status(task_id=task.task_id, status=status, by=dev, now=now)
+        lifecycle.report_status(task_id=task.task_id, status=status, by=dev, now=now)
 
     asked = Approval.objects.get()
     assert refusal.value.state["approval_id"] == asked.approval_id
@@ -69,7 +69,7 @@ def test_a_task_that_runs_is_not_stopped_by_a_new_policy(make_task: Make, dev: A
     [running] = leases.claim(agent="dev_agent", by=dev, now=now)
     add_policy()
 
-    done = services.report_status(task_id=running.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
+    done = lifecycle.report_status(task_id=running.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
 
     assert (done.status, Approval.objects.count()) == ("completed", 0)
 

@@ -12,16 +12,16 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.pacing import Pace
 from orchestrator_site.management.progress import Progress
-from tasks_app import pruning, services
-from tasks_app.counts import counts, queue_stats
 from tasks_app.models import Dependency, Status, Task
+from tasks_app.services import lifecycle, retention
+from tasks_app.services.statistics import counts, queue_stats
 
 Make = Callable[..., Task]
 DAY = timedelta(days=1)
 
 
 def end(task: Task, by: Actor, now: datetime, status: str = "completed") -> None:
-    services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now)
+    lifecycle.report_status(task_id=task.task_id, status=Status(status), by=by, now=now)
 
 
 def left() -> list[str]:
@@ -36,11 +36,11 @@ def test_only_what_ended_before_the_moment_goes(
     task = make_task(now=now - 90 * DAY)
     ended = now - 30 * DAY + timedelta(seconds=seconds)
     if status == "cancelled":
-        services.cancel_task(task_id=task.task_id, by=dev, now=ended)
+        lifecycle.cancel_task(task_id=task.task_id, by=dev, now=ended)
     else:
         end(task, dev, ended, status)
 
-    number = pruning.prune_tasks(before=now - 30 * DAY, by=admin, now=now)
+    number = retention.prune_tasks(before=now - 30 * DAY, by=admin, now=now)
 
     assert (number, left()) == ((0, [task.task_id]) if kept else (1, []))
 
@@ -49,7 +49,7 @@ def test_open_tasks_stay_however_old(make_task: Make, dev: Actor, admin: Actor, 
     running, _ = make_task(now=now - 900 * DAY), make_task(now=now - 900 * DAY)
     end(running, dev, now - 900 * DAY, "in_progress")
 
-    assert pruning.prune_tasks(before=now, by=admin, now=now) == 0
+    assert retention.prune_tasks(before=now, by=admin, now=now) == 0
 
 
 def test_what_an_open_task_depends_on_or_belongs_to_stays(
@@ -61,12 +61,12 @@ def test_what_an_open_task_depends_on_or_belongs_to_stays(
     for task in (needed, parent, lonely):
         end(task, dev, now - 80 * DAY)
 
-    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 1
+    assert retention.prune_tasks(before=now - DAY, by=admin, now=now) == 1
     assert left() == [needed.task_id, parent.task_id, waiting.task_id, child.task_id]
 
     end(waiting, dev, now - 70 * DAY)
     end(child, dev, now - 70 * DAY)
-    assert pruning.prune_tasks(before=now + DAY, by=admin, now=now) == 4
+    assert retention.prune_tasks(before=now + DAY, by=admin, now=now) == 4
 
 
 def test_what_belongs_to_a_task_goes_with_it_and_the_log_stays(
@@ -80,7 +80,7 @@ def test_what_belongs_to_a_task_goes_with_it_and_the_log_stays(
     end(second, dev, now - 90 * DAY)
     events = Event.objects.count()
 
-    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 2
+    assert retention.prune_tasks(before=now - DAY, by=admin, now=now) == 2
 
     assert list(Approval.objects.values_list("approval_id", flat=True)) == [kept.approval_id]
     assert not Dependency.objects.exists()
@@ -93,13 +93,13 @@ def test_what_belongs_to_a_task_goes_with_it_and_the_log_stays(
 def test_the_counts_stay_right(
     make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     for status in ("completed", "failed", "completed", "failed", "completed"):
         end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY, status)
     make_task()
     before = counts()
 
-    number = pruning.prune_tasks(before=now - DAY, by=admin, now=now)
+    number = retention.prune_tasks(before=now - DAY, by=admin, now=now)
 
     assert (before["completed"], before["failed"], number) == (3, 2, 5)
     assert queue_stats() == {"pending_tasks": 1, "processing_tasks": 0, "total_tasks": 1}
@@ -113,20 +113,20 @@ def test_the_counts_stay_right_when_nobody_counted_before(
 ) -> None:
     end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY)
 
-    pruning.prune_tasks(before=now - DAY, by=admin, now=now)
+    retention.prune_tasks(before=now - DAY, by=admin, now=now)
 
     assert set(counts().values()) == {0}
 
 
 def test_with_nothing_to_do_nothing_is_told(db: None, admin: Actor, now: datetime) -> None:
-    assert pruning.prune_tasks(before=now, by=admin, now=now) == 0
+    assert retention.prune_tasks(before=now, by=admin, now=now) == 0
     assert not Event.objects.exists()
 
 
 def test_pruning_stopped_at_any_moment_leaves_whole_steps(
     make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     for _ in range(5):
         end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY)
 
@@ -135,24 +135,24 @@ def test_pruning_stopped_at_any_moment_leaves_whole_steps(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pruning.prune_tasks(before=now - DAY, by=admin, now=now, between=stop)
+        retention.prune_tasks(before=now - DAY, by=admin, now=now, between=stop)
 
     assert (len(left()), counts()["completed"], Event.objects.filter(event_type="tasks.pruned").count()) == (1, 1, 2)
-    assert pruning.prune_tasks(before=now - DAY, by=admin, now=now) == 1 and not left()
+    assert retention.prune_tasks(before=now - DAY, by=admin, now=now) == 1 and not left()
 
 
 def test_a_step_takes_no_more_dependencies_than_it_should(
     make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "EDGES", 3)
+    monkeypatch.setattr(retention, "EDGES", 3)
     roots = [make_task(now=now - 90 * DAY) for _ in range(3)]
     for task in [make_task(depends_on=[root.task_id for root in roots], now=now - 90 * DAY) for _ in range(2)]:
-        services.cancel_task(task_id=task.task_id, by=dev, now=now - 90 * DAY)
+        lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now - 90 * DAY)
     for root in roots:
         end(root, dev, now - 90 * DAY)
     steps: list[int] = []
 
-    pruning.prune_tasks(before=now - DAY, by=admin, now=now, between=steps.append)
+    retention.prune_tasks(before=now - DAY, by=admin, now=now, between=steps.append)
 
     assert steps == [1, 2, 5] and not Dependency.objects.exists()
 

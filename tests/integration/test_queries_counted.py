@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals_app.models import Approval
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, services
 from tasks_app.models import Status, Task
+from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
 Callers = Callable[..., Any]
@@ -91,7 +91,7 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
     with statements() as beaten:
         leases.heartbeat(task_id=task.task_id, attempt=1, by=dev, now=now)
     with statements() as reported:
-        services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
+        lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
 
     assert kinds(claimed) == CYCLE["claim"]
     assert kinds(beaten) == CYCLE["heartbeat"]

@@ -17,9 +17,9 @@ from events_app import ledger
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
-from tasks_app import leases, operations, services, sla
-from tasks_app.counts import counts
 from tasks_app.models import Agent, Status, Task
+from tasks_app.services import leases, lifecycle, operations, sla
+from tasks_app.services.statistics import counts
 from tests.conftest import actor
 
 pytestmark = [
@@ -152,7 +152,7 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
         task = make_task(priority="P0")
         calls = [
             partial(approvals.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now),
-            partial(services.cancel_task, task_id=task.task_id, by=admin, now=now),
+            partial(lifecycle.cancel_task, task_id=task.task_id, by=admin, now=now),
             partial(operations.reassign, task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now),
         ]
         if round_ % 2:
@@ -207,7 +207,7 @@ def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
 
         report, swept = together(
             partial(
-                services.report_status,
+                lifecycle.report_status,
                 task_id=task.task_id,
                 status=Status.COMPLETED,
                 by=dev,
@@ -219,7 +219,7 @@ def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
 
         task.refresh_from_db()
         assert (task.status, swept) == (("assigned", 1) if lost(report) else ("completed", 0))
-        services.cancel_task(task_id=task.task_id, by=dev, now=end) if lost(report) else None
+        lifecycle.cancel_task(task_id=task.task_id, by=dev, now=end) if lost(report) else None
         won[lost(report)] += 1
     assert counts()["completed"] == won[False]
 
@@ -230,7 +230,7 @@ def test_of_two_reports_one_ends_the_task(make_task: Make, together: Together, n
 
         outcomes = together(
             *(
-                partial(services.report_status, task_id=task.task_id, status=status, by=actor(name), now=now)
+                partial(lifecycle.report_status, task_id=task.task_id, status=status, by=actor(name), now=now)
                 for status, name in ((Status.COMPLETED, "a"), (Status.FAILED, "b"))
             )
         )
@@ -246,7 +246,7 @@ def test_a_task_that_waits_for_several_is_freed_once(make_task: Make, together: 
 
         together(
             *(
-                partial(services.report_status, task_id=other.task_id, status=Status.COMPLETED, by=actor("a"), now=now)
+                partial(lifecycle.report_status, task_id=other.task_id, status=Status.COMPLETED, by=actor("a"), now=now)
                 for other in needed
             )
         )

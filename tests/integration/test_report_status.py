@@ -7,14 +7,15 @@ import pytest
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, services
+from tasks_app import errors
 from tasks_app.models import InvalidTransition, Status, Task
+from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
 
 
 def report(task: Task, status: str, by: Actor, now: datetime, **more: object) -> Task:
-    return services.report_status(task_id=task.task_id, status=Status(status), by=by, now=now, **more)
+    return lifecycle.report_status(task_id=task.task_id, status=Status(status), by=by, now=now, **more)
 
 
 def test_a_task_runs_its_course(make_task: Make, dev: Actor, now: datetime) -> None:
@@ -82,7 +83,7 @@ def test_what_is_over_stays_over(make_task: Make, admin: Actor, now: datetime, e
 
 
 def test_an_unknown_task_is_said_to_be_unknown(db: None, dev: Actor, now: datetime) -> None:
-    with pytest.raises(services.UnknownTask):
+    with pytest.raises(errors.UnknownTask):
         report(Task(task_id="task_nowhere"), "completed", dev, now)
 
 
@@ -92,7 +93,7 @@ def test_a_held_task_is_reported_by_its_holder_or_an_admin(
     task = make_task()
     leases.claim(agent="dev_agent", by=dev, now=now)
 
-    with pytest.raises(services.NotHolder) as refusal:
+    with pytest.raises(errors.NotHolder) as refusal:
         report(task, "completed", ops, now)
 
     assert (refusal.value.state["holder"], refusal.value.state["status"]) == (dev.name, "in_progress")
@@ -110,7 +111,7 @@ def test_a_report_counts_until_the_very_moment_the_lease_ends(
     if in_time:
         report(task, "completed", dev, when, attempt=1)
     else:
-        with pytest.raises(services.LeaseLost):
+        with pytest.raises(errors.LeaseLost):
             report(task, "completed", dev, when, attempt=1)
 
     swept = leases.requeue_lost_leases(now=when)
@@ -122,7 +123,7 @@ def test_another_attempt_than_the_present_one_is_over(make_task: Make, dev: Acto
     task = make_task()
     leases.claim(agent="dev_agent", by=dev, now=now)
 
-    with pytest.raises(services.LeaseLost):
+    with pytest.raises(errors.LeaseLost):
         report(task, "completed", dev, now, attempt=attempt)
 
     assert Task.objects.get().status == "in_progress"
@@ -135,7 +136,7 @@ def test_a_late_holder_cannot_overwrite_the_next_one(make_task: Make, dev: Actor
     leases.requeue_lost_leases(now=later)
     [again] = leases.claim(agent="dev_agent", by=dev, now=later, lease_seconds=60)
 
-    with pytest.raises(services.LeaseLost):
+    with pytest.raises(errors.LeaseLost):
         report(task, "completed", dev, later, attempt=1)
 
     assert report(again, "completed", dev, later, attempt=2).status == "completed"

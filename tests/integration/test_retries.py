@@ -7,15 +7,15 @@ import pytest
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import leases, operations, services
 from tasks_app.models import Agent, InvalidTransition, Status, Task
+from tasks_app.services import leases, lifecycle, operations
 
 Make = Callable[..., Task]
 
 
 def claim_and_fail(by: Actor, now: datetime, *, retryable: bool = True) -> Task:
     [task] = leases.claim(agent="dev_agent", by=by, now=now)
-    return services.report_status(
+    return lifecycle.report_status(
         task_id=task.task_id,
         status=Status.FAILED,
         by=by,
@@ -57,7 +57,7 @@ def test_a_failure_that_is_not_worth_another_try_is_final(make_task: Make, dev: 
 
 
 def test_without_a_lease_there_is_no_other_try(make_task: Make, dev: Actor, now: datetime) -> None:
-    task = services.report_status(
+    task = lifecycle.report_status(
         task_id=make_task().task_id, status=Status.FAILED, by=dev, now=now, retryable=True, error="Flaky"
     )
 
@@ -93,7 +93,7 @@ def test_what_failed_before_it_had_an_agent_gets_one(make_task: Make, dev: Actor
     agent.active = False
     agent.save()
     task = make_task()
-    services.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
+    lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
 
     with pytest.raises(InvalidTransition, match="No agent can take"):
         operations.requeue(task_id=task.task_id, by=admin, now=now)
@@ -107,7 +107,7 @@ def test_what_failed_before_it_had_an_agent_gets_one(make_task: Make, dev: Actor
 
 def test_dead_letters_are_requeued_by_filter(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
     reported = make_task(type="feature")
-    services.report_status(task_id=reported.task_id, status=Status.FAILED, by=dev, now=now)
+    lifecycle.report_status(task_id=reported.task_id, status=Status.FAILED, by=dev, now=now)
     dead = make_task(max_attempts=1)
     claim_and_fail(dev, now)
 

@@ -9,8 +9,10 @@ from celery.app.task import Task as Job
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import jobs, leases, operations, registry, routing
+from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import leases, operations, routing
 
 Make = Callable[..., Task]
 
@@ -140,7 +142,7 @@ def test_reassigning_is_on_record(make_task: Make, admin: Actor, now: datetime) 
 
 
 def test_a_task_is_not_given_to_an_agent_nobody_knows(make_task: Make, admin: Actor, now: datetime) -> None:
-    with pytest.raises(registry.UnknownAgent):
+    with pytest.raises(agent_services.UnknownAgent):
         operations.reassign(task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now)
 
 

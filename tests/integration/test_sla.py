@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app import jobs, operations, services, sla
-from tasks_app.counts import counts
+from tasks_app import jobs
 from tasks_app.models import Status, Task
+from tasks_app.services import lifecycle, operations, sla
+from tasks_app.services.statistics import counts
 
 Make = Callable[..., Task]
 
@@ -83,7 +84,7 @@ def test_what_is_completed_before_any_sweep_ran_is_settled_by_its_report(
     task = make_task(sla_target=100)
     when = now + timedelta(seconds=seconds)
 
-    services.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=when)
+    lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=when)
     swept = sla.check_slas(now=when + timedelta(days=1))
 
     task.refresh_from_db()
@@ -94,9 +95,9 @@ def test_what_is_completed_before_any_sweep_ran_is_settled_by_its_report(
 def test_what_ended_otherwise_is_closed(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
     task = make_task(sla_target=100)
     if status == "failed":
-        services.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
+        lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
     else:
-        services.cancel_task(task_id=task.task_id, by=dev, now=now)
+        lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now)
 
     assert sla.check_slas(now=now + timedelta(days=1)) == (0, 0)
     task.refresh_from_db()
@@ -114,7 +115,7 @@ def test_waiting_for_a_person_does_not_hide_a_breach(make_task: Make, now: datet
 def test_a_requeued_task_is_not_warned_of_twice(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
     task = make_task(sla_target=100)
     sla.check_slas(now=now + timedelta(seconds=80))
-    services.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now + timedelta(seconds=81))
+    lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now + timedelta(seconds=81))
     operations.requeue(task_id=task.task_id, by=admin, now=now + timedelta(seconds=82))
 
     assert sla.check_slas(now=now + timedelta(seconds=100)) == (0, 1)

@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator_site.core import times
 from orchestrator_site.management.base import DoorCommand
-from tasks_app import sla
+from tasks_app.services import sla
 
 
 class Command(DoorCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator_site.core import times
 from orchestrator_site.management.base import DoorCommand
-from tasks_app import registry
+from tasks_app.services import agents as agent_services
 
 
 class Command(DoorCommand):
@@ -17,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        return {"silent": registry.notice_silence(now=times.now())}
+        return {"silent": agent_services.notice_silence(now=times.now())}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

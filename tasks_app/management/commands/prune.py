@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from orchestrator_site.core import times
 from orchestrator_site.management.base import OPERATOR, DoorCommand
 from orchestrator_site.management.progress import Progress
-from tasks_app import pruning
+from tasks_app.services import retention
 
 MOST_DAYS = 36_500
 
@@ -35,11 +35,11 @@ class Command(DoorCommand):
         if not 1 <= days <= MOST_DAYS:
             raise CommandError(f"--older-than-days must be 1 to {MOST_DAYS}.")
         before = now - timedelta(days=days)
-        number = pruning.prunable(before).count()
+        number = retention.prunable(before).count()
         if options["delete"]:
             progress = Progress(self.stderr.write, "task(s) removed", of=number)
             with progress.stoppable():
-                number = pruning.prune_tasks(before=before, by=OPERATOR, now=now, between=progress)
+                number = retention.prune_tasks(before=before, by=OPERATOR, now=now, between=progress)
         return {"deleted": options["delete"], "number": number, "before": before}
 
     def text(self, answer: dict[str, Any]) -> str:

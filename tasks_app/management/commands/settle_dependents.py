@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator_site.core import times
 from orchestrator_site.management.base import DoorCommand
-from tasks_app import dependencies
+from tasks_app.services import dependencies
 
 
 class Command(DoorCommand):

@@ -12,9 +12,8 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.ids import new_id
-from tasks_app import counts, queries, services
-from tasks_app.models import Status
-from tasks_app.serializers import (
+from tasks_app import queries
+from tasks_app.api.serializers.tasks import (
     NewTaskSerializer,
     ReportSerializer,
     StatsAnswer,
@@ -25,6 +24,8 @@ from tasks_app.serializers import (
     TaskListQuery,
     answer_of,
 )
+from tasks_app.models import Status
+from tasks_app.services import intake, lifecycle, statistics
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
@@ -71,7 +72,7 @@ class TaskViewSet(ApiViewSet):
         return self.once(lambda: self._created(new))
 
     def _created(self, new: dict[str, Any]) -> dict[str, Any]:
-        task = services.create_task(**new, by=self.actor, now=self.now)
+        task = intake.create_task(**new, by=self.actor, now=self.now)
         queries.with_new_gates([task])
         return TaskCreatedAnswer(answer_of(task, message=intake_message(task.assigned_agent))).data
 
@@ -84,7 +85,7 @@ class TaskViewSet(ApiViewSet):
     @extend_schema(responses=TaskAnswer)
     def retrieve(self, request: Request, task_id: str) -> Response:
         """Return one task."""
-        [task] = queries.with_gates([services.get_task(task_id)])
+        [task] = queries.with_gates([queries.get_task(task_id)])
         return Response(TaskAnswer(answer_of(task)).data)
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
@@ -93,10 +94,10 @@ class TaskViewSet(ApiViewSet):
         said = self.asked(ReportSerializer)
         said["error"] = said["error"] or ""
         if said["status"] == Status.CANCELLED:
-            task = services.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=said["error"])
+            task = lifecycle.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=said["error"])
         else:
             said["status"] = Status(said["status"])
-            task = services.report_status(task_id=task_id, **said, by=self.actor, now=self.now)
+            task = lifecycle.report_status(task_id=task_id, **said, by=self.actor, now=self.now)
         return Response(StatusAnswer(task).data)
 
 
@@ -109,9 +110,9 @@ class StatsViewSet(ApiViewSet):
     @extend_schema(responses=StatsAnswer, auth=[])
     def stats(self, request: Request) -> Response:
         """Return current queue statistics. Public: counts only."""
-        counted = counts.counts()
+        counted = statistics.counts()
         answer = {
-            "queue": counts.queue_stats(counted),
+            "queue": statistics.queue_stats(counted),
             "by_status": {status.value: counted[status.value] for status in Status},
             "sla": {"warnings": counted["sla_warnings"], "violations": counted["sla_violations"]},
             "timestamp": self.now,

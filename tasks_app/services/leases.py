@@ -9,10 +9,14 @@ from django.db import connection, transaction
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
-from tasks_app import gate, queries, registry, retries, routing, rules
+from tasks_app import queries, rules
+from tasks_app.errors import LeaseLost
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
-from tasks_app.moves import save_moved
-from tasks_app.services import LeaseLost, ensure_may_report, locked_task
+from tasks_app.queries import locked_task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import approval_gate, retries, routing
+from tasks_app.services.lifecycle import ensure_may_report
+from tasks_app.services.transitions import save_moved
 
 MOST_HELD_BACK = 100  # in one claim: after a policy change thousands may be waiting; the next claims go on
 CLAIMED = "task.claimed"
@@ -54,8 +58,8 @@ def claim(
 
     types: only these, or all. Raise UnknownAgent.
     """
-    pool = registry.known_agent(agent)
-    registry.sign_of_life(pool, by=by, now=now)
+    pool = agent_services.known_agent(agent)
+    agent_services.sign_of_life(pool, by=by, now=now)
     wanted = allowed_types(types)
     if pool.paused or not pool.active or wanted == []:
         return []
@@ -65,7 +69,7 @@ def claim(
         if not shut:
             return handed
         for task in shut:
-            gate.hold_back(task_id=task.task_id, now=now)
+            approval_gate.hold_back(task_id=task.task_id, now=now)
         held_back += len(shut)
     return []
 
@@ -76,7 +80,7 @@ def try_to_claim(
 ) -> tuple[list[Task], list[Task]]:
     """Lease the next tasks and record it; if a gate is shut, return those tasks and leave all as it was."""
     tasks = take_within_limits(pool, types, limit, by=by, now=now, lease_seconds=lease_seconds)
-    shut = [task for task in tasks if not gate.is_open(task)]
+    shut = [task for task in tasks if not approval_gate.is_open(task)]
     if shut:
         transaction.set_rollback(True)
         return [], shut
@@ -225,7 +229,7 @@ def heartbeat(
     task.note = task.note if note is None else note
     task.save(update_fields=["lease_expires_at", "heartbeat_at", "progress", "note"])
     if pool := routing.agents().get(task.assigned_agent):
-        registry.sign_of_life(pool, by=by, now=now)
+        agent_services.sign_of_life(pool, by=by, now=now)
     return task
 
 

@@ -7,9 +7,10 @@ from django.db import transaction
 
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.cached_rows import CachedRows
-from tasks_app import gate, rules
+from tasks_app import rules
 from tasks_app.models import Agent, RoutingRule, Status, Task
-from tasks_app.moves import save_moved
+from tasks_app.services import approval_gate
+from tasks_app.services.transitions import save_moved
 
 ASSIGNED = "task.assigned"
 UNROUTED = "task.unrouted"
@@ -60,13 +61,13 @@ def assign(*, task_id: str, agent: str, by: Actor, now: datetime, only_from: str
 
     A sign-off holds for the agent that was shown, so a gated task asks for a new one.
     """
-    task = gate.lock_for_change(task_id=task_id, by=by, now=now)
+    task = approval_gate.lock_for_change(task_id=task_id, by=by, now=now)
     if not task or task.status not in (Status.PENDING, Status.ASSIGNED) or task.assigned_agent != only_from:
         transaction.set_rollback(True)
         return False
     moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
     task.status, task.assigned_agent, task.assigned_at = moved[1], agent, now if agent else None
-    gate.ask_again(task, by=by, now=now)
+    approval_gate.ask_again(task, by=by, now=now)
     payload = {"previous_agent": only_from, "reason": reason}
     save_moved(task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload)
     return True

@@ -9,8 +9,8 @@ from django.db import transaction
 
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
-from tasks_app import services
 from tasks_app.models import Task
+from tasks_app.services import intake
 
 
 class Cycle(Invalid):
@@ -54,7 +54,7 @@ def create_one(new: dict[str, Any], ids: dict[str, str], *, by: Actor, now: date
     fields = {name: value for name, value in new.items() if name != "ref"}
     if needed := fields.get("depends_on"):
         fields["depends_on"] = [ids.get(name, name) for name in needed]
-    task = services.create_task(**fields, by=by, now=now)
+    task = intake.create_task(**fields, by=by, now=now)
     if ref := new.get("ref"):
         ids[ref] = task.task_id
     return task

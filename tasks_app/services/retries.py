@@ -7,9 +7,10 @@ from django.db import transaction
 
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import NotFound
-from tasks_app import gate, routing, rules
+from tasks_app import rules
 from tasks_app.models import FailureReason, InvalidTransition, Status, Task
-from tasks_app.moves import save_ended, save_moved
+from tasks_app.services import approval_gate, routing
+from tasks_app.services.transitions import save_ended, save_moved
 
 REQUEUED = "task.requeued"
 FAILED = "task.failed"
@@ -78,7 +79,7 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
     Raise InvalidTransition unless it has failed.
     """
     with transaction.atomic():
-        task = gate.lock_for_change(task_id=task_id, by=by, now=now)
+        task = approval_gate.lock_for_change(task_id=task_id, by=by, now=now)
         if task is None:
             raise NotFound(f"There is no task {task_id}.")
         ensure_failed(task)
@@ -87,7 +88,7 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
         task.attempts_spent, task.failure_reason, task.error = task.attempt, "", ""
         task.failed_at = task.not_before = None
         task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
-        gate.ask_again(task, by=by, now=now)
+        approval_gate.ask_again(task, by=by, now=now)
         save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt})
         return task
 

@@ -11,11 +11,9 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import batch, leases, operations, queries, services
-from tasks_app.models import Status, Task
-from tasks_app.serializers import StatusAnswer, TaskListAnswer
-from tasks_app.views import trace_id_of
-from tasks_app.work_serializers import (
+from tasks_app import queries
+from tasks_app.api.serializers.tasks import StatusAnswer, TaskListAnswer
+from tasks_app.api.serializers.work import (
     BatchAnswer,
     BatchItemSerializer,
     BatchRequest,
@@ -33,6 +31,9 @@ from tasks_app.work_serializers import (
     TimelineAnswer,
     TimelineQuery,
 )
+from tasks_app.api.tasks import trace_id_of
+from tasks_app.models import Status, Task
+from tasks_app.services import batches, leases, lifecycle, operations
 
 
 class WorkViewSet(ApiViewSet):
@@ -93,7 +94,7 @@ class WorkViewSet(ApiViewSet):
     def cancel(self, request: Request, task_id: str) -> Response:
         """Cancel a waiting or running task. Its holder hears of it at the next heartbeat."""
         reason = self.asked(ReasonSerializer)["reason"]
-        task = services.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=reason)
+        task = lifecycle.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=reason)
         return Response(StatusAnswer(task).data)
 
     @extend_schema(request=ReassignSerializer, responses=StatusAnswer)
@@ -125,7 +126,7 @@ class WorkViewSet(ApiViewSet):
     @extend_schema(parameters=[TimelineQuery], responses=TimelineAnswer)
     def timeline(self, request: Request, task_id: str) -> Response:
         """List everything that happened to a task, in order: who, when, and by which door."""
-        events, following = queries.timeline(services.get_task(task_id), **self.asked(TimelineQuery))
+        events, following = queries.timeline(queries.get_task(task_id), **self.asked(TimelineQuery))
         answer = {"task_id": task_id, "count": len(events), "timeline": events, "next": following}
         return Response(TimelineAnswer(answer).data)
 
@@ -139,12 +140,12 @@ class WorkViewSet(ApiViewSet):
     def _all(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         checked = self.checked(BatchRequest, {"tasks": items})["tasks"]
         news = [self._traced(new) for new in checked]
-        return batch_answer("all", list(batch.create_all(news, by=self.actor, now=self.now)))
+        return batch_answer("all", list(batches.create_all(news, by=self.actor, now=self.now)))
 
     def _each(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         read = [BatchItemSerializer(data=item) for item in items]
         valid = [place for place, item in enumerate(read) if item.is_valid()]
-        made = batch.create_each(
+        made = batches.create_each(
             [self._traced(read[place].validated_data) for place in valid], by=self.actor, now=self.now
         )
         outcome: list[Task | DomainError] = [DomainError(first_error(item.errors)) for item in read]

@@ -6,9 +6,11 @@ from typing import Any
 
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
-from tasks_app import registry, retries, routing
 from tasks_app.models import FailureReason, Status, Task
-from tasks_app.services import cancel_task, get_task
+from tasks_app.queries import get_task
+from tasks_app.services import agents as agent_services
+from tasks_app.services import retries, routing
+from tasks_app.services.lifecycle import cancel_task
 
 GIVEN_UP = [FailureReason.RETRIES_EXHAUSTED, FailureReason.LEASE_LOST, FailureReason.DEPENDENCY]
 
@@ -24,7 +26,7 @@ def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime)
 
     Raise UnknownTask, UnknownAgent or NotWaiting.
     """
-    registry.known_agent(agent)
+    agent_services.known_agent(agent)
     task = get_task(task_id)
     if not routing.assign(task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason):
         task = get_task(task_id)

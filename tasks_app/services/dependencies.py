@@ -20,8 +20,8 @@ from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.core.errors import Conflict, Invalid
 from orchestrator_site.core.pacing import no_rest
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import retries
 from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
+from tasks_app.services import retries
 
 READY = "task.ready"
 SETTLED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)

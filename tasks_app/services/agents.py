@@ -11,8 +11,8 @@ from events_app.services import record
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import NotFound
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import routing
 from tasks_app.models import Agent, RoutingRule, Status, Task
+from tasks_app.services import routing
 
 SILENT = "agent.silent"
 BACK = "agent.back"

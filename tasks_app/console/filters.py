@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from orchestrator_site.console.base import Choice
 from orchestrator_site.core import times
 from orchestrator_site.core.ids import first_id
-from tasks_app import routing
 from tasks_app.models import FailureReason, Priority, Status, Task
+from tasks_app.services import routing
 
 SPANS = {
     "1h": ("the last hour", timedelta(hours=1)),

@@ -1,6 +1,5 @@
-"""Take in work and hear how it went. Leases live in `leases.py`, routing in `routing.py`, the SLA in `sla.py`."""
+"""Move tasks as their agents report, and cancel them."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -8,128 +7,36 @@ from django.db import transaction
 
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.services import AskAnew
-from events_app.models import Event
-from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import Actor, Role
-from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
-from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import dependencies, gate, retries, routing, rules
+from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.models import FailureReason, Status, Task
-from tasks_app.moves import save_moved
+from tasks_app.queries import found, get_task, locked_task
+from tasks_app.services import approval_gate, dependencies, retries
+from tasks_app.services.transitions import save_moved
 
-CREATED = "task.created"
 STARTED = "task.started"
+
+
 COMPLETED = "task.completed"
+
+
 FAILED = "task.failed"
+
+
 CANCELLED = "task.cancelled"
+
+
 MOVED = {Status.IN_PROGRESS: STARTED, Status.COMPLETED: COMPLETED, Status.FAILED: FAILED}
-
-
-class UnknownTask(NotFound):
-    """There is no task with this id."""
-
-
-class UnknownParent(Invalid):
-    """A parent is a task that exists."""
-
-
-class UnknownType(Invalid):
-    """No routing rule takes tasks of this type."""
-
-
-class NotHolder(Conflict):
-    """Another principal holds this task."""
-
-
-class LeaseLost(Conflict):
-    """The lease on this task has run out or was given to another attempt."""
-
-
-class MayNotCancel(Forbidden):
-    """Only its creator or an admin may cancel a task."""
-
-
-def get_task(task_id: str) -> Task:
-    """Return the task; raise UnknownTask."""
-    return found(Task.objects.find(task_id), task_id)
-
-
-def locked_task(task_id: str) -> Task:
-    """Return the task with its row locked until the transaction ends; raise UnknownTask."""
-    return found(Task.objects.lock(task_id), task_id)
 
 
 def locked_and_withdrawn(task_id: str, *, by: Actor, now: datetime, reason: str) -> Task:
     """Return the task with its row locked and nothing asked for it any more; raise UnknownTask."""
     return found(
-        gate.lock_without_requests(task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason),
+        approval_gate.lock_without_requests(
+            task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason
+        ),
         task_id,
     )
-
-
-def found(task: Task | None, task_id: str) -> Task:
-    """Return the task; raise UnknownTask when there is none."""
-    if task is None:
-        raise UnknownTask(f"There is no task {task_id}.")
-    return task
-
-
-@transaction.atomic
-def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
-    """Take in one task: routed, gated where policy asks, with its events, in one transaction.
-
-    new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id, not_before,
-    depends_on, on_dependency_failure, max_attempts. Raise UnknownType, UnknownParent or UnknownDependency.
-    """
-    task = build(by=by, now=now, **new)
-    store(task, new.get("depends_on", ()), by=by, now=now)
-    return task
-
-
-def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: Any) -> Task:
-    """Return a task as it will be stored, routed and with its deadlines."""
-    if new["type"] not in routing.routing_rules():
-        raise UnknownType(f"No agent takes tasks of type {new['type']!r}.", field="type")
-    if parent := new.get("parent_task_id"):
-        ensure_parent(parent)
-    agent = routing.route(new["type"])
-    task = Task(created_by=by.name, door=by.door, reported_by=by.name, created_at=now, **new)
-    task.assigned_agent = agent
-    task.status = Status.ASSIGNED if agent else Status.PENDING
-    task.assigned_at = now if agent else None
-    task.due_at, task.warn_at = rules.due_at(now, task.sla_target), rules.warn_at(now, task.sla_target)
-    task.turn_at = rules.turn_at(max(now, task.not_before or now), task.priority)
-    return task
-
-
-def ensure_parent(task_id: str) -> None:
-    """Raise UnknownParent unless the task exists."""
-    if not Task.objects.filter(task_id=task_id).exists():
-        raise UnknownParent(f"There is no task {task_id} to be the parent.", field="parent_task_id")
-
-
-def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
-    """Insert a built task, what it waits for, its approval and its events. Runs in the caller's transaction."""
-    needed = dependencies.wanted(task, depends_on)
-    gate.ask(task, by=by, now=now)
-    task.save(force_insert=True)
-    dependencies.store(task, needed)
-    wakes = [tasks_of(task.assigned_agent)] if task.assigned_agent else []
-    record_all(intake_events(task, by=by, now=now), wakes=wakes)
-
-
-def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
-    """Return what the log says of a new task: created, and assigned if it has an agent."""
-    about = {"by": by, "now": now, "task_id": task.task_id, "trace_id": task.trace_id, "priority": task.priority}
-    created = new_event(
-        event_type=CREATED,
-        payload={"type": task.type, "agent": task.assigned_agent, "source": task.source},
-        moved=("", task.status),
-        **about,
-    )
-    if not task.assigned_agent:
-        return [created]
-    return [created, new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about)]
 
 
 def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> Task:
@@ -141,8 +48,8 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
     try:
         return take_report(task_id=task_id, by=by, now=now, **report)
     except AskAnew:
-        gate.hold_back(task_id=task_id, now=now)
-        gate.ensure_open(get_task(task_id), starting=True)
+        approval_gate.hold_back(task_id=task_id, now=now)
+        approval_gate.ensure_open(get_task(task_id), starting=True)
         raise
 
 
@@ -169,7 +76,7 @@ def take_report(
         return task
     ensure_may_report(task, by=by, attempt=attempt, now=now)
     if not failed:
-        gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
+        approval_gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
         dependencies.ensure_settled(task)
     if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
         return retries.try_again(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)

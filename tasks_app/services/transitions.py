@@ -7,8 +7,8 @@ from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import sla
 from tasks_app.models import OPEN, Status, Task
+from tasks_app.services import sla
 
 
 def save_moved(

@@ -6,8 +6,8 @@ from rest_framework import serializers
 
 from events_app.serializers import EventSerializer
 from orchestrator_site.api.serializers import SharedFieldsSerializer, SuccessSerializer, WholeNumberField
+from tasks_app.api.serializers.tasks import NewTaskSerializer, TaskSerializer
 from tasks_app.models import FailureReason
-from tasks_app.serializers import NewTaskSerializer, TaskSerializer
 
 ATTEMPT: Any = {"min_value": 1, "max_value": 2**31 - 1, "help_text": "The fencing token the claim answered with."}
 

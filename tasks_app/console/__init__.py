@@ -1,0 +1,1 @@
+"""What the admin of tasks is made of."""

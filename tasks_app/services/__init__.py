@@ -1,0 +1,1 @@
+"""What changes tasks and records it."""
