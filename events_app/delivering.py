@@ -21,9 +21,8 @@ from django.db.models import Q
 
 from events_app import ledger, safe_http, webhook_rules, webhooks
 from events_app.cloudevents import STRUCTURED, cloud_event
-from events_app.models import Event
+from events_app.models import Delivery, Event, Format, Subscription
 from events_app.rules import matches
-from events_app.webhook_models import Delivery, Format, Subscription
 from orchestrator_site.core.actors import SYSTEM
 
 PAGE = 500  # events looked through in one transaction

@@ -18,8 +18,8 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from events_app import webhooks
+from events_app.models import Delivery, Subscription
 from events_app.serializers import checked_patterns
-from events_app.webhook_models import Delivery, Subscription
 from events_app.webhook_rules import ensure_may_subscribe, target_of
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.accounts import actor_of

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events_app import webhooks
+from events_app.models import Subscription
 from events_app.rules import BadCursor, cursor, position_of
-from events_app.webhook_models import Subscription
 from events_app.webhook_serializers import (
     DeliveryListAnswer,
     DeliveryListQuery,

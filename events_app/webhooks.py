@@ -10,9 +10,8 @@ from django.db import transaction
 from django.db.models import F
 
 from events_app import ledger
-from events_app.models import Event
+from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Subscription
 from events_app.services import record
-from events_app.webhook_models import Delivery, DeliveryQuerySet, Format, Subscription
 from events_app.webhook_rules import PORTS, PREFIX, Reach, checked_secret, ensure_may_subscribe, target_of
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound

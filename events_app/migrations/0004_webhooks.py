@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import events_app.webhook_models
+import events_app.models.webhook
 
 
 class Migration(migrations.Migration):
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 (
                     "subscription_id",
                     models.CharField(
-                        default=events_app.webhook_models.new_subscription_id,
+                        default=events_app.models.webhook.new_subscription_id,
                         editable=False,
                         max_length=40,
                         unique=True,

@@ -8,9 +8,8 @@ import pytest
 from django.test import Client
 
 from events_app import delivering, webhooks
-from events_app.models import Event
+from events_app.models import Delivery, Event, Subscription
 from events_app.services import publish
-from events_app.webhook_models import Delivery, Subscription
 from orchestrator_site.core.actors import Actor
 from tests import console
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 
 from events_app import delivering
-from events_app.webhook_models import Delivery, Subscription
+from events_app.models import Delivery, Subscription
 from tests.conftest import Api
 from tests.receivers import Receiver
 

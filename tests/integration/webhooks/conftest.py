@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from events_app import services, webhooks
-from events_app.models import Event
-from events_app.webhook_models import Subscription
+from events_app.models import Event, Subscription
 from orchestrator_site.core.actors import Actor
 from tests.receivers import Receiver
 

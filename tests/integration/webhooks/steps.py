@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from events_app import delivering
-from events_app.models import Event
-from events_app.webhook_models import Delivery
+from events_app.models import Delivery, Event
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 

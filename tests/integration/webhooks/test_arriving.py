@@ -9,7 +9,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events_app import delivering
-from events_app.webhook_models import Delivery, Subscription
+from events_app.models import Delivery, Subscription
 from tests.integration.webhooks.steps import deliver
 
 

@@ -11,8 +11,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events_app import delivering, ledger, webhooks
-from events_app.models import Event, Ledger
-from events_app.webhook_models import Delivery, Subscription
+from events_app.models import Delivery, Event, Ledger, Subscription
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened
 
 

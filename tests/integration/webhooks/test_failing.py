@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from events_app import delivering, webhooks
-from events_app.webhook_models import Delivery, Subscription
+from events_app.models import Delivery, Subscription
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened, next_due
 from tests.receivers import Receiver
 

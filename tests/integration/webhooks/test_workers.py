@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from events_app import delivering, jobs, nudging
-from events_app.webhook_models import Delivery
+from events_app.models import Delivery
 from tests.integration.webhooks.steps import SECOND, deliver
 
 

@@ -1,11 +1,9 @@
-"""The ledger: one row for every change and every published event."""
-
-from datetime import datetime, timedelta
+"""Events, and the row that gives them their positions."""
 
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
+from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 
@@ -102,71 +100,3 @@ class Ledger(models.Model):
 
     def __str__(self) -> str:
         return f"head {self.head}, kept from {self.pruned_to + 1}"
-
-
-class ConsumerQuerySet(models.QuerySet["Consumer"]):
-    """Which consumers."""
-
-    def live(self, now: datetime) -> "ConsumerQuerySet":
-        """Return those that fetched lately; for the others nothing is kept."""
-        seen = Coalesce(F("fetched_at"), F("created_at"))
-        return self.annotate(seen_at=seen).filter(seen_at__gt=now - Consumer.ABANDONED_AFTER)
-
-
-class Consumer(models.Model):
-    """A named reader that the service remembers: what it has read, and what it has not acknowledged yet."""
-
-    ABANDONED_AFTER = timedelta(days=30)
-
-    name = models.CharField(max_length=64, unique=True)
-    owner = models.CharField(max_length=128, help_text="The principal whose programs read under this name.")
-    types = models.JSONField(default=list, help_text="Type patterns; empty for all.")
-    position = models.BigIntegerField(help_text="How far it has been handed out.")
-    ack_seconds = models.PositiveIntegerField(default=60)
-    max_deliveries = models.PositiveSmallIntegerField(default=5)
-    created_at = models.DateTimeField()
-    fetched_at = models.DateTimeField(null=True, blank=True)
-
-    objects = ConsumerQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class ConsumerDeliveryQuerySet(models.QuerySet["ConsumerDelivery"]):
-    """Which deliveries."""
-
-    def in_flight(self) -> "ConsumerDeliveryQuerySet":
-        """Return those handed out and not acknowledged yet."""
-        return self.filter(parked_at__isnull=True)
-
-    def parked(self) -> "ConsumerDeliveryQuerySet":
-        """Return those given up."""
-        return self.filter(parked_at__isnull=False)
-
-
-class ConsumerDelivery(models.Model):
-    """An event that a consumer was handed and has not acknowledged. Gone once it is acknowledged."""
-
-    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="deliveries")
-    event_id = models.CharField(max_length=40)
-    position = models.BigIntegerField()
-    deliveries = models.PositiveSmallIntegerField(default=1)
-    due_at = models.DateTimeField(help_text="Handed out again from here on.")
-    parked_at = models.DateTimeField(null=True, blank=True)
-
-    objects = ConsumerDeliveryQuerySet.as_manager()
-
-    class Meta:
-        verbose_name_plural = "consumer deliveries"
-        constraints = [models.UniqueConstraint(fields=["consumer", "position"], name="consumer_delivery_once")]
-        indexes = [
-            models.Index(fields=["consumer", "due_at"], condition=Q(parked_at__isnull=True), name="consumer_due"),
-            models.Index(fields=["consumer", "event_id"], name="consumer_event"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event_id} to {self.consumer_id}"
-
-
-from events_app.webhook_models import Delivery, Subscription  # noqa: E402, F401 - Django finds models here
