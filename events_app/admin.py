@@ -183,4 +183,4 @@ class EventAdmin(ReadOnlyAdmin):
         return super().changeform_view(request, object_id, form_url, {"title": "Event", **(extra_context or {})})
 
 
-from events_app import webhook_admin  # noqa: E402, F401 - Django finds admins here
+from events_app.webhooks import admin  # noqa: E402 - Django finds admins here

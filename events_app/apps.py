@@ -11,8 +11,10 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have webhooks hear of new events, and keep those they have not sent."""
-        from events_app import nudging, retention, webhooks
+        from events_app.log import retention
+        from events_app.webhooks import services as webhooks
+        from events_app.webhooks import trigger
         from orchestrator_site.infra import wakeups
 
-        wakeups.listen(nudging.nudger.hear)
+        wakeups.listen(trigger.nudger.hear)
         retention.keepers.append(webhooks.oldest_needed)

@@ -5,7 +5,8 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 
-from events_app import delivering, ledger, nudging, retention
+from events_app.log import retention, sequencing
+from events_app.webhooks import fan_out, sender, trigger
 from orchestrator_site.core import times
 from orchestrator_site.core.pacing import Pace
 
@@ -15,20 +16,20 @@ PRUNE_STEPS = 50  # in one run
 @shared_task
 def number_events() -> None:
     """Beat: give committed events their place, so that counters stay fresh when nobody reads."""
-    ledger.number_events()
+    sequencing.number_events()
 
 
 @shared_task
 def deliver_webhooks() -> None:
     """Beat, and when an event comes that somebody may want: send webhooks that are due."""
-    nudging.nudged()
-    delivering.deliver(clock=times.now)
+    trigger.nudged()
+    sender.deliver(clock=times.now)
 
 
 @shared_task
 def forget_deliveries() -> None:
     """Beat, hourly: forget settled deliveries of events that have been pruned, and secrets that have been replaced."""
-    delivering.forget(now=times.now())
+    fan_out.forget(now=times.now())
 
 
 @shared_task

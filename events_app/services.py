@@ -7,8 +7,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from events_app import rules
+from events_app.hooks import handlers_for
 from events_app.models import Event, Origin
-from events_app.registry import handlers_for
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import wakeups
 

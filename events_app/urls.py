@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from events_app.consumer_views import ConsumerViewSet
+from events_app.consumers.views import ConsumerViewSet
 from events_app.views import EventViewSet
 
 CONSUMER = "events/consumers/<public_id:name>"
@@ -17,5 +17,5 @@ urlpatterns = [
     path(f"{CONSUMER}/ack", ConsumerViewSet.as_view({"post": "ack"})),
     path(f"{CONSUMER}/parked", ConsumerViewSet.as_view({"get": "parked"})),
     path(f"{CONSUMER}/replay", ConsumerViewSet.as_view({"post": "replay"})),
-    path("", include("events_app.webhook_urls")),
+    path("", include("events_app.webhooks.urls")),
 ]

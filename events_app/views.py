@@ -10,7 +10,8 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events_app import cloudevents, ledger, rules, services
+from events_app import rules, services
+from events_app.log import cloudevents, reading, sequencing
 from events_app.serializers import (
     CloudEventSerializer,
     EventFilter,
@@ -19,7 +20,7 @@ from events_app.serializers import (
     PublishedAnswer,
     PublishSerializer,
 )
-from events_app.stream import BEGIN, Wish, one_page, places
+from events_app.streams.sse import BEGIN, Wish, one_page, places
 from orchestrator_site.api import idempotency, long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.viewsets import ApiViewSet
@@ -28,7 +29,7 @@ from orchestrator_site.core.actors import Role
 
 EVENT_STREAM = "text/event-stream"
 NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
-PLACES = {"now": ledger.head, "beginning": lambda: None}
+PLACES = {"now": sequencing.head, "beginning": lambda: None}
 
 
 class TooManyStreams(APIException):
@@ -110,7 +111,7 @@ class EventViewSet(ApiViewSet):
         `X-Next-Cursor`.
         """
         asked = self.asked(EventListQuery)
-        events, position = ledger.read(after=place(asked.pop("after", "beginning")), **asked)
+        events, position = reading.read(after=place(asked.pop("after", "beginning")), **asked)
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(map(cloudevents.cloud_event, events), {NEXT: rules.cursor(position)})
         return Response(EventListAnswer({"events": events, "next": rules.cursor(position)}).data)
@@ -143,11 +144,11 @@ class EventViewSet(ApiViewSet):
         after = asked.pop("after", "now")
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
         if position is None:
-            position, _ = ledger.bounds()
-        ledger.ensure_kept(position)
-        ledger.ensure_reached(position, ledger.head())
+            position, _ = sequencing.bounds()
+        reading.ensure_kept(position)
+        reading.ensure_reached(position, sequencing.head())
         return Wish(
-            position=min(position, ledger.head()),
+            position=min(position, sequencing.head()),
             actor=self.actor,
             credentials=credentials_of(request.META),
             types=tuple(asked.pop("types", ())),

@@ -5,9 +5,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals_app import policies
 from approvals_app import services as approvals
-from events_app import retention
+from events_app.hooks import on
+from events_app.log import retention
 from events_app.models import Event
-from events_app.registry import on
 from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra.wakeups import tasks_of

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals_app.models import Approval
-from events_app import ledger
+from events_app.log import sequencing
 from events_app.models import Event
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.pagination import fitting
@@ -70,7 +70,7 @@ def timeline(task: Task, *, cursor: str = "", limit: int = MOST_EVENTS) -> tuple
 
     Raise BadCursor.
     """
-    ledger.number_events()
+    sequencing.number_events()
     rows = Event.objects.of_task(task.task_id).order_by("pk")
     if cursor:
         rows = rows.filter(pk__gt=place_of(cursor))

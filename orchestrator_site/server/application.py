@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from events_app.feed import Feed
+from events_app.streams.broadcaster import Feed
 from orchestrator_site.api.long_poll import KEY, Handover
 from orchestrator_site.infra import wakeups
 from orchestrator_site.server.request_limits import REFUSAL, Gone, Refused, admitted

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from events_app import ledger
-from events_app.registry import Move, tally
+from events_app.hooks import Move, tally
+from events_app.log import sequencing
 from tasks_app.models import Status, TaskCount
 
 SLA_EVENTS = {"sla.warning": "sla_warnings", "sla.violation": "sla_violations"}
@@ -26,7 +26,7 @@ def count_moves(moves: Iterable[Move]) -> None:
 
 def counts() -> dict[str, int]:
     """Return the number of tasks in each status, and of SLA warnings and violations so far."""
-    ledger.number_events()
+    sequencing.number_events()
     return dict.fromkeys(NAMES, 0) | dict(TaskCount.objects.values_list("name", "number"))
 
 

@@ -9,7 +9,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event, to_bina
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from events_app.cloudevents import BATCH, STRUCTURED
+from events_app.log.cloudevents import BATCH, STRUCTURED
 from events_app.models import Event
 
 ATTRIBUTES = {

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from events_app import webhooks
+from events_app.webhooks import services as webhooks
 from orchestrator_site.access import services
 from orchestrator_site.console.base import ConsoleAdmin
 from orchestrator_site.core.actors import Actor, Role

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events_app import delivering, webhooks
 from events_app.models import Delivery, Event, Subscription
 from events_app.services import publish
+from events_app.webhooks import fan_out, sender
+from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from tests import console
 
@@ -24,11 +25,11 @@ def subscription(db: None, admin: Actor, dev: Actor, now: datetime) -> Subscript
     """A subscription with one delivery that was given up."""
     made = webhooks.subscribe(url="https://hook.example.com/in?token=hush", types=["pr.*"], by=admin, now=now)
     publish(event_type="pr.merged", source_agent="dev_agent", by=dev, now=now)
-    delivering.fan_out(now=now)
+    fan_out.fan_out(now=now)
     [delivery] = Delivery.objects.all()
     answer = "<script>alert(1)</script>"
-    outcome = delivering.Outcome(500, 12, "The receiver answered 500.", answer=answer)
-    Delivery.objects.update(status="dead", attempts=10, log=delivering.logged(delivery, outcome, now=now))
+    outcome = sender.Outcome(500, 12, "The receiver answered 500.", answer=answer)
+    Delivery.objects.update(status="dead", attempts=10, log=sender.logged(delivery, outcome, now=now))
     return made
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from events_app import ledger, services
+from events_app import services
+from events_app.log import sequencing
 from events_app.models import Event, Ledger
 from events_app.rules import cursor
 
@@ -110,7 +111,7 @@ def test_a_place_beyond_the_head_is_refused_and_the_head_named(api, say) -> None
 
 
 def test_a_rare_type_is_looked_for_in_bounded_steps(api, say, monkeypatch) -> None:
-    monkeypatch.setattr(ledger, "WINDOW", 3)
+    monkeypatch.setattr(sequencing, "WINDOW", 3)
     for _ in range(4):
         say("often")
     say("rare")
@@ -125,7 +126,7 @@ def test_a_rare_type_is_looked_for_in_bounded_steps(api, say, monkeypatch) -> No
 def test_a_place_older_than_what_is_kept_is_gone(api, say, path: str) -> None:
     say("pr.merged")
     say("pr.opened")
-    ledger.number_events()
+    sequencing.number_events()
     Ledger.objects.update(pruned_to=1)
 
     answer = api("user").get(f"{path}?after={cursor(0)}")

@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from events_app.feed import refusal
-from events_app.stream import Wish
+from events_app.streams.broadcaster import refusal
+from events_app.streams.sse import Wish
 from orchestrator_site.access import services
 from orchestrator_site.api import throttling
 from orchestrator_site.auth import api_keys

@@ -11,7 +11,7 @@ import jwt
 import pytest
 import requests
 
-from events_app.stream import ENDS
+from events_app.streams.sse import ENDS
 from tests.live import LiveServer, live_server
 from tests.processes import up
 from tests.sse import Stream, listen

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from events_app import delivering
 from events_app.models import Delivery, Subscription
+from events_app.webhooks import sender
 from tests.conftest import Api
 from tests.receivers import Receiver
 
@@ -31,7 +31,7 @@ def one_of(boss: Api, **new: Any) -> str:
 
 
 def deliver() -> None:
-    delivering.deliver(clock=timezone.now)
+    sender.deliver(clock=timezone.now)
 
 
 def test_the_secret_is_shown_once(boss: Api) -> None:

@@ -17,14 +17,14 @@ if __name__ == "__main__":
     from django.db import OperationalError
     from django.utils import timezone
 
-    from events_app import delivering
+    from events_app.webhooks import sender
 
-    delivering.LEASE = timedelta(seconds=LEASE)
+    sender.LEASE = timedelta(seconds=LEASE)
     print("sending", flush=True)
     end = time.monotonic() + 600
     while time.monotonic() < end:
         try:
-            delivering.deliver(clock=timezone.now)
+            sender.deliver(clock=timezone.now)
         except OperationalError:  # of an embedded database, when all write at once; the next turn finds the rest
             time.sleep(0.1)
         time.sleep(0.05)

@@ -65,6 +65,7 @@ def cursor_by_id() -> None:
     from django.db import connection, transaction
 
     from events_app import ledger
+    from events_app.log import sequencing
 
     @transaction.atomic
     def number_batch() -> int:
@@ -76,7 +77,7 @@ def cursor_by_id() -> None:
             )
         return 0
 
-    ledger.number_batch = number_batch
+    sequencing.number_batch = number_batch
 
 
 @fault

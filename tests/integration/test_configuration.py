@@ -10,8 +10,8 @@ from django.test import Client
 
 from approvals_app.models import ApprovalPolicy
 from approvals_app.policies import policies
-from events_app import webhooks
 from events_app.models import Event
+from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Task

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from events_app import consumers, ledger, services
-from events_app.consumer_serializers import start_position
-from events_app.consumers import Delivered, NameTaken, NotYours, UnknownConsumer
+from events_app import services
+from events_app.consumers import services as consumers
+from events_app.consumers.serializers import start_position
+from events_app.consumers.services import Delivered, NameTaken, NotYours, UnknownConsumer
+from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery
 from events_app.rules import BadCursor, cursor
 from orchestrator_site.core.actors import Actor
@@ -191,17 +193,17 @@ def test_a_start_is_now_the_beginning_a_cursor_or_a_time(say, now) -> None:
 def test_a_time_finds_its_place_although_commits_are_out_of_order(say, now) -> None:
     for second in (0, 30, 10, 40, 20, 90, 70, 80):
         say("a.n", when=now + timedelta(seconds=second))
-    ledger.number_events()
+    sequencing.number_events()
 
-    assert ledger.position_at(now + timedelta(seconds=35)) == 3
-    assert ledger.position_at(now + timedelta(seconds=85)) == 5
+    assert reading.position_at(now + timedelta(seconds=35)) == 3
+    assert reading.position_at(now + timedelta(seconds=85)) == 5
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_several_processes_share_a_name_without_doubles_or_gaps(say, dev, now) -> None:
     consumers.create(name="c", start=0, by=dev, now=now, types=["a.*"])
     say(*[f"a.n{number}" for number in range(60)])
-    ledger.number_events()
+    sequencing.number_events()
 
     def take(_: int) -> list[str]:
         try:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
-from events_app import ledger
+from events_app.log import sequencing
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -223,8 +223,8 @@ def test_whatever_is_done_the_counts_are_right_and_the_gate_holds(db: None) -> N
 
 
 def test_numbering_goes_on_after_a_batch(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "BATCH", 3)
+    monkeypatch.setattr(sequencing, "BATCH", 3)
     for _ in range(4):
         make_task()
 
-    assert (ledger.head(), counts()) == (8, really())
+    assert (sequencing.head(), counts()) == (8, really())

@@ -8,8 +8,9 @@ import pytest
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
-from events_app import consumers, webhooks
+from events_app.consumers import services as consumers
 from events_app.models import Event
+from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from tasks_app.models import Agent, Status, Task

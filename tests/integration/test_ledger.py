@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from events_app import ledger, services
+from events_app import services
+from events_app.log import reading, sequencing
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
 
@@ -18,7 +19,7 @@ def say(event_type: str, by: Actor, now: datetime, **said: Any) -> Event:
 
 
 def read(after: int | None = None, limit: int = 100, **asked: Any) -> tuple[list[str], int]:
-    events, position = ledger.read(after=after, limit=limit, **asked)
+    events, position = reading.read(after=after, limit=limit, **asked)
     return [event.event_type for event in events], position
 
 
@@ -26,18 +27,18 @@ def test_events_get_dense_positions_in_their_order(dev: Actor, now: datetime) ->
     for number in range(5):
         say(f"n{number}", dev, now)
 
-    assert ledger.number_events() == 5 and ledger.number_events() == 0
+    assert sequencing.number_events() == 5 and sequencing.number_events() == 0
     assert list(Event.objects.order_by("pk").values_list("position", flat=True)) == [1, 2, 3, 4, 5]
-    assert Ledger.objects.get().head == ledger.head() == 5
+    assert Ledger.objects.get().head == sequencing.head() == 5
 
 
 def test_more_than_a_batch_is_numbered(dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "BATCH", 2)
+    monkeypatch.setattr(sequencing, "BATCH", 2)
     for number in range(5):
         say(f"n{number}", dev, now)
 
-    assert ledger.number_events() == 5
-    assert [event.event_type for event in ledger.read_all(after=1)] == ["n1", "n2", "n3", "n4"]
+    assert sequencing.number_events() == 5
+    assert [event.event_type for event in reading.read_all(after=1)] == ["n1", "n2", "n3", "n4"]
 
 
 def test_what_is_rolled_back_leaves_no_hole(dev: Actor, now: datetime) -> None:
@@ -51,7 +52,7 @@ def test_what_is_rolled_back_leaves_no_hole(dev: Actor, now: datetime) -> None:
 
 
 def test_an_empty_log_is_read(dev: Actor) -> None:
-    assert read() == ([], 0) and ledger.head() == 0
+    assert read() == ([], 0) and sequencing.head() == 0
 
 
 def test_the_place_to_go_on_from_is_behind_what_was_looked_at(dev: Actor, now: datetime) -> None:

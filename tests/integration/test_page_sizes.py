@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from approvals_app.models import Approval
-from events_app import consumers, ledger, services, stream
+from events_app import services
+from events_app.consumers import services as consumers
+from events_app.log import sequencing
 from events_app.models import ConsumerDelivery
+from events_app.streams import sse
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.pagination import MOST_BYTES
 from tasks_app.models import Task
@@ -140,7 +143,7 @@ def test_a_fetch_ends_at_four_mebibytes_and_counts_only_what_it_hands_out(dev: A
 
 
 def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: datetime) -> None:
-    start = ledger.head()
+    start = sequencing.head()
     consumers.create(name="c", start=start, types=["big.*"], ack_seconds=60, max_deliveries=1, by=dev, now=now)
     publish(dev, now, 20)
     for _ in range(2):
@@ -157,13 +160,13 @@ def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: da
 
 def test_a_stream_catches_up_in_pages_of_a_mebibyte(dev: Actor, now: datetime, db: None) -> None:
     publish(dev, now, 6)
-    wish = stream.Wish(position=0, actor=dev, credentials={}, types=("big.*",))
+    wish = sse.Wish(position=0, actor=dev, credentials={}, types=("big.*",))
 
     frames, position = wish.page(0)
 
-    assert (len(frames), stream.is_full(frames)) == (4, True)
+    assert (len(frames), sse.is_full(frames)) == (4, True)
     frames, _ = wish.page(position)
-    assert (len(frames), stream.is_full(frames)) == (2, False)
+    assert (len(frames), sse.is_full(frames)) == (2, False)
 
 
 def test_the_lists_of_approvals_go_on_where_they_ended(api: Callers, make_task: Make, now: datetime) -> None:

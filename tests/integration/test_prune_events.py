@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from events_app import consumers, ledger, retention, services
-from events_app.ledger import CursorExpired
+from events_app import services
+from events_app.consumers import services as consumers
+from events_app.log import reading, retention, sequencing
+from events_app.log.reading import CursorExpired
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
 
@@ -24,7 +26,7 @@ def old(dev: Actor, now: datetime) -> list[Event]:
     for number in range(10):
         say(f"old.n{number}", dev, now - timedelta(days=8))
     say("new", dev, now)
-    ledger.number_events()
+    sequencing.number_events()
     return list(Event.objects.order_by("position"))
 
 
@@ -71,7 +73,7 @@ def test_pruning_looks_at_what_is_spared_once_and_stops_where_it_is_told(
     task, old = make_task(now=now - timedelta(days=8)), now - timedelta(days=8)
     for number in range(6):
         say(f"old.n{number}", dev, old, task_id=task.task_id if number % 2 else "")
-    ledger.number_events()
+    sequencing.number_events()
     done: list[int] = []
 
     some_left = retention.prune(older_than=WEEK, now=now, steps=1, between=done.append)
@@ -84,7 +86,7 @@ def test_pruning_looks_at_what_is_spared_once_and_stops_where_it_is_told(
 def test_an_old_event_behind_a_young_one_waits_for_it(dev: Actor, now: datetime) -> None:
     say("new", dev, now)
     say("old", dev, now - timedelta(days=8))
-    ledger.number_events()
+    sequencing.number_events()
 
     assert prune(now).events == 0
 
@@ -93,9 +95,9 @@ def test_a_reader_who_comes_too_late_is_told_so(old: list[Event], now: datetime)
     prune(now)
 
     with pytest.raises(CursorExpired):
-        ledger.read(after=9, limit=10)
-    assert ledger.read(after=10, limit=10)[0][0].event_type == "new"
-    assert ledger.read(after=None, limit=10)[0][0].event_type == "new"
+        reading.read(after=9, limit=10)
+    assert reading.read(after=10, limit=10)[0][0].event_type == "new"
+    assert reading.read(after=None, limit=10)[0][0].event_type == "new"
 
 
 def test_what_a_live_consumer_has_not_read_stays(old: list[Event], dev: Actor, now: datetime) -> None:
@@ -147,7 +149,7 @@ def test_events_of_an_open_task_stay(make_task: Callable[..., Any], dev: Actor, 
     task = make_task(now=now - timedelta(days=8))
     say("pr.merged", dev, now - timedelta(days=8), task_id=task.task_id)
     say("pr.merged", dev, now - timedelta(days=8), task_id="task_of_nobody")
-    ledger.number_events()
+    sequencing.number_events()
 
     prune(now)
 

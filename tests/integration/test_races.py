@@ -13,7 +13,7 @@ from django.db import connection
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
-from events_app import ledger
+from events_app.log import reading
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
@@ -263,7 +263,7 @@ def test_readers_at_once_give_each_event_one_place(make_task: Make, together: To
     def read() -> list[int]:
         seen: list[int] = []
         while len(seen) < 6 * 20 * 2:
-            events, _ = ledger.read(after=seen[-1] if seen else 0, limit=7)
+            events, _ = reading.read(after=seen[-1] if seen else 0, limit=7)
             seen += [event.position for event in events if event.position is not None]
         return seen
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events_app import ledger
+from events_app.log import sequencing
 from events_app.models import Consumer
 from events_app.rules import cursor
 from orchestrator_site.core.actors import Actor
@@ -20,7 +20,7 @@ def test_a_cursor_ahead_of_the_log_is_refused(api: Callable[..., Any], make_task
 
     answer = api("user").get(path)
 
-    assert (answer.status_code, answer.json()["head"]) == (410, cursor(ledger.head()))
+    assert (answer.status_code, answer.json()["head"]) == (410, cursor(sequencing.head()))
 
 
 def test_a_consumer_cannot_start_or_go_on_ahead_of_the_log(api: Callable[..., Any], dev: Actor, now: datetime) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from events_app import safe_http
-from events_app.webhook_rules import Reach
+from events_app.webhooks import http_client
+from events_app.webhooks.url_policy import Reach
 from tests.receivers import Receiver
 
 tried: list[Any] = []
@@ -62,8 +62,8 @@ def open_to(port: int, *networks: str) -> Reach:
     return Reach(tuple(map(ipaddress.ip_network, networks)), places)
 
 
-def post(url: str, reach: Reach, seconds: float = 5) -> safe_http.Answer:
-    return safe_http.post(url, body=b"{}", headers={"webhook-id": "evt_1"}, reach=reach, seconds=seconds)
+def post(url: str, reach: Reach, seconds: float = 5) -> http_client.Answer:
+    return http_client.post(url, body=b"{}", headers={"webhook-id": "evt_1"}, reach=reach, seconds=seconds)
 
 
 def words(text: str) -> list[str]:
@@ -115,7 +115,7 @@ def test_no_address_that_is_not_public_is_reached(
     address: str, listeners: list[Receiver], connections: list[Any]
 ) -> None:
     port = listeners[0].port
-    with pytest.raises(safe_http.Failed, match="not a public address"):
+    with pytest.raises(http_client.Failed, match="not a public address"):
         post(f"http://{host_of(address)}:{port}/", open_to(port))
 
     assert connections == []
@@ -125,7 +125,7 @@ def test_no_address_that_is_not_public_is_reached(
 @pytest.mark.parametrize("host", SPELLINGS)
 def test_no_spelling_of_an_address_helps(host: str, listeners: list[Receiver], connections: list[Any]) -> None:
     port = listeners[0].port
-    with pytest.raises(safe_http.Failed):
+    with pytest.raises(http_client.Failed):
         post(f"http://{host}:{port}/", open_to(port))
 
     assert [address for address in connections if address[1] == port] == []  # a resolver may be asked
@@ -153,7 +153,7 @@ def test_no_name_leads_there(
     port = listeners[0].port
     resolve_to(monkeypatch, found)
 
-    with pytest.raises(safe_http.Failed, match=r"not a public address|has no address"):
+    with pytest.raises(http_client.Failed, match=r"not a public address|has no address"):
         post(f"http://hook.example.com:{port}/", open_to(port))
 
     assert connections == []
@@ -178,7 +178,7 @@ def test_it_is_judged_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
         reach, url = open_to(good.port, "127.0.0.2/32"), f"http://hook.example.com:{good.port}/"
 
         assert post(url, reach).status == 200
-        with pytest.raises(safe_http.Failed, match="not a public address"):
+        with pytest.raises(http_client.Failed, match="not a public address"):
             post(url, reach)
 
         assert (good.connections, bad.connections) == (1, 0)
@@ -209,7 +209,7 @@ def test_a_lookup_that_fails_reaches_nothing(monkeypatch: pytest.MonkeyPatch, co
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
-    with pytest.raises(safe_http.Failed, match="cannot be looked up"):
+    with pytest.raises(http_client.Failed, match="cannot be looked up"):
         post("http://hook.example.com/", open_to(80))
     assert connections == []
 
@@ -219,7 +219,7 @@ def test_a_lookup_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: slow.released.wait(30))
         began = time.monotonic()
 
-        with pytest.raises(safe_http.Failed, match="No answer within"):
+        with pytest.raises(http_client.Failed, match="No answer within"):
             post("http://hook.example.com/", open_to(80), seconds=0.2)
         assert time.monotonic() - began < 10
 
@@ -240,7 +240,7 @@ def test_a_receiver_that_misbehaves_costs_little(how: str, why: str) -> None:
         receiver.behave = lambda request: how
         began = time.monotonic()
 
-        with pytest.raises(safe_http.Failed, match=why) as failure:
+        with pytest.raises(http_client.Failed, match=why) as failure:
             post(receiver.url, open_to(receiver.port, "127.0.0.1"), seconds=0.5)
 
         assert time.monotonic() - began < 10
@@ -253,13 +253,13 @@ def test_a_long_answer_is_not_read_to_its_end() -> None:
 
         answer = post(receiver.url, open_to(receiver.port, "127.0.0.1"))
 
-        assert (answer.status, len(answer.body)) == (200, safe_http.SNIPPET)
+        assert (answer.status, len(answer.body)) == (200, http_client.SNIPPET)
 
 
 def test_a_port_nobody_listens_on_fails_at_once() -> None:
     with Receiver() as receiver:
         receiver.refuse()
-        with pytest.raises(safe_http.Failed, match="ConnectionRefusedError"):
+        with pytest.raises(http_client.Failed, match="ConnectionRefusedError"):
             post(receiver.url, open_to(receiver.port, "127.0.0.1"))
         receiver.listen()
 
@@ -295,6 +295,6 @@ def test_a_certificate_must_be_good_for_the_name(
             assert post(url, reach).status == 200
             assert receiver.requests[0].headers["host"] == f"{host}:{receiver.port}"
         else:
-            with pytest.raises(safe_http.Failed, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(http_client.Failed, match="CERTIFICATE_VERIFY_FAILED"):
                 post(url, reach)
             assert receiver.requests == []

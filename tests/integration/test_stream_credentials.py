@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from events_app import stream
-from events_app.feed import refusal
-from events_app.stream import Wish, places
+from events_app.streams import sse
+from events_app.streams.broadcaster import refusal
+from events_app.streams.sse import Wish, places
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import Principal
 from tests.conftest import actor, token
@@ -47,9 +47,9 @@ def test_places_are_counted_by_principal_and_given_back(settings) -> None:
 
 
 def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST_PER_PROCESS", 4)
-    monkeypatch.setattr(stream, "MOST_PER_CREDENTIAL", 2)
-    room = stream.Places()
+    monkeypatch.setattr(sse, "MOST_PER_PROCESS", 4)
+    monkeypatch.setattr(sse, "MOST_PER_CREDENTIAL", 2)
+    room = sse.Places()
 
     assert [room.take(f"name-{n}", "jwt") for n in range(3)] == [True, True, False]
     assert [room.take("p", "key:a"), room.take("q", "key:b"), room.take("r", "key:c")] == [True, True, False]

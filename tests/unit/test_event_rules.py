@@ -2,7 +2,8 @@
 
 import pytest
 
-from events_app import cloudevents, rules
+from events_app import rules
+from events_app.log import cloudevents
 from events_app.rules import BadCursor, ReservedEventType, ReservedSource
 from tests.conftest import actor
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from events_app import feed
-from events_app.feed import Feed, Stream
 from events_app.rules import cursor
-from events_app.stream import Frame, Wish
+from events_app.streams import broadcaster
+from events_app.streams.broadcaster import Feed, Stream
+from events_app.streams.sse import Frame, Wish
 from tests.conftest import actor
 
 
@@ -107,7 +107,7 @@ def test_who_joins_gets_what_lies_between_and_nothing_twice(position: int, joins
 
 
 def test_a_slow_reader_falls_behind_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BACKLOG", 1000)
+    monkeypatch.setattr(broadcaster, "BACKLOG", 1000)
 
     async def story() -> None:
         hub, slow, quick = Feed(), Socket(), Socket()
@@ -139,7 +139,7 @@ def test_a_reader_that_takes_nothing_is_cut_off() -> None:
         await settle()
         began = stuck.written_at
 
-        assert not stuck.is_stuck(began + feed.STUCK) and stuck.is_stuck(began + feed.STUCK + 1)
+        assert not stuck.is_stuck(began + broadcaster.STUCK) and stuck.is_stuck(began + broadcaster.STUCK + 1)
         stuck.drop()
 
         assert socket.aborted and await writing is True
@@ -152,11 +152,11 @@ def test_a_quiet_stream_says_that_it_is_there_and_where() -> None:
         socket = Socket()
         quiet = stream(socket, position=7)
         writing = asyncio.create_task(quiet.write())
-        quiet.stay(quiet.written_at + feed.QUIET - 1)
+        quiet.stay(quiet.written_at + broadcaster.QUIET - 1)
         await settle()
         assert socket.text == b""
 
-        quiet.stay(quiet.written_at + feed.QUIET)
+        quiet.stay(quiet.written_at + broadcaster.QUIET)
         await settle()
 
         assert socket.text == b": still here\n\nid: " + cursor(7).encode() + b"\n\n"
@@ -179,7 +179,7 @@ def test_the_end_comes_after_what_waits() -> None:
 
 
 def test_what_is_kept_for_those_who_join_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(broadcaster, "KEPT_BYTES", 1000)
 
     async def story() -> None:
         hub = Feed()

@@ -9,16 +9,16 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from events_app import webhook_rules as rules
 from events_app.models import Event
-from events_app.webhooks import new_secret
+from events_app.webhooks import retry, signing, url_policy
+from events_app.webhooks.services import new_secret
 from orchestrator_site.config import env
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-EVERYWHERE = rules.Reach()
-DEVELOPMENT = rules.Reach(places=frozenset({("https", 443), ("http", 80)}))
-OFFICE = rules.Reach(networks=(ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8")))
+EVERYWHERE = url_policy.Reach()
+DEVELOPMENT = url_policy.Reach(places=frozenset({("https", 443), ("http", 80)}))
+OFFICE = url_policy.Reach(networks=(ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8")))
 
 
 def words(text: str) -> list[str]:
@@ -42,12 +42,12 @@ febf::1 fec0::1 ff02::1 ff0e::1 2606:4700::1%lo""")
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_the_public_internet_may_be_reached(text: str) -> None:
-    assert rules.is_public(ipaddress.ip_address(text))
+    assert url_policy.is_public(ipaddress.ip_address(text))
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
 def test_nothing_else_may(text: str) -> None:
-    assert not rules.is_public(ipaddress.ip_address(text))
+    assert not url_policy.is_public(ipaddress.ip_address(text))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_nothing_else_may(text: str) -> None:
     ],
 )
 def test_a_url_leads_somewhere(url: str, target: tuple[str, str, int, str]) -> None:
-    assert rules.target_of(url) == target
+    assert url_policy.target_of(url) == target
 
 
 BAD_URLS = [
@@ -112,41 +112,41 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS)
 def test_what_is_no_proper_url_is_refused(url: str) -> None:
-    with pytest.raises(rules.BadUrl):
-        rules.ensure_may_subscribe(url, OFFICE)
+    with pytest.raises(url_policy.BadUrl):
+        url_policy.ensure_may_subscribe(url, OFFICE)
 
 
 @pytest.mark.parametrize("port", [22, 25, 80, 5432, 6379, 8443])
 def test_only_the_port_of_https_is_for_everyone(port: int) -> None:
-    with pytest.raises(rules.BadUrl):
-        rules.ensure_may_subscribe(f"https://example.com:{port}/", DEVELOPMENT)
+    with pytest.raises(url_policy.BadUrl):
+        url_policy.ensure_may_subscribe(f"https://example.com:{port}/", DEVELOPMENT)
 
 
 def test_plain_http_is_for_development() -> None:
-    assert rules.ensure_may_subscribe("http://example.com/", DEVELOPMENT).port == 80
-    with pytest.raises(rules.BadUrl):
-        rules.ensure_may_subscribe("http://example.com/", EVERYWHERE)
+    assert url_policy.ensure_may_subscribe("http://example.com/", DEVELOPMENT).port == 80
+    with pytest.raises(url_policy.BadUrl):
+        url_policy.ensure_may_subscribe("http://example.com/", EVERYWHERE)
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "[fe80::1]"]
 )
 def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
-    with pytest.raises(rules.BadUrl):
-        rules.ensure_may_subscribe(f"https://{host}/", EVERYWHERE)
+    with pytest.raises(url_policy.BadUrl):
+        url_policy.ensure_may_subscribe(f"https://{host}/", EVERYWHERE)
 
 
 @pytest.mark.parametrize("url", ["http://10.1.2.3:8080/", "https://[fd00::1]:9000/", "http://[::ffff:10.1.0.1]/"])
 def test_a_listed_network_may_be_reached_on_any_port_and_in_the_clear(url: str) -> None:
-    rules.ensure_may_subscribe(url, OFFICE)
+    url_policy.ensure_may_subscribe(url, OFFICE)
 
 
 @pytest.mark.parametrize(
     "url", ["http://10.2.0.1/", "https://10.0.255.255/", "http://8.8.8.8/", "https://8.8.8.8:8443/"]
 )
 def test_a_listed_network_opens_no_other(url: str) -> None:
-    with pytest.raises(rules.BadUrl):
-        rules.ensure_may_subscribe(url, OFFICE)
+    with pytest.raises(url_policy.BadUrl):
+        url_policy.ensure_may_subscribe(url, OFFICE)
 
 
 def test_networks_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_waits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def again(attempts: int, jitter: float = 0, after: timedelta | None = None) -> datetime | None:
-    return rules.next_attempt_at(attempts=attempts, now=NOW, waits=WAITS, jitter=jitter, retry_after=after)
+    return retry.next_attempt_at(attempts=attempts, now=NOW, waits=WAITS, jitter=jitter, retry_after=after)
 
 
 def test_the_waits_grow_and_end() -> None:
@@ -207,7 +207,7 @@ def test_a_receiver_can_lengthen_the_wait_but_not_shorten_it() -> None:
     ],
 )
 def test_retry_after_is_read(header: str, seconds: int | None) -> None:
-    assert rules.retry_after(header, now=NOW) == (None if seconds is None else timedelta(seconds=seconds))
+    assert retry.retry_after(header, now=NOW) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 def secret_of(size: int) -> str:
@@ -216,7 +216,7 @@ def secret_of(size: int) -> str:
 
 @pytest.mark.parametrize("text", [secret_of(24), secret_of(64)])
 def test_a_secret_of_the_callers_is_taken(text: str) -> None:
-    assert rules.checked_secret(text) == text
+    assert signing.checked_secret(text) == text
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,19 @@ def test_a_secret_of_the_callers_is_taken(text: str) -> None:
     ],
 )
 def test_a_weak_secret_is_refused(text: str) -> None:
-    with pytest.raises(rules.BadSecret):
-        rules.checked_secret(text)
+    with pytest.raises(signing.BadSecret):
+        signing.checked_secret(text)
 
 
 def test_a_new_secret_is_one_we_would_take() -> None:
     made = {new_secret() for _ in range(100)}
 
     assert len(made) == 100
-    assert all(rules.checked_secret(secret) == secret for secret in made)
+    assert all(signing.checked_secret(secret) == secret for secret in made)
 
 
 def signed(body: str, *secrets: str) -> dict[str, str]:
-    return rules.signed(secrets, message_id="evt_1", at=datetime.now(UTC), body=body)
+    return signing.signed(secrets, message_id="evt_1", at=datetime.now(UTC), body=body)
 
 
 def test_the_official_library_accepts_what_is_signed_and_nothing_else() -> None:
@@ -276,4 +276,4 @@ def test_both_secrets_verify_while_one_replaces_the_other() -> None:
 def test_an_event_looks_as_every_reader_sees_it() -> None:
     event = Event(event_type="pr.merged", source_agent="dev", payload={"é": 1}, position=7, created_at=NOW)
 
-    assert rules.body_of(event).startswith('{"type":"pr.merged","timestamp":"2026-01-31T12:00:00Z","data":{')
+    assert signing.body_of(event).startswith('{"type":"pr.merged","timestamp":"2026-01-31T12:00:00Z","data":{')

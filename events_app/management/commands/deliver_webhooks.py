@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from events_app import delivering
+from events_app.webhooks import sender
 from orchestrator_site.core import times
 from orchestrator_site.management.base import DoorCommand
 
@@ -17,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        return {"attempted": delivering.deliver(clock=times.now)}
+        return {"attempted": sender.deliver(clock=times.now)}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

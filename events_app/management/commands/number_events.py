@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from events_app import ledger
+from events_app.log import sequencing
 from orchestrator_site.management.base import DoorCommand
 
 
@@ -16,7 +16,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Number."""
-        return {"numbered": ledger.number_events(), "head": ledger.head()}
+        return {"numbered": sequencing.number_events(), "head": sequencing.head()}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from events_app import retention
+from events_app.log import retention
 from orchestrator_site.core import times
 from orchestrator_site.management.base import DoorCommand
 from orchestrator_site.management.progress import Progress

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from events_app import services, webhooks
+from events_app import services
 from events_app.models import Event, Subscription
+from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from tests.receivers import Receiver
 

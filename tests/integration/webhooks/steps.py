@@ -3,14 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from events_app import delivering
 from events_app.models import Delivery, Event
+from events_app.webhooks import sender
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 def deliver(at: datetime) -> int:
-    return delivering.deliver(clock=lambda: at)
+    return sender.deliver(clock=lambda: at)
 
 
 def next_due() -> datetime:

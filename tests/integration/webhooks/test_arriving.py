@@ -8,8 +8,8 @@ from cloudevents.core.formats.json import JSONFormat
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from events_app import delivering
 from events_app.models import Delivery, Subscription
+from events_app.webhooks import fan_out
 from tests.integration.webhooks.steps import deliver
 
 
@@ -95,18 +95,18 @@ def test_nobody_is_sent_an_event_twice_however_often_the_log_is_looked_through(
 
 
 def test_a_subscription_far_behind_keeps_nobody_waiting(db, subscribe, publish, receiver, now, monkeypatch) -> None:
-    monkeypatch.setattr(delivering, "PAGE", 2)
-    monkeypatch.setattr(delivering, "PAGES", 3)
+    monkeypatch.setattr(fan_out, "PAGE", 2)
+    monkeypatch.setattr(fan_out, "PAGES", 3)
     for _ in range(20):
         publish()
     far, near = subscribe(types=["pr.*"]), subscribe(types=["pr.*"])
     Subscription.objects.filter(pk=far.pk).update(position=0)
     event = publish()
 
-    made = delivering.fan_out(now=now)
+    made = fan_out.fan_out(now=now)
 
     assert list(near.deliveries.values_list("event_id", flat=True)) == [event.event_id]
     assert made == 1 + far.deliveries.count() and 0 < far.deliveries.count() < 20
-    while delivering.fan_out(now=now):
+    while fan_out.fan_out(now=now):
         pass
     assert far.deliveries.count() == 21

@@ -10,8 +10,10 @@ import pytest
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from events_app import delivering, ledger, webhooks
+from events_app.log import sequencing
 from events_app.models import Delivery, Event, Ledger, Subscription
+from events_app.webhooks import fan_out, sender
+from events_app.webhooks import services as webhooks
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened
 
 
@@ -81,7 +83,7 @@ def test_all_since_a_time_can_be_sent_again_also_from_before_the_subscription(
 def test_what_is_dead_can_be_sent_again_with_all_its_attempts(db, subscribe, publish, receiver, admin, now) -> None:
     subscription = subscribe()
     event = publish()
-    delivering.fan_out(now=now)
+    fan_out.fan_out(now=now)
     Delivery.objects.update(status="dead", attempts=10, settled_at=now)
 
     webhooks.resend(subscription_id=subscription.subscription_id, event_id=event.event_id, by=admin, now=now)
@@ -106,11 +108,11 @@ def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(db, su
 def test_deleting_forgets_what_was_on_its_way(db, subscribe, publish, receiver, admin, now) -> None:
     subscription = subscribe()
     publish()
-    delivering.fan_out(now=now)
-    [in_hand] = delivering.Sender(lambda: now, time.monotonic() + 9).take()
+    fan_out.fan_out(now=now)
+    [in_hand] = sender.Sender(lambda: now, time.monotonic() + 9).take()
 
     webhooks.delete(subscription_id=subscription.subscription_id, by=admin, now=now)
-    delivering.settle(in_hand, delivering.Outcome(500, 1, "late"), now=now)
+    sender.settle(in_hand, sender.Outcome(500, 1, "late"), now=now)
 
     assert not Delivery.objects.exists() and deliver(now) == 0
 
@@ -135,17 +137,17 @@ def test_settled_deliveries_go_with_the_log(db, subscribe, publish, receiver, ad
     deliver(now)
     webhooks.rotate(subscription_id=subscription.subscription_id, by=admin, now=now)
 
-    assert delivering.forget(now=now + 24 * HOUR - SECOND) == 0
+    assert fan_out.forget(now=now + 24 * HOUR - SECOND) == 0
     assert Subscription.objects.get().previous_secret
-    Ledger.objects.update(pruned_to=ledger.head())
-    assert delivering.forget(now=now + 24 * HOUR) == 1
+    Ledger.objects.update(pruned_to=sequencing.head())
+    assert fan_out.forget(now=now + 24 * HOUR) == 1
     assert not Subscription.objects.get().previous_secret and not Delivery.objects.exists()
 
 
 def test_events_pruned_before_they_were_read_switch_off(db, subscribe, publish, now) -> None:
     subscribe()
     publish()
-    Ledger.objects.update(pruned_to=ledger.head())
+    Ledger.objects.update(pruned_to=sequencing.head())
     publish()
 
     deliver(now)
@@ -156,11 +158,11 @@ def test_events_pruned_before_they_were_read_switch_off(db, subscribe, publish, 
 def test_an_event_pruned_before_it_was_sent_is_given_up(db, subscribe, publish, receiver, now) -> None:
     subscribe()
     event = publish()
-    delivering.fan_out(now=now)
+    fan_out.fan_out(now=now)
     Event.objects.filter(pk=event.pk).delete()
 
     deliver(now)
 
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.log[0]["error"]) == ("dead", delivering.LOST)
+    assert (delivery.status, delivery.log[0]["error"]) == ("dead", sender.LOST)
     assert receiver.requests == []

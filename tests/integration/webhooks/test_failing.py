@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from events_app import delivering, webhooks
 from events_app.models import Delivery, Subscription
+from events_app.webhooks import fan_out, sender
+from events_app.webhooks import services as webhooks
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened, next_due
 from tests.receivers import Receiver
 
@@ -121,7 +122,7 @@ def test_deliveries_given_up_in_a_row_switch_off(db, subscribe, publish, receive
     settings.WEBHOOK_RETRY_SECONDS = ()
     receiver.behave = lambda request: "500"
     subscription = subscribe()
-    for _ in range(delivering.OFF_AFTER - 1):
+    for _ in range(sender.OFF_AFTER - 1):
         publish()
     deliver(now)
     assert Subscription.objects.get().active
@@ -170,17 +171,17 @@ def test_a_dead_endpoint_does_not_hold_up_others(db, subscribe, publish, receive
         deliver(now)
 
         assert Delivery.objects.filter(status="delivered").count() == 30
-        assert max(seen) <= delivering.PER_ENDPOINT
+        assert max(seen) <= sender.PER_ENDPOINT
 
 
 def test_one_that_fails_is_asked_by_one_request_at_a_time(db, subscribe, publish, now) -> None:
     subscribe()
     for _ in range(5):
         publish()
-    delivering.fan_out(now=now)
+    fan_out.fan_out(now=now)
     Subscription.objects.update(failing_since=now)
 
-    assert len(delivering.Sender(lambda: now, time.monotonic() + 9).take()) == 1
+    assert len(sender.Sender(lambda: now, time.monotonic() + 9).take()) == 1
 
 
 def test_everything_arrives_or_is_visibly_given_up_by_a_receiver_out_of_its_mind(

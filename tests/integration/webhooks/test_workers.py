@@ -8,22 +8,23 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from events_app import delivering, jobs, nudging
+from events_app import delivering, jobs
 from events_app.models import Delivery
+from events_app.webhooks import fan_out, sender, trigger
 from tests.integration.webhooks.steps import SECOND, deliver
 
 
 def test_what_a_killed_worker_had_in_hand_comes_back(db, subscribe, publish, receiver, now) -> None:
     subscribe()
     publish()
-    delivering.fan_out(now=now)
-    [in_hand] = delivering.Sender(lambda: now, time.monotonic() + 9).take()
+    fan_out.fan_out(now=now)
+    [in_hand] = sender.Sender(lambda: now, time.monotonic() + 9).take()
 
-    assert deliver(now + delivering.LEASE - SECOND) == 0
-    assert deliver(now + delivering.LEASE) == 1
+    assert deliver(now + sender.LEASE - SECOND) == 0
+    assert deliver(now + sender.LEASE) == 1
 
     assert Delivery.objects.get().status == "delivered"
-    delivering.settle(in_hand, delivering.Outcome(500, 1, "too late"), now=now + delivering.LEASE)
+    sender.settle(in_hand, sender.Outcome(500, 1, "too late"), now=now + sender.LEASE)
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.attempts, len(delivery.log)) == ("delivered", 1, 1)
 
@@ -37,8 +38,8 @@ def test_two_workers_at_once_send_each_event_once(subscribe, publish, receiver, 
     def work() -> None:
         start.wait()
         for _ in range(30):
-            delivering.fan_out(now=now)
-            delivering.Sender(lambda: now, time.monotonic() + 20).run()
+            fan_out.fan_out(now=now)
+            sender.Sender(lambda: now, time.monotonic() + 20).run()
             if Delivery.objects.filter(status="delivered").count() == len(events):
                 break
         connection.close()
@@ -56,12 +57,12 @@ def test_two_workers_at_once_send_each_event_once(subscribe, publish, receiver, 
 def test_whoever_comes_while_one_sends_leaves_it_the_work(db, subscribe, publish, receiver, now) -> None:
     subscribe()
     publish()
-    delivering.fan_out(now=now)
+    fan_out.fan_out(now=now)
 
-    with delivering._sending:
-        assert delivering.send_due(clock=lambda: now) == 0
+    with sender._sending:
+        assert sender.send_due(clock=lambda: now) == 0
 
-    assert delivering.send_due(clock=lambda: now) == 1
+    assert sender.send_due(clock=lambda: now) == 1
 
 
 def test_a_fault_of_ours_does_not_keep_the_others_from_being_sent(
@@ -85,13 +86,13 @@ def test_a_fault_of_ours_does_not_keep_the_others_from_being_sent(
 
 
 def test_a_worker_is_asked_once_and_only_when_somebody_has_subscribed(db, subscribe) -> None:
-    assert nudging.nudge() is False
+    assert trigger.nudge() is False
 
     subscribe()
 
-    assert [nudging.nudge(), nudging.nudge()] == [True, False]
-    nudging.nudged()
-    assert nudging.nudge() is True
+    assert [trigger.nudge(), trigger.nudge()] == [True, False]
+    trigger.nudged()
+    assert trigger.nudge() is True
 
 
 def test_the_job_delivers(db, subscribe, publish, receiver) -> None:

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from events_app import ledger
+from events_app.log import reading, sequencing
 from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Subscription
 from events_app.services import record
-from events_app.webhook_rules import PORTS, PREFIX, Reach, checked_secret, ensure_may_subscribe, target_of
+from events_app.webhooks.signing import PREFIX, checked_secret
+from events_app.webhooks.url_policy import PORTS, Reach, ensure_may_subscribe, target_of
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound
 from orchestrator_site.infra.cached_rows import CachedRows
@@ -79,7 +80,7 @@ def subscribe(
         format=format,
         description=description,
         secret=checked_secret(secret) if secret else new_secret(),
-        position=ledger.head(),
+        position=sequencing.head(),
         created_by=by.name,
         created_at=now,
     )
@@ -140,7 +141,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
         return subscription
     subscription.active, subscription.disabled_at, subscription.disabled_reason = True, None, ""
     subscription.failing_since, subscription.dead_in_a_row = None, 0
-    subscription.position = max(subscription.position, ledger.bounds()[0])
+    subscription.position = max(subscription.position, sequencing.bounds()[0])
     subscription.save()
     tell(subscription, ENABLED, by=by, now=now)
     return subscription
@@ -178,7 +179,7 @@ def resend(*, subscription_id: str, by: Actor, now: datetime, event_id: str = ""
 
 def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> int:
     """Send one event again, or for the first time."""
-    ledger.number_events()
+    sequencing.number_events()
     event = Event.objects.filter(event_id=event_id, position__isnull=False).first()
     if event is None:
         raise UnknownEvent(f"There is no event {event_id}, or it is no longer kept.")
@@ -188,7 +189,7 @@ def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> i
 
 def resend_since(subscription: Subscription, since: datetime, *, now: datetime) -> int:
     """Start anew what was sent since a time, and look through the log from there."""
-    position = ledger.position_at(since)
+    position = reading.position_at(since)
     subscription.position = min(subscription.position, position)
     subscription.save(update_fields=["position"])
     return start_anew(Delivery.objects.filter(subscription=subscription, position__gt=position), now=now)

@@ -17,10 +17,11 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
-from events_app import ledger, stream
-from events_app.ledger import CursorAhead, CursorExpired
+from events_app.log import reading
+from events_app.log.reading import CursorAhead, CursorExpired
 from events_app.rules import cursor
-from events_app.stream import Frame, Wish
+from events_app.streams import sse
+from events_app.streams.sse import Frame, Wish
 from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
@@ -31,7 +32,7 @@ BACKLOG = 1_048_576  # bytes that may wait for one reader
 PART = 65_536  # bytes written at once
 KEPT, KEPT_BYTES = 1000, 4_194_304  # of what was just read
 THREADS = 4
-GOODBYE = stream.refused(503, "The server ends. Connect again with the last id.")
+GOODBYE = sse.refused(503, "The server ends. Connect again with the last id.")
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Stream:
         """Show a quiet reader that we are here, and how far it is."""
         if now - self.written_at >= QUIET:
             self.written_at = now
-            self.offer(stream.STILL_HERE + f"id: {cursor(self.position)}\n\n".encode())
+            self.offer(sse.STILL_HERE + f"id: {cursor(self.position)}\n\n".encode())
 
     def end(self, why: bytes = b"") -> None:
         """Write what waits, then why it ends, then end."""
@@ -176,15 +177,15 @@ class Feed:
             try:
                 frames, position = await self.in_thread(mine.wish.page, mine.position)
             except (CursorExpired, CursorAhead) as refusal:
-                await mine.send(stream.refused(410, refusal))
+                await mine.send(sse.refused(410, refusal))
                 return True
             except DatabaseError:
                 await asyncio.sleep(TICK)
-                await mine.send(stream.STILL_HERE)
+                await mine.send(sse.STILL_HERE)
                 continue
             if frames:
                 await mine.send(b"".join(map(mine.wish.written, frames)))
-            near = position - mine.position < stream.PAGE and not stream.is_full(frames)
+            near = position - mine.position < sse.PAGE and not sse.is_full(frames)
             mine.position = position
             del frames  # the next page is read before they would be forgotten
         return mine.ends
@@ -220,7 +221,7 @@ class Feed:
                 return self._note(fault)
             self._fault = ""
             self._spread(frames, position)
-            full = stream.is_full(frames)
+            full = sse.is_full(frames)
 
     def _note(self, fault: Exception) -> None:
         """Say once that the log cannot be read."""
@@ -276,7 +277,7 @@ class Feed:
         reasons = await self.in_thread(refusals, [each.wish for each in due])
         for each, reason in zip(due, reasons, strict=True):
             if reason:
-                each.end(stream.refused(401, reason))
+                each.end(sse.refused(401, reason))
 
     def close(self) -> None:
         """End all streams; the readers come back to another process, and go on where they were."""
@@ -287,8 +288,8 @@ class Feed:
 
 def read_frames(position: int) -> tuple[list[Frame], int]:
     """Return the next events as they are written, and the position to go on from."""
-    events, position = ledger.read(after=position, limit=stream.PAGE, room=stream.PAGE_BYTES)
-    return [stream.framed(event) for event in events], position
+    events, position = reading.read(after=position, limit=sse.PAGE, room=sse.PAGE_BYTES)
+    return [sse.framed(event) for event in events], position
 
 
 def refusals(wishes: list[Wish]) -> list[str]:

@@ -9,7 +9,7 @@ from celery import current_app
 from django.core.cache import cache
 from django.db import connection
 
-from events_app.webhooks import anyone_subscribed
+from events_app.webhooks.services import anyone_subscribed
 from orchestrator_site.infra import wakeups
 
 JOB = "events_app.jobs.deliver_webhooks"

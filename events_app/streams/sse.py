@@ -12,8 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
-from events_app import ledger
-from events_app.cloudevents import cloud_event
+from events_app.log import reading
+from events_app.log.cloudevents import cloud_event
 from events_app.models import Event
 from events_app.rules import cursor, matches, plain
 from orchestrator_site.core.actors import Actor
@@ -73,7 +73,7 @@ class Wish:
 
     def page(self, after: int) -> tuple[list[Frame], int]:
         """Return the next events that pass, and the position to go on from; raise CursorExpired."""
-        events, position = ledger.read(
+        events, position = reading.read(
             after=after,
             limit=PAGE,
             room=PAGE_BYTES,

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import F
 
-from events_app import ledger, services
+from events_app import services
+from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -89,7 +90,7 @@ def fetch(*, name: str, by: Actor, now: datetime, limit: int = 1, ack_seconds: i
     ack_seconds: until when they must be acknowledged, if not as the consumer says.
     Raise UnknownConsumer, NotYours, or CursorExpired when events it has not read were pruned.
     """
-    ledger.number_events()  # outside, so that nobody waits for us with the ledger locked
+    sequencing.number_events()  # outside, so that nobody waits for us with the ledger locked
     with transaction.atomic():
         consumer = find(name, by=by, lock=True)
         until = now + timedelta(seconds=ack_seconds or consumer.ack_seconds)
@@ -133,7 +134,7 @@ def next_events(consumer: Consumer, limit: int, room: int) -> list[Event]:
     """Return the next events that match, and move the consumer behind them, or behind what was looked through."""
     for _ in range(PAGES):
         before = consumer.position
-        events, consumer.position = ledger.page(after=before, limit=limit, types=consumer.types, room=room)
+        events, consumer.position = reading.page(after=before, limit=limit, types=consumer.types, room=room)
         if events or consumer.position == before:
             break
     return events
@@ -185,7 +186,7 @@ def replay(
 
 def go_back(consumer: Consumer, position: int) -> None:
     """Read everything after a position anew."""
-    ledger.ensure_kept(position)
+    reading.ensure_kept(position)
     remove(consumer.deliveries.filter(position__gt=position))
     consumer.position = position
     consumer.save(update_fields=["position"])

@@ -1,9 +1,4 @@
-"""From the log to the receivers: what each subscription wants becomes rows, and rows are sent until they arrive.
-
-Only the thread that runs a `Sender` speaks to the database; its helpers do nothing but HTTP. A row is taken by a
-guarded update and given up after LEASE, so that what a killed worker had in hand comes back. Whoever changes both
-locks the subscription before its deliveries.
-"""
+"""Send due deliveries, a few at a time per endpoint, until they arrive or are given up."""
 
 import logging
 import random
@@ -19,26 +14,46 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from events_app import ledger, safe_http, webhook_rules, webhooks
-from events_app.cloudevents import STRUCTURED, cloud_event
+from events_app.log.cloudevents import STRUCTURED, cloud_event
 from events_app.models import Delivery, Event, Format, Subscription
-from events_app.rules import matches
+from events_app.webhooks import http_client, retry, signing, url_policy
+from events_app.webhooks import services as webhooks
+from events_app.webhooks.fan_out import fan_out
 from orchestrator_site.core.actors import SYSTEM
 
-PAGE = 500  # events looked through in one transaction
-PAGES = 20  # in one run, so that whoever catches up keeps nobody waiting
 THREADS = 8
+
+
 PER_ENDPOINT = 3  # requests at once to one that works; to one that fails, a single one
+
+
 FOR_FAILING = 4  # threads that all failing ones together may hold
+
+
 BUDGET = 20  # seconds after which a run begins no further request
+
+
 LEASE = timedelta(seconds=60)  # far longer than a request may take
+
+
 HOPELESS = timedelta(days=5)
+
+
 OFF_AFTER = 5  # deliveries given up in a row
+
+
 GONE = 410
+
+
 LOST = "The event is no longer kept."
 
+
 Clock = Callable[[], datetime]
+
+
 logger = logging.getLogger(__name__)
+
+
 _sending, _asked = threading.Lock(), threading.Event()
 
 
@@ -71,46 +86,6 @@ def deliver(*, clock: Clock) -> int:
     """Write down what subscriptions want of the log, and send what is due; return how many were sent."""
     fan_out(now=clock())
     return send_due(clock=clock)
-
-
-def fan_out(*, now: datetime) -> int:
-    """Look through the log for every active subscription, in order; return how many deliveries that made."""
-    end, made = ledger.head(), 0
-    for _ in range(PAGES):
-        behind = Subscription.objects.active().filter(position__lt=end).order_by("-position")
-        position = behind.values_list("position", flat=True).first()  # those far behind do not hold up the others
-        if position is None:
-            break
-        made += look_through(position, now=now)
-    return made
-
-
-def look_through(position: int, *, now: datetime) -> int:
-    """Make the deliveries of one page, for all subscriptions that stand at its beginning, and move them behind it."""
-    try:
-        events, end = ledger.page(after=position, limit=PAGE)
-    except ledger.CursorExpired:
-        return give_up_place(position, now=now)
-    with transaction.atomic():
-        here = Subscription.objects.select_for_update().active().filter(position=position).order_by("pk")
-        found = list(here)
-        wanted = [
-            webhooks.new_delivery(subscription, event, now=now)
-            for event in events
-            for subscription in found
-            if matches(event.event_type, subscription.types)
-        ]
-        Delivery.objects.bulk_create(wanted, ignore_conflicts=True)
-        Subscription.objects.filter(pk__in=[subscription.pk for subscription in found]).update(position=end)
-    return len(wanted)
-
-
-def give_up_place(position: int, *, now: datetime) -> int:
-    """Switch off what stands where the log is no longer kept: nothing is passed over in silence."""
-    for subscription in Subscription.objects.active().filter(position=position):
-        reason = "Events it had not been sent yet were pruned."
-        webhooks.switch_off(subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason)
-    return 0
 
 
 def send_due(*, clock: Clock) -> int:
@@ -198,21 +173,21 @@ def messages_of(subscription: Subscription, rows: list[Delivery], *, now: dateti
 def message(subscription: Subscription, delivery: Delivery, event: Event, *, now: datetime) -> Sending:
     """Return one signed message: the same id at every attempt, a new time, one signature for each secret."""
     if subscription.format == Format.CLOUDEVENTS:
-        kind, body = STRUCTURED, webhook_rules.as_json(cloud_event(event))
+        kind, body = STRUCTURED, signing.as_json(cloud_event(event))
     else:
-        kind, body = "application/json", webhook_rules.body_of(event)
-    headers = webhook_rules.signed(subscription.secrets(now), message_id=event.event_id, at=now, body=body)
+        kind, body = "application/json", signing.body_of(event)
+    headers = signing.signed(subscription.secrets(now), message_id=event.event_id, at=now, body=body)
     about = {"Content-Type": kind, "User-Agent": f"Orchestrator/{settings.VERSION}"}
     return Sending(subscription, delivery, subscription.url, body.encode(), about | headers)
 
 
-def attempt(sending: Sending, reach: webhook_rules.Reach) -> Outcome:
+def attempt(sending: Sending, reach: url_policy.Reach) -> Outcome:
     """Send one message; return how it went. Touches no database."""
     began = time.monotonic()
     try:
         seconds = settings.WEBHOOK_TIMEOUT_SECONDS
-        answer = safe_http.post(sending.url, body=sending.body, headers=sending.headers, reach=reach, seconds=seconds)
-    except safe_http.Failed as failure:
+        answer = http_client.post(sending.url, body=sending.body, headers=sending.headers, reach=reach, seconds=seconds)
+    except http_client.Failed as failure:
         return Outcome(0, since(began), str(failure))
     except Exception:  # a fault of ours must not keep the others from being sent
         logger.exception("%s could not be sent to %s.", sending.delivery, sending.subscription)
@@ -259,12 +234,12 @@ def next_attempt_at(
     failing_since = subscription.failing_since if subscription else None
     if outcome.status == GONE or (failing_since and now - failing_since >= HOPELESS):
         return None
-    return webhook_rules.next_attempt_at(
+    return retry.next_attempt_at(
         attempts=sending.delivery.attempts + 1,
         now=now,
         waits=settings.WEBHOOK_RETRY_SECONDS,
         jitter=random.uniform(-1, 1),  # noqa: S311 - spreads load, hides nothing
-        retry_after=webhook_rules.retry_after(outcome.retry_after, now=now),
+        retry_after=retry.retry_after(outcome.retry_after, now=now),
     )
 
 
@@ -292,11 +267,3 @@ def note(subscription: Subscription, outcome: Outcome, *, dead: bool, now: datet
         reason = f"{subscription.dead_in_a_row} deliveries in a row were given up."
     if reason:
         webhooks.switch_off(subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason)
-
-
-def forget(*, now: datetime) -> int:
-    """Remove settled deliveries of events that are no longer kept, and secrets that no longer sign."""
-    Subscription.objects.filter(previous_secret_until__lte=now).update(previous_secret="", previous_secret_until=None)
-    pruned_to, _ = ledger.bounds()
-    rows = Delivery.objects.exclude(status=Delivery.Status.PENDING).filter(position__lte=pruned_to)
-    return rows._raw_delete(rows.db)

@@ -17,10 +17,10 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from events_app import webhooks
 from events_app.models import Delivery, Subscription
 from events_app.serializers import checked_patterns
-from events_app.webhook_rules import ensure_may_subscribe, target_of
+from events_app.webhooks import services as webhooks
+from events_app.webhooks.url_policy import ensure_may_subscribe, target_of
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of

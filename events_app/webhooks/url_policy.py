@@ -1,34 +1,29 @@
-"""What a webhook may reach, when it is tried again, what it says and how it is signed. Pure."""
+"""Which URLs and addresses a webhook may reach. Pure."""
 
-import base64
-import binascii
 import ipaddress
-import json
 import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from standardwebhooks import Webhook
-
-from events_app.models import Event
-from events_app.rules import plain
 from orchestrator_site.core.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+
 MAX_URL = 2048
+
+
 PRINTABLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, control characters and backslash
+
+
 HOST = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+
+
 PORTS = {"https": 443, "http": 80}
 
-PREFIX = "whsec_"
-SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
-DAY = timedelta(days=1)
-JITTER = 0.2  # of the wait, either way
 
 # What is not the public Internet. Source: IANA special-purpose address registries. `is_private` and `is_global`
 # of the standard library leave out shared space, multicast, NAT64, 6to4 and compatible addresses.
@@ -51,7 +46,11 @@ NOT_PUBLIC_4 = tuple(
         "224.0.0.0/3",  # multicast, reserved, broadcast
     )
 )
+
+
 PUBLIC_6 = ipaddress.IPv6Network("2000::/3")  # the only global unicast space there is; NAT64 and the rest lie outside
+
+
 NOT_PUBLIC_6 = tuple(
     ipaddress.IPv6Network(net)
     for net in (
@@ -68,13 +67,6 @@ class BadUrl(Invalid):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message, field="url")
-
-
-class BadSecret(Invalid):
-    """A secret is `whsec_` and the base64 of 24 to 64 random bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(field="secret")
 
 
 class Target(NamedTuple):
@@ -158,64 +150,3 @@ def is_public(address: Address) -> bool:
 def unmapped(address: Address) -> Address:
     """Return the IPv4 address inside `::ffff:…`, any other as it is."""
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def next_attempt_at(
-    *, attempts: int, now: datetime, waits: Sequence[int], jitter: float, retry_after: timedelta | None
-) -> datetime | None:
-    """Return when to try again after so many failed attempts, None after the last.
-
-    waits: seconds after the first, second, … attempt. jitter: -1..1, of the fifth the wait may vary by.
-    retry_after: what the receiver asked for; it may lengthen the wait, not shorten it.
-    """
-    if attempts > len(waits):
-        return None
-    wait = timedelta(seconds=waits[attempts - 1] * (1 + JITTER * jitter))
-    return now + max(wait, retry_after or wait)
-
-
-def retry_after(header: str, *, now: datetime) -> timedelta | None:
-    """Return the wait a `Retry-After` header asks for, at most a day; None when it says nothing we can read."""
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(timedelta(seconds=int(text[:9])), DAY)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
-        return None
-    return min(max(at.replace(tzinfo=at.tzinfo or UTC) - now, timedelta(0)), DAY)
-
-
-def checked_secret(text: str) -> str:
-    """Return a secret of the caller's; raise BadSecret when it is short, long, or plainly no random bytes."""
-    try:
-        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadSecret from None
-    if not text.startswith(PREFIX) or len(key) not in SECRET_BYTES or key.isascii():
-        raise BadSecret
-    return text
-
-
-def signed(secrets: Iterable[str], *, message_id: str, at: datetime, body: str) -> dict[str, str]:
-    """Return the headers that prove who sent a body, one signature for each secret.
-
-    Source: Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`.
-    """
-    signatures = [Webhook(secret).sign(message_id, at.astimezone(UTC), body) for secret in secrets]
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
-
-
-def body_of(event: Event) -> str:
-    """Return the body of a webhook in Standard Webhooks' form, the event in it as every reader sees it."""
-    data = plain(event)
-    return as_json({"type": event.event_type, "timestamp": data["created_at"], "data": data})
-
-
-def as_json(content: dict[str, Any]) -> str:
-    """Return compact JSON."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
-from events_app import ledger
+from events_app.log import reading, sequencing
 from events_app.models import Consumer
 from events_app.rules import BadCursor, cursor, plain, position_of
 from events_app.serializers import EventSerializer, checked_patterns
@@ -47,17 +47,17 @@ class NewConsumer(serializers.Serializer):
 def start_position(text: str) -> int:
     """Return the position that `start` names; raise BadCursor, or CursorExpired when events after it are gone."""
     if text == "now":
-        return ledger.head()
+        return sequencing.head()
     if text == "beginning":
-        return ledger.bounds()[0]
+        return sequencing.bounds()[0]
     if (time := time_of(text)) is not None:
-        return ledger.position_at(time)
+        return reading.position_at(time)
     try:
         position = position_of(text)
     except BadCursor as refusal:
         raise BadCursor(str(refusal), field="start") from None
-    ledger.ensure_kept(position)
-    ledger.ensure_reached(position, ledger.head())
+    reading.ensure_kept(position)
+    reading.ensure_reached(position, sequencing.head())
     return position
 
 
@@ -125,7 +125,7 @@ class ConsumerSerializer(serializers.ModelSerializer):
 
     def get_behind(self, consumer: Consumer) -> int:
         """Return how many events lie before it."""
-        return max(0, ledger.bounds()[1] - consumer.position)
+        return max(0, sequencing.bounds()[1] - consumer.position)
 
     def get_in_flight(self, consumer: Consumer) -> int:
         """Return how many it was handed and has not acknowledged."""

@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from events_app.models import Delivery, Format, Subscription
 from events_app.serializers import checked_patterns
-from events_app.webhook_rules import MAX_URL
+from events_app.webhooks.url_policy import MAX_URL
 from orchestrator_site.api.serializers import SuccessSerializer, TimeField, WholeNumberField
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.models import Min, QuerySet
 
-from events_app import ledger
+from events_app.log import sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
 from orchestrator_site.core.pacing import no_rest
 
@@ -59,7 +59,7 @@ def prune(
 
 def last_prunable(before: datetime, *, now: datetime) -> int:
     """Return the position up to which all events are older than a time, and nobody has still to read any."""
-    pruned_to, end = ledger.bounds()
+    pruned_to, end = sequencing.bounds()
     younger = Event.objects.after(pruned_to).filter(created_at__gte=before).values_list("position", flat=True).first()
     needed = [younger and younger - 1, needed_by_consumers(now), *(keep() for keep in keepers)]
     return max(pruned_to, min(position for position in [end, *needed] if position is not None))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from events_app.webhook_rules import PORTS, Address, Reach, Target, literal, target_of, why_not
+from events_app.webhooks.url_policy import PORTS, Address, Reach, Target, literal, target_of, why_not
 from orchestrator_site.core.errors import Invalid
 
 MAX_READ = 65_536  # bytes of an answer, headers included

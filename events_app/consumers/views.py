@@ -5,8 +5,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events_app import cloudevents, consumers, rules
-from events_app.consumer_serializers import (
+from events_app import rules
+from events_app.consumers import services as consumers
+from events_app.consumers.serializers import (
     Ack,
     AckAnswer,
     ConsumerAnswer,
@@ -20,6 +21,7 @@ from events_app.consumer_serializers import (
     ReplayAnswer,
     start_position,
 )
+from events_app.log import cloudevents
 from events_app.serializers import CloudEventSerializer
 from events_app.views import as_batch
 from orchestrator_site.api import long_poll

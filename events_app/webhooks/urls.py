@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from events_app.webhook_views import SubscriptionViewSet
+from events_app.webhooks.views import SubscriptionViewSet
 
 ONE = "events/subscriptions/<public_id:subscription_id>"
 

@@ -8,10 +8,10 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events_app import webhooks
 from events_app.models import Subscription
 from events_app.rules import BadCursor, cursor, position_of
-from events_app.webhook_serializers import (
+from events_app.webhooks import services as webhooks
+from events_app.webhooks.serializers import (
     DeliveryListAnswer,
     DeliveryListQuery,
     NewSubscription,

@@ -1,0 +1,61 @@
+"""Bodies and signatures of webhooks, after Standard Webhooks. Pure."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from events_app.models import Event
+from events_app.rules import plain
+from orchestrator_site.core.errors import Invalid
+
+PREFIX = "whsec_"
+
+
+SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
+
+
+class BadSecret(Invalid):
+    """A secret is `whsec_` and the base64 of 24 to 64 random bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(field="secret")
+
+
+def checked_secret(text: str) -> str:
+    """Return a secret of the caller's; raise BadSecret when it is short, long, or plainly no random bytes."""
+    try:
+        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadSecret from None
+    if not text.startswith(PREFIX) or len(key) not in SECRET_BYTES or key.isascii():
+        raise BadSecret
+    return text
+
+
+def signed(secrets: Iterable[str], *, message_id: str, at: datetime, body: str) -> dict[str, str]:
+    """Return the headers that prove who sent a body, one signature for each secret.
+
+    Source: Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`.
+    """
+    signatures = [Webhook(secret).sign(message_id, at.astimezone(UTC), body) for secret in secrets]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def body_of(event: Event) -> str:
+    """Return the body of a webhook in Standard Webhooks' form, the event in it as every reader sees it."""
+    data = plain(event)
+    return as_json({"type": event.event_type, "timestamp": data["created_at"], "data": data})
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """Return compact JSON."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
