@@ -16,5 +16,5 @@ class EventsConfig(AppConfig):
         from events_app.webhooks import trigger
         from orchestrator_site.infra import wakeups
 
-        wakeups.listen(trigger.nudger.hear)
+        wakeups.listen(trigger.trigger.hear)
         retention.keepers.append(webhooks.oldest_needed)

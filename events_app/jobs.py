@@ -22,7 +22,7 @@ def number_events() -> None:
 @shared_task
 def deliver_webhooks() -> None:
     """Beat, and when an event comes that somebody may want: send webhooks that are due."""
-    trigger.nudged()
+    trigger.delivery_started()
     sender.deliver(clock=times.now)
 
 

@@ -20,7 +20,7 @@ from events_app.serializers import (
     PublishedAnswer,
     PublishSerializer,
 )
-from events_app.streams.sse import BEGIN, Wish, one_page, places
+from events_app.streams.sse import BEGIN, StreamRequest, one_page, quota
 from orchestrator_site.api import idempotency, long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.viewsets import ApiViewSet
@@ -132,14 +132,14 @@ class EventViewSet(ApiViewSet):
         wish = self._wish(request)
         if request.method == "HEAD":
             return as_stream(b"")
-        if not places.take(self.actor.name, self.actor.credential):
+        if not quota.take(self.actor.name, self.actor.credential):
             raise TooManyStreams
-        if long_poll.hand_over_stream(request, wish):
+        if long_poll.start_stream(request, wish):
             return as_stream(BEGIN)
         wish.leave()
         return as_stream(one_page(wish))
 
-    def _wish(self, request: Request) -> Wish:
+    def _wish(self, request: Request) -> StreamRequest:
         asked = self.asked(EventFilter)
         after = asked.pop("after", "now")
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
@@ -147,7 +147,7 @@ class EventViewSet(ApiViewSet):
             position, _ = sequencing.bounds()
         reading.ensure_kept(position)
         reading.ensure_reached(position, sequencing.head())
-        return Wish(
+        return StreamRequest(
             position=min(position, sequencing.head()),
             actor=self.actor,
             credentials=credentials_of(request.META),

@@ -20,7 +20,7 @@ from orchestrator_site.access import services
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.abilities import ABILITIES, LOOK, abilities_of, set_abilities
 from orchestrator_site.console.accounts import actor_of
-from orchestrator_site.console.base import OwnButtons, attempt, close_dialog, page_of
+from orchestrator_site.console.base import OwnButtons, close_dialog, page_of, run_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -122,7 +122,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         if key is None:
             raise Http404("There is no such key.")
         done = f"The key of {key.name} (ork_{key.prefix}_…) is revoked."
-        attempt(request, services.revoke_api_key, done, prefix=key.prefix, by=actor_of(request))
+        run_action(request, services.revoke_api_key, done, prefix=key.prefix, by=actor_of(request))
         return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
 
     def changeform_view(

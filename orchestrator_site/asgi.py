@@ -10,9 +10,9 @@ wsgi = get_wsgi_application()
 from orchestrator_site.config.checks import refuse_unsafe_start  # noqa: E402
 from orchestrator_site.core import times  # noqa: E402 - they need the apps loaded
 from orchestrator_site.infra.memory import give_back_freed_memory  # noqa: E402
-from orchestrator_site.server.application import Front  # noqa: E402 - it needs the settings loaded
+from orchestrator_site.server.application import Application  # noqa: E402 - it needs the settings loaded
 
 refuse_unsafe_start()
 times.keeper.start()
 give_back_freed_memory()
-application = Front(wsgi)
+application = Application(wsgi)

@@ -23,7 +23,7 @@ from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
-from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
+from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, close_dialog, page_of, run_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from tasks_app.console.filters import (
@@ -237,7 +237,7 @@ class TaskAdmin(ReadOnlyAdmin):
         if task is None:
             raise Http404("There is no such task.")
         by = actor_of(request, Role.ADMIN)
-        attempt(request, act, f"{task.task_id}: {done}", task_id=task.task_id, by=by, **asked)
+        run_action(request, act, f"{task.task_id}: {done}", task_id=task.task_id, by=by, **asked)
         return close_dialog(request, page_of("tasks_app.task", task.task_id))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -33,7 +33,7 @@ def requeue_lost_leases() -> None:
 @shared_task
 def notice_silence() -> None:
     """Beat: say which agents have fallen silent, and move their waiting tasks on."""
-    if agent_services.notice_silence(now=times.now()):
+    if agent_services.mark_stale_agents(now=times.now()):
         route_pending()
 
 

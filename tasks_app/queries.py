@@ -33,14 +33,14 @@ def page(
     """
     rows = Task.objects.of(**equal).order_by("-pk")
     if cursor:
-        rows = rows.filter(pk__lt=place_of(cursor))
+        rows = rows.filter(pk__lt=decode_cursor(cursor))
     if overdue:
         late = rows.overdue(now).values_list("pk", flat=True)[: limit + 1]
         rows = Task.objects.filter(pk__in=late).order_by("-pk")
     elif overdue is False:
         rows = rows.on_time(now)
     found, more = fitting(rows, limit=limit, large=LARGE)
-    return with_gates(found), place(found[-1].pk) if found and more else None
+    return with_gates(found), encode_cursor(found[-1].pk) if found and more else None
 
 
 def with_gates(tasks: Iterable[Task]) -> list[Task]:
@@ -73,17 +73,17 @@ def timeline(task: Task, *, cursor: str = "", limit: int = MOST_EVENTS) -> tuple
     sequencing.number_events()
     rows = Event.objects.of_task(task.task_id).order_by("pk")
     if cursor:
-        rows = rows.filter(pk__gt=place_of(cursor))
+        rows = rows.filter(pk__gt=decode_cursor(cursor))
     found, more = fitting(rows, limit=limit, large=["payload"])
-    return found, place(found[-1].pk) if found and more else None
+    return found, encode_cursor(found[-1].pk) if found and more else None
 
 
-def place(pk: int) -> str:
+def encode_cursor(pk: int) -> str:
     """Return the opaque cursor of a row."""
     return base64.urlsafe_b64encode(f"t{pk}".encode()).decode().rstrip("=")
 
 
-def place_of(cursor: str) -> int:
+def decode_cursor(cursor: str) -> int:
     """Return the row a cursor stands for; raise BadCursor."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

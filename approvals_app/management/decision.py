@@ -7,10 +7,10 @@ from django.core.management.base import CommandError, CommandParser
 from approvals_app.models import Approval
 from orchestrator_site.auth.accounts import DECIDE, find_account
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 
 
-class DecisionCommand(DoorCommand):
+class DecisionCommand(ServiceCommand):
     """Approve or reject in the name of a console account."""
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -79,7 +79,7 @@ class ConsumerViewSet(ApiViewSet):
         seconds = asked.pop("wait_seconds")
         found = consumers.fetch(name=name, **asked, by=self.actor, now=self.now)
         if not found and seconds:
-            long_poll.hold(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
+            long_poll.wait_for(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found)
         return Response(FetchAnswer({"events": found}).data)

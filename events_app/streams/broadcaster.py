@@ -21,7 +21,7 @@ from events_app.log import reading
 from events_app.log.reading import CursorAhead, CursorExpired
 from events_app.rules import cursor
 from events_app.streams import sse
-from events_app.streams.sse import Frame, Wish
+from events_app.streams.sse import EncodedEvent, StreamRequest
 from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
@@ -38,10 +38,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Stream:
+class StreamWriter:
     """One open stream: what it wants, how far it is, what waits to be written."""
 
-    def __init__(self, wish: Wish, send: Any) -> None:
+    def __init__(self, wish: StreamRequest, send: Any) -> None:
         """send: ASGI's, the response already begun."""
         self.wish, self.position, self._send = wish, wish.position, send
         self._waiting: collections.deque[bytes] = collections.deque()
@@ -76,7 +76,7 @@ class Stream:
         """Show a quiet reader that we are here, and how far it is."""
         if now - self.written_at >= QUIET:
             self.written_at = now
-            self.offer(sse.STILL_HERE + f"id: {cursor(self.position)}\n\n".encode())
+            self.offer(sse.KEEPALIVE + f"id: {cursor(self.position)}\n\n".encode())
 
     def end(self, why: bytes = b"") -> None:
         """Write what waits, then why it ends, then end."""
@@ -127,14 +127,14 @@ class Stream:
         self._sending_since = 0.0
 
 
-class Feed:
+class Broadcaster:
     """Reads the log for all streams of this process."""
 
     def __init__(self) -> None:
         self.position = 0  # read, and written to every member, up to here
-        self.streams: set[Stream] = set()
-        self._members: set[Stream] = set()
-        self._recent: collections.deque[Frame] = collections.deque()
+        self.streams: set[StreamWriter] = set()
+        self._members: set[StreamWriter] = set()
+        self._recent: collections.deque[EncodedEvent] = collections.deque()
         self._recent_size = 0
         self._woken = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="streams")
@@ -155,9 +155,9 @@ class Feed:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    async def serve(self, wish: Wish, send: Any) -> None:
+    async def serve(self, wish: StreamRequest, send: Any) -> None:
         """Write a stream, whose response has begun, until it ends or this is cancelled."""
-        mine = Stream(wish, send)
+        mine = StreamWriter(wish, send)
         self.streams.add(mine)
         try:
             ends = False
@@ -170,7 +170,7 @@ class Feed:
             self.streams.discard(mine)
             self._members.discard(mine)
 
-    async def _catch_up(self, mine: Stream) -> bool:
+    async def _catch_up(self, mine: StreamWriter) -> bool:
         """Write by pages what is there already, and join; return whether the stream ends instead."""
         near = False
         while not (near and self._join(mine)) and not mine.ends:
@@ -181,7 +181,7 @@ class Feed:
                 return True
             except DatabaseError:
                 await asyncio.sleep(TICK)
-                await mine.send(sse.STILL_HERE)
+                await mine.send(sse.KEEPALIVE)
                 continue
             if frames:
                 await mine.send(b"".join(map(mine.wish.written, frames)))
@@ -190,7 +190,7 @@ class Feed:
             del frames  # the next page is read before they would be forgotten
         return mine.ends
 
-    def _join(self, mine: Stream) -> bool:
+    def _join(self, mine: StreamWriter) -> bool:
         """Make a stream a member if nothing lies between it and the feed; return whether it is one."""
         if not self._members:
             self._recent.clear()
@@ -229,9 +229,9 @@ class Feed:
             self._fault = type(fault).__name__
             log.warning("Streams wait: the log cannot be read (%s).", self._fault)
 
-    def _spread(self, frames: list[Frame], position: int) -> None:
+    def _spread(self, frames: list[EncodedEvent], position: int) -> None:
         """Give each member what it wants of the next events; those that want the same get the same bytes."""
-        groups: dict[tuple[Any, ...], list[Stream]] = collections.defaultdict(list)
+        groups: dict[tuple[Any, ...], list[StreamWriter]] = collections.defaultdict(list)
         for member in tuple(self._members):
             groups[member.key].append(member)
         for alike in groups.values():
@@ -239,7 +239,7 @@ class Feed:
         self.position = position
         self._keep(frames)
 
-    def _give(self, alike: list[Stream], frames: Iterable[Frame], position: int) -> None:
+    def _give(self, alike: list[StreamWriter], frames: Iterable[EncodedEvent], position: int) -> None:
         """Write frames to streams that want the same; they then are at `position`, or have fallen behind."""
         wish, before = alike[0].wish, alike[0].position
         wanted = (wish.written(frame) for frame in frames if frame.position > before and wish.wants(frame))
@@ -251,7 +251,7 @@ class Feed:
                 self._members.discard(member)
                 member.fall_behind()
 
-    def _keep(self, frames: list[Frame]) -> None:
+    def _keep(self, frames: list[EncodedEvent]) -> None:
         self._recent.extend(frames)
         self._recent_size += sum(len(frame.plain) for frame in frames)
         while self._recent and (len(self._recent) > KEPT or self._recent_size > KEPT_BYTES):
@@ -271,7 +271,7 @@ class Feed:
             if due:
                 self._checking = asyncio.create_task(self._check(due, now))  # a frozen database stops only this
 
-    async def _check(self, due: list[Stream], now: float) -> None:
+    async def _check(self, due: list[StreamWriter], now: float) -> None:
         for each in due:
             each.checked_at = now
         reasons = await self.in_thread(refusals, [each.wish for each in due])
@@ -286,18 +286,18 @@ class Feed:
             each.end(GOODBYE)
 
 
-def read_frames(position: int) -> tuple[list[Frame], int]:
+def read_frames(position: int) -> tuple[list[EncodedEvent], int]:
     """Return the next events as they are written, and the position to go on from."""
     events, position = reading.read(after=position, limit=sse.PAGE, room=sse.PAGE_BYTES)
-    return [sse.framed(event) for event in events], position
+    return [sse.encoded(event) for event in events], position
 
 
-def refusals(wishes: list[Wish]) -> list[str]:
+def refusals(wishes: list[StreamRequest]) -> list[str]:
     """Return for each stream why its credential is no longer good, or nothing."""
     return [refusal(wish) for wish in wishes]
 
 
-def refusal(wish: Wish) -> str:
+def refusal(wish: StreamRequest) -> str:
     """Return why a credential is no longer good, or nothing. A database that is away proves nothing."""
     try:
         authenticate_headers(wish.credentials)

@@ -22,14 +22,14 @@ from orchestrator_site.core.errors import DomainError
 PAGE = 100  # events read at once, and at most so many bytes of payload
 PAGE_BYTES = 1_048_576
 BEGIN = b"retry: 1000\n\n"  # a client comes back after a second
-STILL_HERE = b": still here\n\n"
+KEEPALIVE = b": still here\n\n"
 ENDS = "system.stream_ended"  # an event type of the server's own, which nobody can publish
 MOST_PER_PROCESS = 1000
 MOST_PER_CREDENTIAL = MOST_PER_PROCESS // 2  # all tokens signed with the shared secret are one
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Frame:
+class EncodedEvent:
     """An event as it is written in a stream, in both shapes, and what the filters look at."""
 
     position: int
@@ -42,7 +42,7 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wish:
+class StreamRequest:
     """Which events a stream is to carry, from where on, and for whom. task_id and so on: empty for all."""
 
     position: int
@@ -56,9 +56,9 @@ class Wish:
 
     def leave(self) -> None:
         """Give its place back."""
-        places.leave(self.actor.name, self.actor.credential)
+        quota.leave(self.actor.name, self.actor.credential)
 
-    def wants(self, frame: Frame) -> bool:
+    def wants(self, frame: EncodedEvent) -> bool:
         """Return whether an event passes the filters."""
         return (
             self.task_id in ("", frame.task_id)
@@ -67,11 +67,11 @@ class Wish:
             and matches(frame.event_type, list(self.types))
         )
 
-    def written(self, frame: Frame) -> bytes:
+    def written(self, frame: EncodedEvent) -> bytes:
         """Return the event in the shape that was asked for."""
         return frame.cloud if self.cloud else frame.plain
 
-    def page(self, after: int) -> tuple[list[Frame], int]:
+    def page(self, after: int) -> tuple[list[EncodedEvent], int]:
         """Return the next events that pass, and the position to go on from; raise CursorExpired."""
         events, position = reading.read(
             after=after,
@@ -82,17 +82,17 @@ class Wish:
             trace_id=self.trace_id,
             source_agent=self.source_agent,
         )
-        return [framed(event) for event in events], position
+        return [encoded(event) for event in events], position
 
 
-def is_full(frames: list[Frame]) -> bool:
+def is_full(frames: list[EncodedEvent]) -> bool:
     """Return whether there may be more events behind a page."""
     return len(frames) == PAGE or sum(len(frame.plain) for frame in frames) > PAGE_BYTES * 3 // 4
 
 
-def framed(event: Event) -> Frame:
+def encoded(event: Event) -> EncodedEvent:
     """Return an event as it is written."""
-    return Frame(
+    return EncodedEvent(
         event.position,
         event.event_type,
         event.task_id,
@@ -115,14 +115,14 @@ def refused(status: int, refusal: DomainError | str) -> bytes:
     return written(ENDS, {"code": status, "detail": str(refusal), **state})
 
 
-def one_page(wish: Wish) -> bytes:
+def one_page(wish: StreamRequest) -> bytes:
     """Return what a server that cannot stream answers: what is there; the client comes back for more."""
     frames, position = wish.page(wish.position)
     # An id without data moves the client's Last-Event-ID past what did not concern it.
     return BEGIN + b"".join(map(wish.written, frames)) + f"id: {cursor(position)}\n\n".encode()
 
 
-class Places:
+class StreamQuota:
     """How many streams are open in this process, by principal and by credential."""
 
     def __init__(self) -> None:
@@ -152,4 +152,4 @@ class Places:
                     del count[held_by]
 
 
-places = Places()
+quota = StreamQuota()

@@ -23,7 +23,7 @@ from events_app.webhooks import services as webhooks
 from events_app.webhooks.url_policy import ensure_may_subscribe, target_of
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.accounts import actor_of
-from orchestrator_site.console.base import Choice, NeedsReasonForm, ReadOnlyAdmin, attempt, close_dialog, page_of
+from orchestrator_site.console.base import Choice, NeedsReasonForm, ReadOnlyAdmin, close_dialog, page_of, run_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -270,7 +270,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         def sentence(answer: Any) -> str:
             return f"{called(subscription)}: {done(answer) if callable(done) else done}"
 
-        attempt(request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked)
+        run_action(request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked)
         return close_dialog(request, page_of("events_app.subscription", subscription_id))
 
     def known(self, object_id: str) -> Subscription:

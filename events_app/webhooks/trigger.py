@@ -18,7 +18,7 @@ UNDERWAY = "webhooks:nudged"  # in the cache while a message waits for a worker:
 EXPIRES = 5  # seconds; then the sweep has done the work
 
 
-class Nudger:
+class DeliveryTrigger:
     """One thread that gathers the wake-ups of this process."""
 
     def __init__(self) -> None:
@@ -39,12 +39,12 @@ class Nudger:
             self._ready.wait()
             self._ready.clear()
             with contextlib.suppress(Exception):  # the sweep finds what nobody was told of
-                nudge()
+                request_delivery()
             connection.close()
             time.sleep(PAUSE)
 
 
-def nudge() -> bool:
+def request_delivery() -> bool:
     """Ask a worker to deliver, unless nobody has subscribed or one was asked already; return whether it was."""
     if not anyone_subscribed() or not cache.add(UNDERWAY, 1, timeout=EXPIRES):
         return False
@@ -52,9 +52,9 @@ def nudge() -> bool:
     return True
 
 
-def nudged() -> None:
+def delivery_started() -> None:
     """Note that a worker is at it: what comes from now on is worth a message again."""
     cache.delete(UNDERWAY)
 
 
-nudger = Nudger()
+trigger = DeliveryTrigger()

@@ -26,7 +26,7 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
 
-class Full(APIException):
+class SubscriptionLimitReached(APIException):
     """There is no room for another one until somebody deletes one."""
 
     status_code = 429
@@ -55,7 +55,7 @@ class SubscriptionViewSet(ApiViewSet):
         try:
             return with_secret(webhooks.subscribe(**new, by=self.actor, now=self.now))
         except webhooks.TooManySubscriptions as refusal:
-            raise Full(str(refusal)) from None
+            raise SubscriptionLimitReached(str(refusal)) from None
 
     @extend_schema(responses=SubscriptionListAnswer)
     def list(self, request: Request) -> Response:

@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
-KEY = "orchestrator.handover"  # in the ASGI scope
+SCOPE_KEY = "orchestrator.handover"  # in the ASGI scope
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Hold:
+class Wait:
     """How an empty answer waits.
 
     seconds: at most this long. key: who has the same key stands in one line. again_after: seconds until the
@@ -29,20 +29,20 @@ class Hold:
 
 
 @dataclasses.dataclass(slots=True)
-class Handover:
+class Continuation:
     """What a view tells the front besides its answer."""
 
-    hold: Hold | None = None
+    hold: Wait | None = None
     stream: Any = None
     kept: Any = None  # what the first run found out and the later ones shall not do again
 
 
-def handover(request: Any) -> Handover | None:
+def continuation_of(request: Any) -> Continuation | None:
     """Return the request's handover, or None where nothing can wait."""
-    return request.META.get("asgi.scope", {}).get(KEY)
+    return request.META.get("asgi.scope", {}).get(SCOPE_KEY)
 
 
-def hold(
+def wait_for(
     request: Any, *, topics: Iterable[str], seconds: float, key: Hashable, again_after: float | None = None
 ) -> None:
     """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
@@ -51,21 +51,21 @@ def hold(
     first in the line of `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
     Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
     """
-    if (waits := handover(request)) is not None:
-        waits.hold = Hold(frozenset(topics), seconds, key, again_after, request.user.credential)
+    if (waits := continuation_of(request)) is not None:
+        waits.hold = Wait(frozenset(topics), seconds, key, again_after, request.user.credential)
 
 
-def hand_over_stream(request: Any, stream: Any) -> bool:
+def start_stream(request: Any, stream: Any) -> bool:
     """Let the front go on writing this answer; return False where it cannot."""
-    if (waits := handover(request)) is None:
+    if (waits := continuation_of(request)) is None:
         return False
     waits.stream = stream
     return True
 
 
-def at_first_run(request: Any, find: Callable[[], T]) -> T:
+def once_per_request(request: Any, find: Callable[[], T]) -> T:
     """Return what `find` returned when this request was run for the first time."""
-    waits = handover(request)
+    waits = continuation_of(request)
     if waits is None:
         return find()
     if waits.kept is None:

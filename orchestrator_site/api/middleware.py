@@ -7,7 +7,7 @@ from django.middleware.common import CommonMiddleware
 
 from orchestrator_site.api import throttling
 from orchestrator_site.api.exceptions import DATABASE_GONE, RETRY_AFTER, logged, note_outage
-from orchestrator_site.infra.connection_watchdog import guard
+from orchestrator_site.infra.connection_watchdog import watchdog
 from orchestrator_site.server.request_limits import REFUSAL
 
 SENTENCES = {
@@ -50,7 +50,7 @@ class ApiMiddleware:
             return as_api(
                 request, JsonResponse({"detail": str(refusal)}, status=refusal.status, headers=refusal.headers)
             )
-        with guard.watch():
+        with watchdog.watch():
             response = self.get_response(request)
         area = area_of(request)
         if area in POLICIES:

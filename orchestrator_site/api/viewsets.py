@@ -70,7 +70,7 @@ class ApiViewSet(viewsets.ViewSet):
         """Count the request; raise RateLimited when it is one too many."""
         bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        self.note_usage(long_poll.at_first_run(request, bucket.add))
+        self.note_usage(long_poll.once_per_request(request, bucket.add))
 
     def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one (D36).

@@ -169,7 +169,9 @@ def page_of(label: str, object_id: object) -> str:
     return reverse(f"admin:{label.replace('.', '_')}_change", args=[object_id])
 
 
-def attempt(request: HttpRequest, act: Callable[..., Any], done: str | Callable[[Any], str], /, **asked: Any) -> bool:
+def run_action(
+    request: HttpRequest, act: Callable[..., Any], done: str | Callable[[Any], str], /, **asked: Any
+) -> bool:
     """Call a service with the clock and say what happened; return whether it was done.
 
     done: the sentence that says so, or what makes it of the service's answer.

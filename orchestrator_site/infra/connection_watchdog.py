@@ -22,7 +22,7 @@ SWEEP_EVERY = 1.0  # seconds
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class ConnectionWatchdog:
     """Frees requests that hang on a frozen database: their connection is cut, so that they end with a 503."""
 
     def __init__(self, alive: Callable[[], bool], *, stuck_after: float = STUCK_AFTER) -> None:
@@ -50,7 +50,7 @@ class Guard:
         stuck = [wrapper for since, wrapper in list(self._busy.values()) if since < limit]
         if not stuck or self._alive():
             return 0
-        freed = sum(cut(wrapper) for wrapper in stuck)
+        freed = sum(shut_down_socket(wrapper) for wrapper in stuck)
         if freed:
             log.error("The database does not answer: %d waiting request(s) cut off.", freed)
         return freed
@@ -69,7 +69,7 @@ class Guard:
                 self.sweep()
 
 
-def cut(wrapper: Any) -> bool:
+def shut_down_socket(wrapper: Any) -> bool:
     """End the connection of another thread, which gets an error where it waits; return whether there was one.
 
     Closing it here would leave that thread waiting: the socket is shut under it.
@@ -82,4 +82,4 @@ def cut(wrapper: Any) -> bool:
     return True
 
 
-guard = Guard(database_answers)
+watchdog = ConnectionWatchdog(database_answers)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from django.db import connections
 
-PATIENCE = 2.0  # seconds to wait for an answer
+PROBE_SECONDS = 2.0  # seconds to wait for an answer
 
 
 ABANDONED_AFTER = 10.0  # seconds until a question that hangs is asked anew
 
 
-class Question(threading.Thread):
+class ProbeThread(threading.Thread):
     """One question to a store; `good` once it was answered without an error."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
@@ -37,22 +37,22 @@ class Question(threading.Thread):
             self.good = True
 
 
-class Liveness:
+class DatabaseProbe:
     """Answers "does it answer?" within two seconds; however many want to know, one asks."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         """ask: raises when the store does not answer, and may hang."""
         self._ask, self._lock = ask, threading.Lock()
-        self._question: Question | None = None
+        self._question: ProbeThread | None = None
 
     def __call__(self) -> bool:
         """Return whether the store answers."""
         with self._lock:
             if self._question is None or not self._question.counts:
-                self._question = Question(self._ask)
+                self._question = ProbeThread(self._ask)
                 self._question.start()
             question = self._question
-        question.join(max(0.0, PATIENCE - question.age))
+        question.join(max(0.0, PROBE_SECONDS - question.age))
         return question.good
 
 
@@ -66,4 +66,4 @@ def ask_database() -> None:
         connection.close()
 
 
-database_answers = Liveness(ask_database)
+database_answers = DatabaseProbe(ask_database)

@@ -18,7 +18,7 @@ COUNTERS_KEPT = 100_000
 log = logging.getLogger(__name__)
 
 
-class Outage:
+class CircuitBreaker:
     """What this process knows about Redis; Django makes one cache object per thread, so they share this."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Outage:
             log.warning("Redis is back: rates are counted together again.")
 
 
-outage = Outage()
+breaker = CircuitBreaker()
 
 
 class OneClient(RedisCacheClient):
@@ -78,14 +78,14 @@ class ResilientRedisCache(RedisCache):
         self._memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
 
     def _either(self, operation: str, *args: Any) -> Any:
-        if outage.over():
+        if breaker.over():
             try:
                 answer = getattr(super(), operation)(*args)
             except (RedisError, OSError) as error:
-                outage.begin(error)
+                breaker.begin(error)
             else:
-                if outage.skip_until:
-                    outage.end()
+                if breaker.skip_until:
+                    breaker.end()
                 return answer
         return getattr(self._memory, operation)(*args)
 

@@ -32,7 +32,7 @@ def operator(username: str | None) -> Actor:
     return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")
 
 
-class DoorCommand(BaseCommand):
+class ServiceCommand(BaseCommand):
     """A command that makes one service call: `perform` returns the answer, `text` says it to people."""
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -14,24 +14,24 @@ from typing import Any
 
 from django.conf import settings
 
-from events_app.streams.broadcaster import Feed
-from orchestrator_site.api.long_poll import KEY, Handover
+from events_app.streams.broadcaster import Broadcaster
+from orchestrator_site.api.long_poll import SCOPE_KEY, Continuation
 from orchestrator_site.infra import wakeups
-from orchestrator_site.server.request_limits import REFUSAL, Gone, Refused, admitted
-from orchestrator_site.server.waiters import WaitingRoom
-from orchestrator_site.server.wsgi_adapter import Answer, Bridge
+from orchestrator_site.server.request_limits import REFUSAL, ClientDisconnected, RequestRefused, read_request
+from orchestrator_site.server.waiters import WaiterRegistry
+from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
 
 RECONNECT = 1.0  # seconds between two tries to hear of other processes
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 log = logging.getLogger(__name__)
 
 
-class Front:
+class Application:
     """The application that the server runs."""
 
     def __init__(self, wsgi: Any) -> None:
         """wsgi: Django's application."""
-        self.bridge = Bridge(wsgi)
+        self.bridge = WSGIAdapter(wsgi)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._lock = threading.Lock()
@@ -42,14 +42,14 @@ class Front:
         if scope["type"] == "lifespan":
             return await self.live(receive, send)
         self.begin()
-        with contextlib.suppress(Gone):
+        with contextlib.suppress(ClientDisconnected):
             try:
-                whole, body = await admitted(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-            except Refused as refusal:
+                whole, body = await read_request(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+            except RequestRefused as refusal:
                 return await self.refuse(scope, refusal, send)
             await self.answer(whole, (await body())["body"], receive, send)
 
-    async def refuse(self, scope: Any, refusal: Refused, send: Any) -> None:
+    async def refuse(self, scope: Any, refusal: RequestRefused, send: Any) -> None:
         """Let the API say what is wrong, as it says it of other bad requests; then close the connection."""
         answer = await self.bridge.ask({**scope, "headers": [], REFUSAL: refusal}, b"", send)
         answer.headers.append((b"connection", b"close"))
@@ -58,8 +58,8 @@ class Front:
     async def answer(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
         """Answer a request at once, later, or as a stream."""
         mark = self.room.moment
-        handover = Handover()
-        scope = {**scope, KEY: handover}
+        handover = Continuation()
+        scope = {**scope, SCOPE_KEY: handover}
         answer = await self.bridge.ask(scope, body, send)
         if handover.stream is not None:
             return await self.go_on(handover.stream, answer, receive, send)
@@ -71,7 +71,7 @@ class Front:
                 return found, handover.hold is None
 
             waits = self.room.wait(handover.hold, ask, answer, since=mark)
-            answer = await unless_gone(waits, receive) or answer
+            answer = await until_disconnect(waits, receive) or answer
         await answer.send(send)
 
     async def go_on(self, wish: Any, answer: Answer, receive: Any, send: Any) -> None:
@@ -81,7 +81,7 @@ class Front:
                 return await answer.send(send)
             answer.headers = [header for header in answer.headers if header[0] != b"content-length"]
             await answer.send(send, more=True)
-            await unless_gone(self.feed.serve(wish, send), receive)
+            await until_disconnect(self.feed.serve(wish, send), receive)
             await answer.send(send)
         finally:
             wish.leave()
@@ -104,7 +104,7 @@ class Front:
         if self._loop is loop:
             return
         self._loop = loop
-        self.room, self.feed = WaitingRoom(), Feed()
+        self.room, self.feed = WaiterRegistry(), Broadcaster()
         works: list[Awaitable[None]] = [self.room.run(), self.feed.run(), self.feed.look_after()]
         if settings.REDIS_URL:
             works.append(hear_others(self.woken))
@@ -156,9 +156,9 @@ class Front:
             self.feed.wake()
 
 
-async def unless_gone(work: Awaitable[Any], receive: Any) -> Any:
+async def until_disconnect(work: Awaitable[Any], receive: Any) -> Any:
     """Return what a coroutine returns; stop it and return None when the client leaves first."""
-    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone(receive))
+    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(receive))
     try:
         await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None
@@ -167,7 +167,7 @@ async def unless_gone(work: Awaitable[Any], receive: Any) -> Any:
             task.cancel()
 
 
-async def gone(receive: Any) -> None:
+async def disconnected(receive: Any) -> None:
     """Return when the client has left, or will send nothing more: who waits for an answer keeps its side open."""
     while (await receive()).get("more_body"):
         pass

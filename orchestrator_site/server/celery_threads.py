@@ -11,7 +11,7 @@ from orchestrator_site.celery import app
 CONCURRENCY = 4
 
 
-class Jobs:
+class EmbeddedCelery:
     """What `celery worker` and `celery beat` do, in this process."""
 
     dead = ""  # the part that ended although nobody asked it to

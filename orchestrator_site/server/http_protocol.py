@@ -9,14 +9,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from orchestrator_site.server.request_limits import REFUSAL, Refused
+from orchestrator_site.server.request_limits import REFUSAL, RequestRefused
 
 MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: without an end they would fill the memory
 MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
 HEAD_SECONDS = 25  # for all of a head to arrive
 LAST_SECONDS = 1  # the same once the server ends
 LINGER_SECONDS = 2  # for what a refused client still sends
-NOTHING = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+PLACEHOLDER_REQUEST = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
 class State(ServerState):
@@ -60,7 +60,7 @@ class LingeringTransport:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    refusal: Refused | None = None
+    refusal: RequestRefused | None = None
     in_body = False  # between the end of a request's head and its own end
     head = 0  # bytes read of a request's head
     trailers = 0  # bytes of the headers after a body
@@ -79,7 +79,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self.be_patient()
+        self.cancel_head_timeout()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -96,7 +96,7 @@ class Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has been asked, and close; where nothing has yet, wait a moment for it."""
         if self.head > 0 or self.cycle is None:
-            self.be_patient()
+            self.cancel_head_timeout()
             self.await_head()
         else:
             super().shutdown()
@@ -121,17 +121,17 @@ class Protocol(HttpToolsProtocol):
 
     def await_head(self) -> None:
         """Wait for a head no longer than is fit."""
-        self.patience = self.loop.call_later(LAST_SECONDS if self.ends else HEAD_SECONDS, self.lose_patience)
+        self.patience = self.loop.call_later(LAST_SECONDS if self.ends else HEAD_SECONDS, self.head_timed_out)
 
-    def lose_patience(self) -> None:
+    def head_timed_out(self) -> None:
         """End a connection on which no request arrives."""
         self.patience = None
         if self.head > 0:
-            self.refuse(Refused(408, f"The request's headers did not arrive within {HEAD_SECONDS} seconds."))
+            self.refuse(RequestRefused(408, f"The request's headers did not arrive within {HEAD_SECONDS} seconds."))
         else:
             self.transport.close()
 
-    def be_patient(self) -> None:
+    def cancel_head_timeout(self) -> None:
         """Wait for nothing."""
         if self.patience is not None:
             self.patience.cancel()
@@ -160,7 +160,7 @@ class Protocol(HttpToolsProtocol):
         self.cycle.keep_alive &= not self.ends
         self.head = 0  # a body has a limit and a time of its own
         self.begin_body(True)
-        self.be_patient()
+        self.cancel_head_timeout()
 
     def on_chunk_header(self) -> None:
         """Read a chunk, or after the last one the trailers."""
@@ -187,15 +187,15 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""
         if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
-            return self.refuse(Refused(405, "There is no such method.", Allow="GET, HEAD, POST, PATCH, DELETE"))
-        return self.refuse(Refused(400, "The request is not valid HTTP."))
+            return self.refuse(RequestRefused(405, "There is no such method.", Allow="GET, HEAD, POST, PATCH, DELETE"))
+        return self.refuse(RequestRefused(400, "The request is not valid HTTP."))
 
-    def refuse(self, refusal: Refused) -> None:
+    def refuse(self, refusal: RequestRefused) -> None:
         """Let the application refuse, as it refuses others, and close."""
         self.refusal = refusal
         if not self.in_body:  # there is no request yet: an empty one is refused instead
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.feed_data(NOTHING)
+            self.parser.feed_data(PLACEHOLDER_REQUEST)
             self.transport.linger_on_close = True  # type: ignore[attr-defined]
         elif self.cycle.response_complete:
             self.transport.close()
@@ -205,6 +205,6 @@ class Protocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
 
-def too_large(what: str, limit: int) -> Refused:
+def too_large(what: str, limit: int) -> RequestRefused:
     """Return the refusal of headers or trailers without an end."""
-    return Refused(431, f"The request's {what} are larger than {limit} bytes together.")
+    return RequestRefused(431, f"The request's {what} are larger than {limit} bytes together.")

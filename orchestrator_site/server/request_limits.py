@@ -14,7 +14,7 @@ VERSIONS = ("1.0", "1.1")
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?")  # RFC 9110, 7.2
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request is not carried out, whatever it asks for."""
 
     def __init__(self, status: int, sentence: str, **headers: str) -> None:
@@ -22,31 +22,31 @@ class Refused(Exception):
         self.status, self.headers = status, headers
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The caller left before the request was complete."""
 
 
-async def admitted(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
+async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
     """Return the request with its body already read; raise Refused or Gone.
 
     limit: in bytes; of a larger body only one byte more is handed on, so that the application sees it is too large.
     """
     refuse_marked(scope)
     if scope["http_version"] not in VERSIONS:
-        raise Refused(400, "This is neither HTTP/1.0 nor HTTP/1.1.")
+        raise RequestRefused(400, "This is neither HTTP/1.0 nor HTTP/1.1.")
     if not scope["path"].startswith("/"):
-        raise Refused(400, "The address must begin with a slash.")
+        raise RequestRefused(400, "The address must begin with a slash.")
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
-        raise Refused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
-    headers = checked(scope["headers"])
+        raise RequestRefused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
+    headers = checked_headers(scope["headers"])
     check_host(headers, needed=scope["http_version"] == "1.1")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await whole_body(receive, limit)
+            body = await read_body(receive, limit)
     except TimeoutError:
-        raise Refused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+        raise RequestRefused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
     refuse_marked(scope)  # the body may have broken off
-    return {**scope, "headers": with_length(headers, len(body))}, replay(body)
+    return {**scope, "headers": with_content_length(headers, len(body))}, replay(body)
 
 
 def refuse_marked(scope: Any) -> None:
@@ -62,35 +62,35 @@ def check_host(headers: list[tuple[bytes, bytes]], *, needed: bool) -> None:
         return
     found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     if found is None or int(found[1] or 0) > 65_535:
-        raise Refused(400, "The request needs one Host header: a name, and a port if it is not the usual one.")
+        raise RequestRefused(400, "The request needs one Host header: a name, and a port if it is not the usual one.")
 
 
-def checked(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def checked_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the headers without those whose name has an underscore; raise Refused.
 
     WSGI cannot tell `X_Api_Key` from `X-Api-Key`, so one could pass for the other.
     """
     if len(headers) > MAX_HEADERS:
-        raise Refused(431, f"The request has more than {MAX_HEADERS} headers.")
+        raise RequestRefused(431, f"The request has more than {MAX_HEADERS} headers.")
     if any(len(value) > MAX_HEADER_BYTES for _, value in headers):
-        raise Refused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
+        raise RequestRefused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
     return [header for header in headers if b"_" not in header[0]]
 
 
-async def whole_body(receive: Any, limit: int) -> bytes:
+async def read_body(receive: Any, limit: int) -> bytes:
     """Return the body, of which no more than `limit` + 1 bytes; raise Gone."""
     body = bytearray()
     while len(body) <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
     return bytes(body[: limit + 1])
 
 
-def with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+def with_content_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
     """Return the headers with the length that was counted: WSGI reads nothing of a chunked body."""
     if not any(name in LENGTHS for name, _ in headers):
         return headers

@@ -9,13 +9,13 @@ import collections
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 
-from orchestrator_site.api.long_poll import Hold
+from orchestrator_site.api.long_poll import Wait
 from orchestrator_site.server.wsgi_adapter import Answer
 
 TICK = 1.0  # seconds; what a lost wake-up costs, or something that comes with the clock and not with a change
-LINES_A_TICK = 50  # that ask without a wake-up, those that waited longest first
-MOST = 2000  # requests that wait in one process; who comes then is answered at once
-MOST_PER_CREDENTIAL = MOST // 2  # all tokens signed with the shared secret are one credential
+QUEUES_PER_TICK = 50  # that ask without a wake-up, those that waited longest first
+MAX_WAITERS = 2000  # requests that wait in one process; who comes then is answered at once
+MOST_PER_CREDENTIAL = MAX_WAITERS // 2  # all tokens signed with the shared secret are one credential
 
 Ask = Callable[[], Awaitable[tuple[Answer, bool]]]  # ask again; return the answer, and whether it is worth sending
 
@@ -51,7 +51,7 @@ class Waiter:
             await asyncio.wait([self.trial])
 
 
-class Line:
+class WaiterQueue:
     """Those who wait for the same, first come first served."""
 
     def __init__(self, topics: frozenset[str]) -> None:
@@ -86,13 +86,13 @@ class Line:
             self.waiters.remove(waiter)
 
 
-class WaitingRoom:
+class WaiterRegistry:
     """All lines of this process."""
 
     def __init__(self) -> None:
         self.moment = 0  # how many wake-ups there were; what came after a look it may have missed
         self._woken: dict[str, int] = {}  # topic: moment of its last wake-up
-        self._lines: dict[Hashable, Line] = {}
+        self._lines: dict[Hashable, WaiterQueue] = {}
         self._waiting: collections.Counter[str] = collections.Counter()  # by credential
         self._closing = False
 
@@ -104,14 +104,14 @@ class WaitingRoom:
             if not line.topics.isdisjoint(topics):
                 line.wake()
 
-    async def wait(self, hold: Hold, ask: Ask, answer: Answer, *, since: int) -> Answer:
+    async def wait(self, hold: Wait, ask: Ask, answer: Answer, *, since: int) -> Answer:
         """Return the answer that turns up, or the empty one when the time is over.
 
         since: the `moment` before the empty answer was found.
         """
         if self._closing or self._is_full(hold.credential):
             return answer
-        waiter, line = Waiter(ask, answer), self._lines.setdefault(hold.key, Line(hold.topics))
+        waiter, line = Waiter(ask, answer), self._lines.setdefault(hold.key, WaiterQueue(hold.topics))
         self._waiting[hold.credential] += 1
         line.waiters.append(waiter)
         if any(self._woken.get(topic, 0) > since for topic in hold.topics):
@@ -132,9 +132,9 @@ class WaitingRoom:
 
     def _is_full(self, credential: str) -> bool:
         mine, all_ = self._waiting[credential], self._waiting.total()
-        return mine >= MOST_PER_CREDENTIAL or all_ >= MOST
+        return mine >= MOST_PER_CREDENTIAL or all_ >= MAX_WAITERS
 
-    def _leave(self, key: Hashable, line: Line, waiter: Waiter) -> None:
+    def _leave(self, key: Hashable, line: WaiterQueue, waiter: Waiter) -> None:
         line.leave(waiter)
         if not line.waiters and self._lines.get(key) is line:
             del self._lines[key]
@@ -145,7 +145,7 @@ class WaitingRoom:
             await asyncio.sleep(TICK)
             before = time.monotonic() - TICK
             old = [line for line in self._lines.values() if line.asked_at <= before]
-            for line in sorted(old, key=lambda line: line.asked_at)[:LINES_A_TICK]:
+            for line in sorted(old, key=lambda line: line.asked_at)[:QUEUES_PER_TICK]:
                 line.wake()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 THREADS = 16  # requests served at once by one process; each thread keeps one database connection
 LIVE = "/live"
-WHOLE = 262_144  # bytes; of a longer answer what is ready is sent on the way
+STREAM_ABOVE = 262_144  # bytes; of a longer answer what is ready is sent on the way
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,7 +35,7 @@ class Answer:
         self.sent, self.body = True, b""
 
 
-class Bridge:
+class WSGIAdapter:
     """Asks a WSGI application."""
 
     def __init__(self, application: Any, *, threads: int = THREADS) -> None:
@@ -53,7 +53,7 @@ class Bridge:
         # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the connection to
         # Redis, then lasts as long as the thread.
         threads = self.spare if scope["path"] == LIVE else self.threads
-        return await loop.run_in_executor(threads, self.run, environment(scope, body), send_part)
+        return await loop.run_in_executor(threads, self.run, wsgi_environ(scope, body), send_part)
 
     def run(self, environ: dict[str, Any], send_part: Callable[[Answer], None]) -> Answer:
         """Run the application in this thread."""
@@ -71,7 +71,7 @@ class Bridge:
             for part in found:
                 parts.append(part)
                 size += len(part)
-                if size > WHOLE:
+                if size > STREAM_ABOVE:
                     answer.body = b"".join(parts)
                     send_part(answer)
                     parts.clear()
@@ -82,7 +82,7 @@ class Bridge:
         return answer
 
 
-def environment(scope: Any, body: bytes) -> dict[str, Any]:
+def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:
     """Return the WSGI environment of a request. Source: PEP 3333, and the ASGI specification's HTTP scope."""
     host, port = scope.get("server") or ("localhost", 80)
     client, client_port = scope.get("client") or ("", 0)

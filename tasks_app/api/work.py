@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.api.long_poll import hold
+from orchestrator_site.api.long_poll import wait_for
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
@@ -73,7 +73,7 @@ class WorkViewSet(ApiViewSet):
     def _wait(self, agent: str, types: list[str] | None, seconds: int) -> None:
         topic = tasks_of(agent)
         due = leases.seconds_to_next(agent=agent, now=self.now, types=types)
-        hold(self.request, topics=[topic], seconds=seconds, key=(topic, *sorted(types or ())), again_after=due)
+        wait_for(self.request, topics=[topic], seconds=seconds, key=(topic, *sorted(types or ())), again_after=due)
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     def heartbeat(self, request: Request, task_id: str) -> Response:

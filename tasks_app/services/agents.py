@@ -19,7 +19,7 @@ BACK = "agent.back"
 CHANGED = "agent.changed"
 RULE_CHANGED = "rule.changed"
 SEEN_EVERY = timedelta(seconds=5)  # how often a sign of life is written down, so that the queue is not slowed
-MOST_COUNTED = 1000  # a longer queue is said to be this long: counting costs the same however long it is
+MAX_COUNTED = 1000  # a longer queue is said to be this long: counting costs the same however long it is
 
 
 class UnknownAgent(NotFound):
@@ -61,10 +61,10 @@ def known_agent(name: str) -> Agent:
         raise UnknownAgent(f"There is no agent {name}.") from None
 
 
-def sign_of_life(agent: Agent, *, by: Actor, now: datetime) -> None:
+def record_heartbeat(agent: Agent, *, by: Actor, now: datetime) -> None:
     """Note that somebody of an agent's pool was seen; say so once if it had been silent."""
     if agent.silent_since:
-        return come_back(agent, by=by, now=now)
+        return mark_active(agent, by=by, now=now)
     if agent.last_seen_at is None or now - agent.last_seen_at > SEEN_EVERY:
         agent.last_seen_at = now  # the row in memory: other threads need not write it too
         Agent.objects.filter(pk=agent.pk).update(last_seen_at=now)
@@ -72,24 +72,24 @@ def sign_of_life(agent: Agent, *, by: Actor, now: datetime) -> None:
 
 
 @transaction.atomic
-def come_back(agent: Agent, *, by: Actor, now: datetime) -> None:
+def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
     """End an agent's silence; of many at once one says so."""
     if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(silent_since=None, last_seen_at=now):
         record(event_type=BACK, by=SYSTEM, now=now, payload={"agent": agent.name, "seen": by.name})
         routing.agents.forget()
 
 
-def notice_silence(*, now: datetime) -> int:
+def mark_stale_agents(*, now: datetime) -> int:
     """Mark agents unseen for longer than they may be, each once; return how many."""
     silent = 0
     for agent in Agent.objects.filter(active=True, silent_since__isnull=True, silent_after__isnull=False):
         if agent.last_seen_at and now - agent.last_seen_at > timedelta(seconds=agent.silent_after or 0):
-            silent += mark_silent(agent, now=now)
+            silent += mark_stale(agent, now=now)
     return silent
 
 
 @transaction.atomic
-def mark_silent(agent: Agent, *, now: datetime) -> int:
+def mark_stale(agent: Agent, *, now: datetime) -> int:
     """Mark one agent silent unless it was seen or marked meanwhile; return 1 if it was marked."""
     unseen = Agent.objects.filter(pk=agent.pk, silent_since__isnull=True, last_seen_at=agent.last_seen_at)
     if not unseen.update(silent_since=now):
@@ -122,7 +122,7 @@ def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> d
         "silent_since": agent.silent_since,
         "concurrency_limit": agent.concurrency_limit,
         "running": len(running),
-        "waiting": waiting[:MOST_COUNTED].count(),
+        "waiting": waiting[:MAX_COUNTED].count(),
         "holders": sorted({row["holder"] for row in running if alive(row, now)}),
         "types": sorted(rule.task_type for rule in routing.routing_rules().values() if rule.agent_id == agent.name),
     }

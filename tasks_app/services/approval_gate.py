@@ -11,7 +11,7 @@ from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
 
-def ask(task: Task, *, by: Actor, now: datetime) -> None:
+def request(task: Task, *, by: Actor, now: datetime) -> None:
     """Ask for the sign-off that policy wants for a task, if it wants one. Saves nothing of the task."""
     demand = demanded(task)
     if demand is None:
@@ -54,10 +54,10 @@ def ensure_open(task: Task, *, starting: bool) -> None:
 
 def is_open(task: Task) -> bool:
     """Return whether a task may be handed out."""
-    return why_shut(task) is None
+    return refusal_of(task) is None
 
 
-def why_shut(task: Task) -> approvals.NotGranted | None:
+def refusal_of(task: Task) -> approvals.NotGranted | None:
     """Return the refusal, or None if the gate is open for a start."""
     try:
         ensure_open(task, starting=True)
@@ -67,21 +67,21 @@ def why_shut(task: Task) -> approvals.NotGranted | None:
 
 
 @transaction.atomic
-def hold_back(*, task_id: str, now: datetime) -> None:
+def dequeue(*, task_id: str, now: datetime) -> None:
     """Take a task whose gate is shut out of the queue, which believed otherwise.
 
     Ask for a new decision if its content was changed after the last one, or if policy asks for more by now.
     """
-    anew = isinstance(why_shut(Task.objects.get(task_id=task_id)), approvals.AskAnew)
+    anew = isinstance(refusal_of(Task.objects.get(task_id=task_id)), approvals.AskAnew)
     task = lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
     if task is None or task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True
     if anew and task.approval_id:
-        ask_again(task, by=SYSTEM, now=now)
+        request_again(task, by=SYSTEM, now=now)
     elif anew:
-        ask(task, by=SYSTEM, now=now)
+        request(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
@@ -93,7 +93,7 @@ def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
     if task is None or task.status not in (Status.PENDING, Status.ASSIGNED) or task.approval_id != approval_id:
         transaction.set_rollback(True)
         return
-    ask_again(task, by=SYSTEM, now=now)
+    request_again(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
@@ -118,7 +118,7 @@ def lock_without_requests(
             transaction.set_rollback(True)
 
 
-def ask_again(task: Task, *, by: Actor, now: datetime) -> None:
+def request_again(task: Task, *, by: Actor, now: datetime) -> None:
     """Ask for a new sign-off, in the first requester's name, when a gated task or what is demanded has changed."""
     if task.approval_id:
         approval = approvals.request_again(

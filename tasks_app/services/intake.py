@@ -55,7 +55,7 @@ def ensure_parent(task_id: str) -> None:
 def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
     """Insert a built task, what it waits for, its approval and its events. Runs in the caller's transaction."""
     needed = dependencies.wanted(task, depends_on)
-    approval_gate.ask(task, by=by, now=now)
+    approval_gate.request(task, by=by, now=now)
     task.save(force_insert=True)
     dependencies.store(task, needed)
     wakes = [tasks_of(task.assigned_agent)] if task.assigned_agent else []

@@ -16,7 +16,7 @@ from tasks_app.queries import locked_task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import approval_gate, retries, routing
 from tasks_app.services.lifecycle import ensure_may_report
-from tasks_app.services.transitions import save_moved
+from tasks_app.services.transitions import save_transition
 
 MOST_HELD_BACK = 100  # in one claim: after a policy change thousands may be waiting; the next claims go on
 CLAIMED = "task.claimed"
@@ -59,7 +59,7 @@ def claim(
     types: only these, or all. Raise UnknownAgent.
     """
     pool = agent_services.known_agent(agent)
-    agent_services.sign_of_life(pool, by=by, now=now)
+    agent_services.record_heartbeat(pool, by=by, now=now)
     wanted = allowed_types(types)
     if pool.paused or not pool.active or wanted == []:
         return []
@@ -69,7 +69,7 @@ def claim(
         if not shut:
             return handed
         for task in shut:
-            approval_gate.hold_back(task_id=task.task_id, now=now)
+            approval_gate.dequeue(task_id=task.task_id, now=now)
         held_back += len(shut)
     return []
 
@@ -229,7 +229,7 @@ def heartbeat(
     task.note = task.note if note is None else note
     task.save(update_fields=["lease_expires_at", "heartbeat_at", "progress", "note"])
     if pool := routing.agents().get(task.assigned_agent):
-        agent_services.sign_of_life(pool, by=by, now=now)
+        agent_services.record_heartbeat(pool, by=by, now=now)
     return task
 
 
@@ -252,7 +252,7 @@ def release(*, task_id: str, attempt: int, by: Actor, now: datetime, reason: str
     task.attempts_spent += 1  # given back, not failed
     task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
     payload = {"attempt": task.attempt, "reason": reason}
-    save_moved(task, RELEASED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, RELEASED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
@@ -264,19 +264,19 @@ def requeue_lost_leases(*, now: datetime, limit: int = 1000) -> int:
     taken = 0
     lost = Task.objects.lease_lost(now).order_by("lease_expires_at").values_list("pk", "attempt")
     for pk, attempt in list(lost[:limit]):
-        taken += take_back(pk, attempt, now=now)
+        taken += reclaim(pk, attempt, now=now)
     return taken
 
 
 @transaction.atomic
-def take_back(pk: int, attempt: int, *, now: datetime) -> int:
+def reclaim(pk: int, attempt: int, *, now: datetime) -> int:
     """Requeue, or give up on, one task if this very attempt is still lost; return 1 if it was."""
     task = Task.objects.lease_lost(now).select_for_update().filter(pk=pk, attempt=attempt).first()
     if task is None:
         return 0
     error = f"{task.holder} did not report before the lease of attempt {attempt} ran out."
     facts = {"lease_expired_at": task.lease_expires_at.isoformat() if task.lease_expires_at else None}
-    retries.try_again(
+    retries.retry_later(
         task, reason=FailureReason.LEASE_LOST, error=error, by=SYSTEM, now=now, wait=timedelta(0), facts=facts
     )
     return 1

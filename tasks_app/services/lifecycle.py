@@ -12,7 +12,7 @@ from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.queries import found, get_task, locked_task
 from tasks_app.services import approval_gate, dependencies, retries
-from tasks_app.services.transitions import save_moved
+from tasks_app.services.transitions import save_transition
 
 STARTED = "task.started"
 
@@ -48,7 +48,7 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
     try:
         return take_report(task_id=task_id, by=by, now=now, **report)
     except AskAnew:
-        approval_gate.hold_back(task_id=task_id, now=now)
+        approval_gate.dequeue(task_id=task_id, now=now)
         approval_gate.ensure_open(get_task(task_id), starting=True)
         raise
 
@@ -79,7 +79,7 @@ def take_report(
         approval_gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
         dependencies.ensure_settled(task)
     if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
-        return retries.try_again(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)
+        return retries.retry_later(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)
     finish_or_start(task, status, by=by, now=now, error=error, result=result)
     return task
 
@@ -116,7 +116,7 @@ def finish_or_start(
     if status == Status.FAILED:
         task.failure_reason = FailureReason.REPORTED
     payload = ({"error": error} if error else {}) | ({"attempt": task.attempt} if task.attempt else {})
-    save_moved(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
 
 
 @transaction.atomic
@@ -139,4 +139,4 @@ def end_cancelled(task: Task, *, by: Actor, now: datetime, reason: str) -> None:
     moved = task.move_to(Status.CANCELLED, now=now)
     task.error = reason
     task.holder, task.lease_expires_at = "", None
-    save_moved(task, CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})
+    save_transition(task, CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})

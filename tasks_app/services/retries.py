@@ -10,13 +10,13 @@ from orchestrator_site.core.errors import NotFound
 from tasks_app import rules
 from tasks_app.models import FailureReason, InvalidTransition, Status, Task
 from tasks_app.services import approval_gate, routing
-from tasks_app.services.transitions import save_ended, save_moved
+from tasks_app.services.transitions import save_ended, save_transition
 
 REQUEUED = "task.requeued"
 FAILED = "task.failed"
 
 
-def try_again(
+def retry_later(
     task: Task,
     *,
     reason: FailureReason,
@@ -43,14 +43,14 @@ def requeue(task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload
     moved = task.move_to(Status.ASSIGNED, now=now)
     task.queue_again(ready_at=ready_at, wait=rules.WAIT[task.priority])
     payload = {"attempt": task.attempt, "ready_at": ready_at.isoformat(), **payload}
-    save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, REQUEUED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
 def give_up(task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime) -> Task:
     """Fail a locked task for good: it joins the dead letters."""
     moved, payload = given_up(task, reason=reason, error=error, now=now)
-    save_moved(task, FAILED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, FAILED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
@@ -88,8 +88,10 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
         task.attempts_spent, task.failure_reason, task.error = task.attempt, "", ""
         task.failed_at = task.not_before = None
         task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
-        approval_gate.ask_again(task, by=by, now=now)
-        save_moved(task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt})
+        approval_gate.request_again(task, by=by, now=now)
+        save_transition(
+            task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt}
+        )
         return task
 
 

@@ -10,7 +10,7 @@ from orchestrator_site.infra.cached_rows import CachedRows
 from tasks_app import rules
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import approval_gate
-from tasks_app.services.transitions import save_moved
+from tasks_app.services.transitions import save_transition
 
 ASSIGNED = "task.assigned"
 UNROUTED = "task.unrouted"
@@ -67,7 +67,7 @@ def assign(*, task_id: str, agent: str, by: Actor, now: datetime, only_from: str
         return False
     moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
     task.status, task.assigned_agent, task.assigned_at = moved[1], agent, now if agent else None
-    approval_gate.ask_again(task, by=by, now=now)
+    approval_gate.request_again(task, by=by, now=now)
     payload = {"previous_agent": only_from, "reason": reason}
-    save_moved(task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload)
     return True

@@ -11,7 +11,7 @@ from tasks_app.models import OPEN, Status, Task
 from tasks_app.services import sla
 
 
-def save_moved(
+def save_transition(
     task: Task, event_type: str, *, moved: tuple[str, str], by: Actor, now: datetime, payload: dict[str, Any]
 ) -> None:
     """Save a locked task with its event; settle its SLA when it is over, wake its agent when it waits again.

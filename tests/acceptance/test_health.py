@@ -61,7 +61,7 @@ def test_it_takes_no_notice_of_credentials() -> None:
 
 def test_without_redis_it_is_degraded(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {"default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0"}}
-    monkeypatch.setattr(redis_cache, "outage", redis_cache.Outage())
+    monkeypatch.setattr(redis_cache, "breaker", redis_cache.CircuitBreaker())
     caches["default"].clear()
     begin = time.monotonic()
 
@@ -83,7 +83,7 @@ def test_without_a_database_it_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> 
     def refused() -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(views, "database_answers", database_probe.Liveness(refused))
+    monkeypatch.setattr(views, "database_answers", database_probe.DatabaseProbe(refused))
 
     check_unhealthy(health())
 
@@ -106,14 +106,14 @@ def test_it_says_what_keeps_the_store_from_being_written(monkeypatch: pytest.Mon
 @pytest.mark.django_db(databases=[])
 def test_a_live_process_says_so_without_asking_a_store(settings: Any) -> None:
     settings.CACHES = {"default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0"}}
-    faults = redis_cache.outage.faults
+    faults = redis_cache.breaker.faults
 
     with CaptureQueriesContext(connection) as sent:
         answer = Client(headers={"Authorization": "Bearer x"}).get("/live")
 
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
     assert answer.headers["X-RateLimit-Limit"] == "300000"
-    assert len(sent) == 0 and redis_cache.outage.faults == faults
+    assert len(sent) == 0 and redis_cache.breaker.faults == faults
 
 
 @pytest.mark.usefixtures("clock")
@@ -141,7 +141,7 @@ def wait_for(event: threading.Event) -> None:
 
 def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -> None:
     thawed = threading.Event()
-    alive = database_probe.Liveness(lambda: wait_for(thawed))
+    alive = database_probe.DatabaseProbe(lambda: wait_for(thawed))
     monkeypatch.setattr(views, "database_answers", alive)
     begin = time.monotonic()
 
@@ -158,7 +158,7 @@ def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_question_reaches_the_database() -> None:
-    assert database_probe.Liveness(database_probe.ask_database)()
+    assert database_probe.DatabaseProbe(database_probe.ask_database)()
 
 
 @pytest.mark.postgres
@@ -167,11 +167,11 @@ def test_a_database_that_refuses_connections_is_noticed(database_address: Callab
         pytest.skip("SQLite has no address")
     database_address(HOST="127.0.0.1", PORT="1")
 
-    assert not database_probe.Liveness(database_probe.ask_database)()
+    assert not database_probe.DatabaseProbe(database_probe.ask_database)()
 
 
 def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_probe, "PATIENCE", 0.05)
+    monkeypatch.setattr(database_probe, "PROBE_SECONDS", 0.05)
     asked: list[int] = []
     go = threading.Event()
 
@@ -179,7 +179,7 @@ def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatc
         asked.append(1)
         go.wait()
 
-    alive = database_probe.Liveness(ask)
+    alive = database_probe.DatabaseProbe(ask)
 
     assert [alive() for _ in range(20)] == [False] * 20
     assert len(asked) == 1
@@ -191,7 +191,7 @@ def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatc
 def test_a_request_that_hangs_is_freed_if_the_database_is_to_blame(alive: bool) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is no server")
-    guard = connection_watchdog.Guard(lambda: alive, stuck_after=0)
+    guard = connection_watchdog.ConnectionWatchdog(lambda: alive, stuck_after=0)
     ended: list[str] = []
     sessions: list[int] = []
     connected = threading.Event()

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from events_app.streams.broadcaster import refusal
-from events_app.streams.sse import Wish
+from events_app.streams.sse import StreamRequest
 from orchestrator_site.access import services
 from orchestrator_site.api import throttling
 from orchestrator_site.auth import api_keys
@@ -154,7 +154,7 @@ def test_a_key_with_its_own_rate_has_one_bucket_whatever_it_mints(settings: Any)
 
 def test_an_open_stream_ends_with_the_key_behind_its_token() -> None:
     key, text = new_key()
-    wish = Wish(0, actor("alice"), {"authorization": minted({"X-API-Key": text})["Authorization"]})
+    wish = StreamRequest(0, actor("alice"), {"authorization": minted({"X-API-Key": text})["Authorization"]})
     assert refusal(wish) == ""
 
     services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=timezone.now())

@@ -332,22 +332,22 @@ def redis_is_down(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {
         "default": {**settings.REDIS_CACHE, "LOCATION": "redis://127.0.0.1:1/0", "TIMEOUT": 60},
     }
-    monkeypatch.setattr(redis_cache, "outage", redis_cache.Outage())
+    monkeypatch.setattr(redis_cache, "breaker", redis_cache.CircuitBreaker())
     caches["default"].clear()
 
 
 def test_without_redis_requests_are_served_and_still_limited(
     redis_is_down: None, api: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    redis_cache.outage.skip_until = 0.0
-    redis_cache.outage.faults = 0
+    redis_cache.breaker.skip_until = 0.0
+    redis_cache.breaker.faults = 0
     caplog.clear()
 
     codes = [api("agent").patch("/things/x/status?status=done").status_code for _ in range(11)]
 
     assert isinstance(caches["default"], ResilientRedisCache)
     assert codes == [200] * 10 + [429]
-    assert redis_cache.outage.faults == 1, "after a failure Redis is left alone for a while"
+    assert redis_cache.breaker.faults == 1, "after a failure Redis is left alone for a while"
     assert [record.levelname for record in caplog.records if record.name == redis_cache.__name__] == ["ERROR"]
     assert redis_state() == "disconnected"
 

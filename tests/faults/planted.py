@@ -43,7 +43,7 @@ def rescue_by_id() -> None:
         time.sleep(0.02)  # time goes by between the reading and the writing
         for task in lost:
             with transaction.atomic():
-                retries.try_again(
+                retries.retry_later(
                     task, reason=FailureReason.LEASE_LOST, error="", by=SYSTEM, now=now, wait=timedelta(0)
                 )
         return len(lost)

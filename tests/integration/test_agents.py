@@ -65,8 +65,11 @@ def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(m
     task = make_task()
     later = now + timedelta(seconds=61)
 
-    named = [agent_services.notice_silence(now=now + timedelta(seconds=60)), agent_services.notice_silence(now=later)]
-    again = agent_services.notice_silence(now=later + timedelta(hours=1))
+    named = [
+        agent_services.mark_stale_agents(now=now + timedelta(seconds=60)),
+        agent_services.mark_stale_agents(now=later),
+    ]
+    again = agent_services.mark_stale_agents(now=later + timedelta(hours=1))
     routing.route_pending(now=later)
 
     task.refresh_from_db()
@@ -76,7 +79,7 @@ def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(m
 
 def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(make_task, dev: Actor, now: datetime) -> None:
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
-    agent_services.notice_silence(now=now + timedelta(minutes=2))
+    agent_services.mark_stale_agents(now=now + timedelta(minutes=2))
 
     leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
     leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))

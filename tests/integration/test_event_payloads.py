@@ -89,9 +89,9 @@ def test_decisions_are_told_as_the_catalogue_says(make_task: Make, dev: Actor, a
 def test_agents_rules_and_readers_are_told_as_the_catalogue_says(db: None, admin: Actor, now: datetime) -> None:
     agent_services.change_agent(name="dev_agent", silent_after=60, by=admin, now=now)
     agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
-    agent_services.sign_of_life(agent_services.known_agent("dev_agent"), by=admin, now=now)
-    agent_services.notice_silence(now=now + timedelta(hours=1))
-    agent_services.sign_of_life(agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2))
+    agent_services.record_heartbeat(agent_services.known_agent("dev_agent"), by=admin, now=now)
+    agent_services.mark_stale_agents(now=now + timedelta(hours=1))
+    agent_services.record_heartbeat(agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2))
     consumers.create(name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now)
     consumers.delete(name="writer", by=admin, now=now)
     hook = webhooks.subscribe(url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now)

@@ -195,7 +195,7 @@ def test_no_sweep_looks_at_all_rows(many: Task, admin: Actor, now: datetime) -> 
         lambda: routing.route_pending(now=later),
         lambda: sla.check_slas(now=later),
         lambda: leases.requeue_lost_leases(now=later),
-        lambda: agent_services.notice_silence(now=later),
+        lambda: agent_services.mark_stale_agents(now=later),
         lambda: agent_services.overview(now=later),
         expire_approvals,
     ):

@@ -160,7 +160,7 @@ def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: da
 
 def test_a_stream_catches_up_in_pages_of_a_mebibyte(dev: Actor, now: datetime, db: None) -> None:
     publish(dev, now, 6)
-    wish = sse.Wish(position=0, actor=dev, credentials={}, types=("big.*",))
+    wish = sse.StreamRequest(position=0, actor=dev, credentials={}, types=("big.*",))
 
     frames, position = wish.page(0)
 

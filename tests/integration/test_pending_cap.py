@@ -58,7 +58,7 @@ def test_what_a_new_policy_asks_for_has_no_cap(make_task: Make, now: datetime) -
     cached_rows.forget_all()
 
     for task in tasks:
-        approval_gate.hold_back(task_id=task.task_id, now=now)
+        approval_gate.dequeue(task_id=task.task_id, now=now)
 
     assert Approval.objects.pending_of("dev-agent-1", most=100) == 5
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator_site.server import request_limits
-from orchestrator_site.server.request_limits import Gone, Refused, admitted
+from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
 
 SCOPE: dict[str, Any] = {"path": "/", "query_string": b"", "http_version": "1.0"}
 
@@ -19,7 +19,7 @@ def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None =
         return waiting.pop(0) if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
 
     async def run() -> Any:
-        scope, replay = await admitted({**SCOPE, "headers": headers or []}, receive, limit=limit)
+        scope, replay = await read_request({**SCOPE, "headers": headers or []}, receive, limit=limit)
         return scope["headers"], (await replay())["body"]
 
     return asyncio.run(run())
@@ -62,14 +62,14 @@ def test_a_header_cannot_pass_for_another_by_an_underscore() -> None:
 
 
 def test_a_caller_who_leaves_in_the_middle_of_the_body_is_not_served() -> None:
-    with pytest.raises(Gone):
+    with pytest.raises(ClientDisconnected):
         admit(part(b"ab", more=True), {"type": "http.disconnect"})
 
 
 def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.01)
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         admit(part(b"ab", more=True))
 
     assert refusal.value.status == 408
@@ -89,7 +89,7 @@ def is_refused(headers: list[tuple[bytes, bytes]]) -> bool:
     """Return whether the headers are answered with a 431."""
     try:
         admit(part(b""), headers=headers)
-    except Refused as refusal:
+    except RequestRefused as refusal:
         assert refusal.status == 431
         return True
     return False

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.cache import caches
 
-from orchestrator_site.server.wsgi_adapter import Answer, Bridge
+from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": []}
 
@@ -20,7 +20,7 @@ def test_what_django_keeps_for_a_thread_lasts_from_one_request_to_the_next() -> 
         return [b""]
 
     async def ask(times: int) -> list[Answer]:
-        bridge = Bridge(application, threads=1)
+        bridge = WSGIAdapter(application, threads=1)
         return [await bridge.ask(SCOPE, b"", None) for _ in range(times)]
 
     answers = asyncio.run(ask(3))
@@ -40,7 +40,7 @@ def test_a_liveness_probe_is_answered_while_every_thread_waits_for_a_store() -> 
         return [b""]
 
     async def story() -> Answer:
-        bridge = Bridge(application, threads=1)
+        bridge = WSGIAdapter(application, threads=1)
         waits = asyncio.create_task(bridge.ask(SCOPE, b"", None))
         await asyncio.to_thread(stuck.wait)
         answer = await bridge.ask({**SCOPE, "path": "/live"}, b"", None)

@@ -9,8 +9,8 @@ import pytest
 
 from events_app.rules import cursor
 from events_app.streams import broadcaster
-from events_app.streams.broadcaster import Feed, Stream
-from events_app.streams.sse import Frame, Wish
+from events_app.streams.broadcaster import Broadcaster, StreamWriter
+from events_app.streams.sse import EncodedEvent, StreamRequest
 from tests.conftest import actor
 
 
@@ -46,18 +46,20 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def frame(position: int, event_type: str = "a.x", size: int = 0, **about: str) -> Frame:
+def frame(position: int, event_type: str = "a.x", size: int = 0, **about: str) -> EncodedEvent:
     said = {"task_id": "", "trace_id": "", "source_agent": "dev", **about}
-    return Frame(position, event_type, **said, plain=b"%d;" % position + b" " * size, cloud=b"cloud %d;" % position)
+    return EncodedEvent(
+        position, event_type, **said, plain=b"%d;" % position + b" " * size, cloud=b"cloud %d;" % position
+    )
 
 
-def stream(socket: Socket, position: int = 0, **asked: Any) -> Stream:
-    return Stream(Wish(position, actor("listener"), {}, **asked), socket.send)
+def stream(socket: Socket, position: int = 0, **asked: Any) -> StreamWriter:
+    return StreamWriter(StreamRequest(position, actor("listener"), {}, **asked), socket.send)
 
 
 def test_a_frame_goes_to_those_who_want_it_in_their_shape() -> None:
     async def story() -> None:
-        hub = Feed()
+        hub = Broadcaster()
         asked: list[dict[str, Any]] = [
             {},
             {"types": ("b.*",)},
@@ -87,7 +89,7 @@ def test_a_frame_goes_to_those_who_want_it_in_their_shape() -> None:
 )
 def test_who_joins_gets_what_lies_between_and_nothing_twice(position: int, joins: bool, heard: bytes) -> None:
     async def story() -> None:
-        hub, socket = Feed(), Socket()
+        hub, socket = Broadcaster(), Socket()
         assert hub._join(stream(Socket(), position=3))
         hub._spread([frame(4), frame(5)], 5)
         late = stream(socket, position=position)
@@ -110,7 +112,7 @@ def test_a_slow_reader_falls_behind_and_holds_up_nobody(monkeypatch: pytest.Monk
     monkeypatch.setattr(broadcaster, "BACKLOG", 1000)
 
     async def story() -> None:
-        hub, slow, quick = Feed(), Socket(), Socket()
+        hub, slow, quick = Broadcaster(), Socket(), Socket()
         members = [stream(slow), stream(quick)]
         writing = [asyncio.create_task(member.write()) for member in members]
         assert all(map(hub._join, members))
@@ -182,7 +184,7 @@ def test_what_is_kept_for_those_who_join_is_bounded(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(broadcaster, "KEPT_BYTES", 1000)
 
     async def story() -> None:
-        hub = Feed()
+        hub = Broadcaster()
         assert hub._join(stream(Socket()))
         hub._spread([frame(position, size=400) for position in range(1, 10)], 9)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator_site.api.long_poll import Hold
+from orchestrator_site.api.long_poll import Wait
 from orchestrator_site.server import waiters
-from orchestrator_site.server.waiters import WaitingRoom
+from orchestrator_site.server.waiters import WaiterRegistry
 from orchestrator_site.server.wsgi_adapter import Answer
 
 EMPTY, FOUND = Answer(200, body=b"empty"), Answer(200, body=b"found")
@@ -34,8 +34,8 @@ def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(story(), 10))
 
 
-def hold(key: str = "line", seconds: float = LONG, topic: str = "events") -> Hold:
-    return Hold(frozenset([topic]), seconds, key)
+def hold(key: str = "line", seconds: float = LONG, topic: str = "events") -> Wait:
+    return Wait(frozenset([topic]), seconds, key)
 
 
 async def settle() -> None:
@@ -46,7 +46,7 @@ async def settle() -> None:
 
 def test_a_wakeup_brings_the_answer() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
         await settle()
         assert not waits.done() and shelf.asked == 0
@@ -60,7 +60,7 @@ def test_a_wakeup_brings_the_answer() -> None:
 
 def test_another_topic_wakes_nobody() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
         await settle()
         room.wake({"tasks:dev_agent"})
@@ -74,7 +74,7 @@ def test_another_topic_wakes_nobody() -> None:
 
 def test_what_was_woken_while_it_looked_is_not_missed() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         mark = room.moment
         room.wake({"events"})
 
@@ -85,7 +85,7 @@ def test_what_was_woken_while_it_looked_is_not_missed() -> None:
 
 def test_the_first_in_line_gets_it_and_only_then_the_next_one_asks() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
         waits = [asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(100)]
         await settle()
         shelf.things = 2
@@ -101,7 +101,7 @@ def test_the_first_in_line_gets_it_and_only_then_the_next_one_asks() -> None:
 
 def test_when_the_time_is_over_the_empty_answer_is_sent() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
 
         assert await room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0) is EMPTY
 
@@ -110,7 +110,7 @@ def test_when_the_time_is_over_the_empty_answer_is_sent() -> None:
 
 def test_what_is_caught_in_the_last_moment_is_not_lost() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         shelf.opens.clear()
         waits = asyncio.create_task(room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0))
         await settle()
@@ -126,7 +126,7 @@ def test_what_is_caught_in_the_last_moment_is_not_lost() -> None:
 
 def test_nobody_asks_for_who_has_left() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         gone, stays = (asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(2))
         await settle()
         gone.cancel()
@@ -140,7 +140,7 @@ def test_nobody_asks_for_who_has_left() -> None:
 
 def test_a_wakeup_while_asking_makes_it_ask_again() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
         waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
         await settle()
         shelf.opens.clear()
@@ -160,7 +160,7 @@ def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters, "TICK", 0.01)
 
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
         ticks = asyncio.create_task(room.run())
         waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
         await settle()
@@ -174,7 +174,7 @@ def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf(1)
+        room, shelf = WaiterRegistry(), Shelf(1)
         waits = [asyncio.create_task(room.wait(hold(str(key)), shelf.ask, EMPTY, since=0)) for key in range(3)]
         await settle()
 
@@ -187,10 +187,10 @@ def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
 
 
 def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiters, "MOST", 1)
+    monkeypatch.setattr(waiters, "MAX_WAITERS", 1)
 
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
         waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
         await settle()
 
@@ -201,13 +201,13 @@ def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiters, "MOST", 4)
+    monkeypatch.setattr(waiters, "MAX_WAITERS", 4)
     monkeypatch.setattr(waiters, "MOST_PER_CREDENTIAL", 2)
 
     async def story() -> None:
-        room, shelf = WaitingRoom(), Shelf()
+        room, shelf = WaiterRegistry(), Shelf()
         come = ["jwt", "jwt", "jwt", "key:a", "key:b", "key:c"]
-        holds = [Hold(frozenset(["events"]), LONG, name, None, name) for name in come]
+        holds = [Wait(frozenset(["events"]), LONG, name, None, name) for name in come]
         waits = [asyncio.create_task(room.wait(one, shelf.ask, EMPTY, since=0)) for one in holds]
         await settle()
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from approvals_app import services
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (

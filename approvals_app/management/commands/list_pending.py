@@ -7,10 +7,10 @@ from django.core.management.base import CommandError, CommandParser
 from approvals_app.models import Approval
 from approvals_app.serializers import ApprovalSerializer
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = "List the requests that wait for a decision, most urgent first. `approve` and `reject` take their ids."

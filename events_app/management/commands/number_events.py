@@ -3,10 +3,10 @@
 from typing import Any
 
 from events_app.log import sequencing
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (

@@ -7,11 +7,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from events_app.log import retention
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 from orchestrator_site.management.progress import Progress
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (

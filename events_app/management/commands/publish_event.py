@@ -10,10 +10,10 @@ from events_app.serializers import PublishSerializer
 from orchestrator_site.api.exceptions import validation_answer
 from orchestrator_site.api.parsers import read_object
 from orchestrator_site.core import times
-from orchestrator_site.management.base import OPERATOR, DoorCommand
+from orchestrator_site.management.base import OPERATOR, ServiceCommand
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = "Publish an event for agents to hear, as POST /events/publish does. It changes no state."

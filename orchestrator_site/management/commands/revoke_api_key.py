@@ -6,10 +6,10 @@ from django.core.management.base import CommandParser
 
 from orchestrator_site.access import services
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand, add_as, operator
+from orchestrator_site.management.base import ServiceCommand, add_as, operator
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = "Revoke an API key at once, and with it the tokens it made."

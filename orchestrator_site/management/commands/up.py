@@ -20,7 +20,7 @@ from django.db.models import Q
 from orchestrator_site.config import env
 from orchestrator_site.infra import storage
 from orchestrator_site.server import banner
-from orchestrator_site.server.celery_threads import Jobs
+from orchestrator_site.server.celery_threads import EmbeddedCelery
 from orchestrator_site.server.runner import Server, listen
 
 
@@ -111,7 +111,7 @@ class Command(BaseCommand):
         from orchestrator_site.asgi import application  # here, because it builds the whole application
 
         here = not settings.REDIS_URL  # messages in memory reach only this process
-        jobs = Jobs(worker=here or options["with_worker"], beat=here or options["with_beat"])
+        jobs = EmbeddedCelery(worker=here or options["with_worker"], beat=here or options["with_beat"])
         ready = functools.partial(self.say_ready, listener, password, jobs)
         server = Server(application, on_ready=ready, on_end=jobs.stop)
         jobs.start(on_death=server.end)
@@ -121,7 +121,7 @@ class Command(BaseCommand):
         if jobs.dead:
             raise CommandError(f"The {jobs.dead} ended by itself: see the log above.")
 
-    def say_ready(self, listener: socket.socket, password: str, jobs: Jobs) -> None:
+    def say_ready(self, listener: socket.socket, password: str, jobs: EmbeddedCelery) -> None:
         """Print the banner."""
         self.say(banner.text(listener, password, jobs.names))
 

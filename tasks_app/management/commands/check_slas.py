@@ -3,11 +3,11 @@
 from typing import Any
 
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 from tasks_app.services import sla
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (

@@ -3,11 +3,11 @@
 from typing import Any
 
 from orchestrator_site.core import times
-from orchestrator_site.management.base import DoorCommand
+from orchestrator_site.management.base import ServiceCommand
 from tasks_app.services import agents as agent_services
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (
@@ -17,7 +17,7 @@ class Command(DoorCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         """Sweep."""
-        return {"silent": agent_services.notice_silence(now=times.now())}
+        return {"silent": agent_services.mark_stale_agents(now=times.now())}
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

@@ -6,14 +6,14 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site.core import times
-from orchestrator_site.management.base import OPERATOR, DoorCommand
+from orchestrator_site.management.base import OPERATOR, ServiceCommand
 from orchestrator_site.management.progress import Progress
 from tasks_app.services import retention
 
 MOST_DAYS = 36_500
 
 
-class Command(DoorCommand):
+class Command(ServiceCommand):
     """See `help`."""
 
     help = (

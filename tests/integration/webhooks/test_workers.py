@@ -86,13 +86,13 @@ def test_a_fault_of_ours_does_not_keep_the_others_from_being_sent(
 
 
 def test_a_worker_is_asked_once_and_only_when_somebody_has_subscribed(db, subscribe) -> None:
-    assert trigger.nudge() is False
+    assert trigger.request_delivery() is False
 
     subscribe()
 
-    assert [trigger.nudge(), trigger.nudge()] == [True, False]
-    trigger.nudged()
-    assert trigger.nudge() is True
+    assert [trigger.request_delivery(), trigger.request_delivery()] == [True, False]
+    trigger.delivery_started()
+    assert trigger.request_delivery() is True
 
 
 def test_the_job_delivers(db, subscribe, publish, receiver) -> None:
