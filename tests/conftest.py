@@ -13,7 +13,9 @@ import jwt
 import pytest
 from django.conf import settings as site
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from pytest_django.plugin import blocking_manager_key
 
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
@@ -148,3 +150,17 @@ def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
 def pytest_make_parametrize_id(val: Any) -> str | None:
     """Name a function by its name: its address would differ between the processes of one run."""
     return getattr(val, "__name__", "function") if callable(val) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Put the rows that migrations made back after a test that commits: its end empties every table.
+
+    pytest-django runs such tests last instead, which several processes on one run of the tests cannot.
+    """
+    yield
+    marker = item.get_closest_marker("django_db")
+    if nextitem and marker and marker.kwargs.get("transaction"):
+        with item.config.stash[blocking_manager_key].unblock():
+            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
+            connection.close()

@@ -2,14 +2,17 @@
 
 import bisect
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from events_app.log.sequencing import BATCH, DISORDER, WINDOW, bounds, head, number_events
+from events_app.log.sequencing import BATCH, bounds, head, number_events
 from events_app.models import Event
 from events_app.rules import cursor
 from orchestrator_site.core.errors import Gone
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
+
+DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
+WINDOW = 50_000  # positions one filtered read looks at, so that a rare type cannot cost a scan of the log
 
 
 class CursorExpired(Gone):

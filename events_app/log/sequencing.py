@@ -3,7 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -12,12 +11,6 @@ from events_app.hooks import Move, tallies
 from events_app.models import Ledger
 
 BATCH = 1000  # rows numbered in one transaction
-
-
-DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
-
-
-WINDOW = 50_000  # positions one filtered read looks at, so that a rare type cannot cost a scan of the log
 
 
 NUMBER = """

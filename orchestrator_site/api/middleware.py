@@ -8,8 +8,8 @@ from django.middleware.common import CommonMiddleware
 from orchestrator_site.api import throttling
 from orchestrator_site.api.exceptions import DATABASE_GONE, RETRY_AFTER, logged, note_outage
 from orchestrator_site.infra.connection_watchdog import watchdog
-from orchestrator_site.server.request_limits import REFUSAL
 
+REFUSAL = "orchestrator.refusal"  # in the ASGI scope of a request that is to be refused, where no client can put it
 SENTENCES = {
     400: "The request is not valid.",
     403: "You may not do this.",

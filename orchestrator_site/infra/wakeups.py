@@ -4,6 +4,7 @@ Inside a process they are function calls; between processes Redis carries them, 
 gathers what piles up, so that no request waits for Redis.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -17,6 +18,7 @@ from django.conf import settings
 
 EVENTS = "events"
 CHANNEL = "orchestrator:wakeups"
+RECONNECT = 1.0  # seconds between two tries to hear of other processes
 logger = logging.getLogger(__name__)
 _listeners: set[Callable[[set[str]], None]] = set()
 
@@ -91,3 +93,21 @@ class Relay:
 
 
 relay = Relay()
+
+
+async def receive(woken: Callable[[set[str]], None]) -> None:
+    """Pass on the wake-ups of the other processes, as long as Redis is there."""
+    import redis.asyncio
+
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=15)
+    while True:
+        try:
+            async with client.pubsub() as channel:
+                await channel.subscribe(CHANNEL)
+                woken({EVENTS})  # whatever was missed meanwhile
+                async for message in channel.listen():
+                    if topics := heard(message):
+                        woken(topics)
+        except (redis.RedisError, OSError) as fault:
+            logger.debug("No word from other processes (%s).", type(fault).__name__)
+        await asyncio.sleep(RECONNECT)

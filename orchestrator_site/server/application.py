@@ -14,14 +14,13 @@ from typing import Any
 
 from django.conf import settings
 
-from events_app.streams.broadcaster import Broadcaster
 from orchestrator_site.api.long_poll import SCOPE_KEY, Continuation
+from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.infra import wakeups
-from orchestrator_site.server.request_limits import REFUSAL, ClientDisconnected, RequestRefused, read_request
+from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
 from orchestrator_site.server.waiters import WaiterRegistry
 from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
 
-RECONNECT = 1.0  # seconds between two tries to hear of other processes
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,9 @@ log = logging.getLogger(__name__)
 class Application:
     """The application that the server runs."""
 
-    def __init__(self, wsgi: Any) -> None:
-        """wsgi: Django's application."""
+    def __init__(self, wsgi: Any, *, streams: Callable[[], Any]) -> None:
+        """wsgi: Django's application. streams: makes what serves event streams, anew at each start."""
+        self._streams = streams
         self.bridge = WSGIAdapter(wsgi)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,10 +104,10 @@ class Application:
         if self._loop is loop:
             return
         self._loop = loop
-        self.room, self.feed = WaiterRegistry(), Broadcaster()
+        self.room, self.feed = WaiterRegistry(), self._streams()
         works: list[Awaitable[None]] = [self.room.run(), self.feed.run(), self.feed.look_after()]
         if settings.REDIS_URL:
-            works.append(hear_others(self.woken))
+            works.append(wakeups.receive(self.woken))
         self._tasks = [asyncio.ensure_future(work) for work in works]
         self._deaf = wakeups.listen(self.woken)
 
@@ -171,21 +171,3 @@ async def disconnected(receive: Any) -> None:
     """Return when the client has left, or will send nothing more: who waits for an answer keeps its side open."""
     while (await receive()).get("more_body"):
         pass
-
-
-async def hear_others(woken: Callable[[set[str]], None]) -> None:
-    """Pass on the wake-ups of the other processes, as long as Redis is there."""
-    import redis.asyncio
-
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=15)
-    while True:
-        try:
-            async with client.pubsub() as channel:
-                await channel.subscribe(wakeups.CHANNEL)
-                woken({wakeups.EVENTS})  # whatever was missed meanwhile
-                async for message in channel.listen():
-                    if topics := wakeups.heard(message):
-                        woken(topics)
-        except (redis.RedisError, OSError) as fault:
-            log.debug("No word from other processes (%s).", type(fault).__name__)
-        await asyncio.sleep(RECONNECT)

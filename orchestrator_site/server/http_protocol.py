@@ -9,7 +9,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from orchestrator_site.server.request_limits import REFUSAL, RequestRefused
+from orchestrator_site.api.middleware import REFUSAL
+from orchestrator_site.server.request_limits import RequestRefused
 
 MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: without an end they would fill the memory
 MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body

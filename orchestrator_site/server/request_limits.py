@@ -4,11 +4,12 @@ import asyncio
 import re
 from typing import Any
 
+from orchestrator_site.api.middleware import REFUSAL
+
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16_384  # of one header's value
 MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
-REFUSAL = "orchestrator.refusal"  # in the ASGI scope of a request that is to be refused, where no client can put it
 LENGTHS = (b"content-length", b"transfer-encoding")
 VERSIONS = ("1.0", "1.1")
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?")  # RFC 9110, 7.2

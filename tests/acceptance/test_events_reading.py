@@ -3,7 +3,7 @@
 import pytest
 
 from events_app import services
-from events_app.log import sequencing
+from events_app.log import reading, sequencing
 from events_app.models import Event, Ledger
 from events_app.rules import cursor
 
@@ -111,7 +111,7 @@ def test_a_place_beyond_the_head_is_refused_and_the_head_named(api, say) -> None
 
 
 def test_a_rare_type_is_looked_for_in_bounded_steps(api, say, monkeypatch) -> None:
-    monkeypatch.setattr(sequencing, "WINDOW", 3)
+    monkeypatch.setattr(reading, "WINDOW", 3)
     for _ in range(4):
         say("often")
     say("rare")

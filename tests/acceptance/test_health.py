@@ -83,7 +83,7 @@ def test_without_a_database_it_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> 
     def refused() -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(views, "database_answers", database_probe.DatabaseProbe(refused))
+    monkeypatch.setattr("orchestrator_site.views.health.database_answers", database_probe.DatabaseProbe(refused))
 
     check_unhealthy(health())
 
@@ -142,7 +142,7 @@ def wait_for(event: threading.Event) -> None:
 def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -> None:
     thawed = threading.Event()
     alive = database_probe.DatabaseProbe(lambda: wait_for(thawed))
-    monkeypatch.setattr(views, "database_answers", alive)
+    monkeypatch.setattr("orchestrator_site.views.health.database_answers", alive)
     begin = time.monotonic()
 
     check_unhealthy(health())

@@ -64,12 +64,12 @@ def cursor_by_id() -> None:
     """Let readers go by id: what commits late lies behind them."""
     from django.db import connection, transaction
 
-    from events_app import ledger
     from events_app.log import sequencing
+    from events_app.models import Ledger
 
     @transaction.atomic
     def number_batch() -> int:
-        ledger.Ledger.objects.select_for_update().get()
+        Ledger.objects.select_for_update().get()
         with connection.cursor() as rows:
             rows.execute("UPDATE events_app_event SET position = id WHERE position IS NULL")
             rows.execute(
@@ -86,7 +86,7 @@ def event_after_commit() -> None:
     from django.db import transaction
 
     from events_app import services as events
-    from tasks_app.services import leases, sla, transitions
+    from tasks_app.services import intake, leases, sla, transitions
 
     record_all = events.record_all
 
@@ -98,7 +98,7 @@ def event_after_commit() -> None:
 
         transaction.on_commit(write)
 
-    for module in (events, leases, transitions, services, sla):
+    for module in (events, intake, leases, transitions, sla):
         module.record_all = record_late  # type: ignore[attr-defined]
 
 

@@ -173,7 +173,7 @@ def test_only_the_holder_of_the_present_attempt_speaks_for_it(
 ) -> None:
     before = Task.objects.values().get()
 
-    with pytest.raises(getattr(services, refusal)):
+    with pytest.raises(getattr(errors, refusal)):
         call(task_id=held.task_id, attempt=attempt, by=dev if holder == "dev" else ops, now=now)
 
     assert Task.objects.values().get() == before

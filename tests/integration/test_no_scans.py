@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from approvals_app.jobs import expire_approvals
 from approvals_app.models import Approval
 from events_app.consumers import services as consumers
-from events_app.log import sequencing
+from events_app.log import reading, sequencing
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Agent, RoutingRule, Task
@@ -50,7 +50,7 @@ PLACES = {"after", "cursor", "limit"}
 @pytest.fixture
 def many(api: Callable[..., Any], make_task: Callable[..., Task], dev: Actor, now: datetime, monkeypatch: Any) -> Task:
     """Many rows of everything, of which few are open; the first task is returned."""
-    monkeypatch.setattr(sequencing, "WINDOW", 500)
+    monkeypatch.setattr(reading, "WINDOW", 500)
     first = make_task(source="ci")
     make_task(priority="P0", sla_target=1)
     make_task(sla_target=3600)

@@ -7,8 +7,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.server import http_protocol
-from orchestrator_site.server.request_limits import REFUSAL
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 

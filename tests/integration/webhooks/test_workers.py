@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from events_app import delivering, jobs
+from events_app import jobs
 from events_app.models import Delivery
-from events_app.webhooks import fan_out, sender, trigger
+from events_app.webhooks import fan_out, http_client, sender, trigger
 from tests.integration.webhooks.steps import SECOND, deliver
 
 
@@ -68,14 +68,14 @@ def test_whoever_comes_while_one_sends_leaves_it_the_work(db, subscribe, publish
 def test_a_fault_of_ours_does_not_keep_the_others_from_being_sent(
     db, subscribe, publish, receiver, now, monkeypatch
 ) -> None:
-    good = delivering.safe_http.post
+    good = http_client.post
 
     def post(url: str, **asked: Any) -> Any:
         if '"bad":true' in asked["body"].decode():
             raise RuntimeError("a bug")
         return good(url, **asked)
 
-    monkeypatch.setattr(delivering.safe_http, "post", post)
+    monkeypatch.setattr(http_client, "post", post)
     subscribe()
     publish(bad=True)
     publish(bad=False)
