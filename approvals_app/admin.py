@@ -32,7 +32,14 @@ from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
-from orchestrator_site.console.base import TYPE_ID, NeedsReasonForm, ReadOnlyAdmin, ReasonForm, close_dialog, page_of
+from orchestrator_site.console.base import (
+    TYPE_ID,
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    ReasonForm,
+    close_dialog,
+    page_of,
+)
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
@@ -59,7 +66,11 @@ class DecisionForm(forms.Form):
     def look(self) -> None:
         """Find out what to show of the request, and whether there is anything left to decide."""
         summaries.look_at([self.approval], by=decider_of(self.request), now=times.now())
-        self.successor = summaries.successor_of(self.approval) if self.approval.status == Status.SUPERSEDED else None
+        self.successor = (
+            summaries.successor_of(self.approval)
+            if self.approval.status == Status.SUPERSEDED
+            else None
+        )
 
     @property
     def closed(self) -> bool:
@@ -72,7 +83,9 @@ class DecisionForm(forms.Form):
         self.look()
         self.add_error(None, sentence)
 
-    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:
+    def get_before_template_context(
+        self, request: HttpRequest, object_id: Any = None
+    ) -> dict[str, Any]:
         """Say what is decided."""
         return {"approval": self.approval, "successor": self.successor}
 
@@ -95,7 +108,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     public_id = "approval_id"
     exact_search = ("approval_id", "task_id", "requested_by", "trace_id")
-    search_help_text = "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
+    search_help_text = (
+        "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
+    )
     list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
     list_before_template = "admin/approvals_app/approval/tabs.html"
     list_display = ("urgency", "subject", "asked", "deadline", "waiting")
@@ -109,8 +124,12 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Return whether the account may decide at all; the services ask about each request."""
         allowed = bool(request.user.has_perm(DECIDE))
-        if not allowed and request.method == "POST" and isinstance(obj, str):  # a dialog was sent all the same
-            self.note_refused(request, [obj], "reject" if request.path.endswith("/reject/") else "approve")
+        if (
+            not allowed and request.method == "POST" and isinstance(obj, str)
+        ):  # a dialog was sent all the same
+            self.note_refused(
+                request, [obj], "reject" if request.path.endswith("/reject/") else "approve"
+            )
         return allowed
 
     def note_refused(self, request: HttpRequest, approval_ids: list[str], verb: str) -> None:
@@ -140,13 +159,18 @@ class ApprovalAdmin(ReadOnlyAdmin):
         """Return the most urgent and then oldest first; of decisions the newest; else what was asked last."""
         if is_inbox(request):
             return ("priority", "created_at", "pk")
-        of_decisions = OF_DECISIONS & set(request.GET) or request.GET.get("status", "all") not in ("", "all")
+        of_decisions = OF_DECISIONS & set(request.GET) or request.GET.get("status", "all") not in (
+            "",
+            "all",
+        )
         return ("-decided_at", "-id") if of_decisions else ("-id",)
 
     def wanted(self, term: str) -> Q:
         """Return the condition for requests that a term names; who decided counts, too."""
         named = super().wanted(term)
-        return named if TYPE_ID.match(term) else named | Q(decided_by=term, decided_at__isnull=False)
+        return (
+            named if TYPE_ID.match(term) else named | Q(decided_by=term, decided_at__isnull=False)
+        )
 
     @display(description="Priority", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
@@ -159,13 +183,16 @@ class ApprovalAdmin(ReadOnlyAdmin):
         what = approval.snapshot
         agent = rendering.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
         title = format_html("<b>{}</b> {}", rendering.visible(approval.shown.about), agent)
-        return rendering.stacked(title, rendering.mono(rendering.summary(what.get("payload"))), *dangers(approval))
+        return rendering.stacked(
+            title, rendering.mono(rendering.summary(what.get("payload"))), *dangers(approval)
+        )
 
     @display(description="Asked by", ordering="requested_by")
     def asked(self, approval: Approval) -> SafeString:
         """Say who asked, and how well that is known."""
         return rendering.stacked(
-            rendering.name(approval.requested_by), rendering.credential(approval.requester_credential)
+            rendering.name(approval.requested_by),
+            rendering.credential(approval.requester_credential),
         )
 
     @display(description="Deadline", ordering="due_at")
@@ -195,7 +222,11 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @display(description="Decided")
     def decided(self, approval: Approval) -> SafeString:
         """Say when, if it was."""
-        return rendering.when(approval.decided_at, times.now()) if approval.decided_at else rendering.faint("–")
+        return (
+            rendering.when(approval.decided_at, times.now())
+            if approval.decided_at
+            else rendering.faint("–")
+        )
 
     @display(description="By")
     def decider(self, approval: Approval) -> SafeString:
@@ -215,7 +246,8 @@ class ApprovalAdmin(ReadOnlyAdmin):
         """Show why, as it was given."""
         why = approval.decision_reason
         return format_html(
-            '<span class="wrap">{}</span>', rendering.visible(why if len(why) <= 160 else why[:159] + "…")
+            '<span class="wrap">{}</span>',
+            rendering.visible(why if len(why) <= 160 else why[:159] + "…"),
         )
 
     @display(description="Decide")
@@ -269,19 +301,31 @@ class ApprovalAdmin(ReadOnlyAdmin):
             decided = decide(approval_id=approval.approval_id, by=by, now=times.now(), **asked)
         except DomainError as refusal:
             form.refuse(str(refusal))
-            dialog = {"approve": self.approve, "reject": self.reject}[request.resolver_match.url_name.rsplit("_", 1)[1]]
-            context = {"dialog": dialog.dialog, "form": form, "form_submit_text": dialog.dialog["form_submit_text"]}
+            dialog = {"approve": self.approve, "reject": self.reject}[
+                request.resolver_match.url_name.rsplit("_", 1)[1]
+            ]
+            context = {
+                "dialog": dialog.dialog,
+                "form": form,
+                "form_submit_text": dialog.dialog["form_submit_text"],
+            }
             return TemplateResponse(request, "unfold/helpers/dialog.html", context)
-        messages.success(request, outcome_and_next(approval, f"{done} already" if decided.repeated else done, by))
+        messages.success(
+            request, outcome_and_next(approval, f"{done} already" if decided.repeated else done, by)
+        )
         return close_dialog(request, page_of("approvals_app.approval", approval.approval_id))
 
     @admin.action(description="Approve the selected requests", permissions=["decide"])
-    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
+    def approve_selected(
+        self, request: HttpRequest, queryset: QuerySet[Approval]
+    ) -> HttpResponse | None:
         """Approve several: after a look at all of them, with one reason, none of them P0."""
         return self.settle_selected(request, Status.APPROVED)
 
     @admin.action(description="Reject the selected requests", permissions=["decide"])
-    def reject_selected(self, request: HttpRequest, queryset: QuerySet[Approval]) -> HttpResponse | None:
+    def reject_selected(
+        self, request: HttpRequest, queryset: QuerySet[Approval]
+    ) -> HttpResponse | None:
         """Reject several: after a look at all of them, with one reason."""
         return self.settle_selected(request, Status.REJECTED)
 
@@ -302,7 +346,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         done, by, reason = 0, actor_of(request), form.cleaned_data["reason"]
         for approval in chosen:
             try:
-                bulk.SERVICE[verdict](approval_id=approval.approval_id, by=by, now=times.now(), reason=reason)
+                bulk.SERVICE[verdict](
+                    approval_id=approval.approval_id, by=by, now=times.now(), reason=reason
+                )
                 done += 1
             except DomainError as refused:
                 messages.warning(request, str(refused))
@@ -310,7 +356,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
             messages.success(request, f"{done} request{'' if done == 1 else 's'} {verdict}.")
         return HttpResponseRedirect(request.get_full_path())
 
-    def confirm(self, request: HttpRequest, chosen: list[Approval], verdict: str, form: forms.Form) -> TemplateResponse:
+    def confirm(
+        self, request: HttpRequest, chosen: list[Approval], verdict: str, form: forms.Form
+    ) -> TemplateResponse:
         """Show what would be decided."""
         word = "Approve" if verdict == Status.APPROVED else "Reject"
         context = {
@@ -330,7 +378,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         if not all(row.isdecimal() and len(row) < 19 for row in ticked):
             raise BadRequest("Rows are numbers.")
         if request.method == "POST" and not self.has_decide_permission(request):
-            rows = Approval.objects.filter(pk__in=ticked[: bulk.MOST]).values_list("approval_id", flat=True)
+            rows = Approval.objects.filter(pk__in=ticked[: bulk.MOST]).values_list(
+                "approval_id", flat=True
+            )
             self.note_refused(request, list(rows), request.POST.get("action", ""))
             raise PermissionDenied
         shown = request.GET.get("status", "")
@@ -343,7 +393,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
             for key, name in TABS.items()
         ]
         title = "Decisions" if shown == "decided" else "Approvals"
-        return super().changelist_view(request, {"title": title, "tabs": tabs, **(extra_context or {})})
+        return super().changelist_view(
+            request, {"title": title, "tabs": tabs, **(extra_context or {})}
+        )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Find out what to show of the rows, all at once."""
@@ -352,17 +404,27 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return page
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show one request: facts of the server first, then what others wrote, in full."""
         approval = self.find(object_id or "")
         context = describe(approval, by=decider_of(request)) if approval else {}
-        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
 
 
 def is_inbox(request: HttpRequest) -> bool:
     """Return whether a list shows what waits, and nothing else."""
-    return not (request.GET.get("status") or request.GET.get("q", "").strip() or OF_DECISIONS & set(request.GET))
+    return not (
+        request.GET.get("status")
+        or request.GET.get("q", "").strip()
+        or OF_DECISIONS & set(request.GET)
+    )
 
 
 def button(verb: str, label: str, approval: Approval) -> SafeString:
@@ -372,7 +434,8 @@ def button(verb: str, label: str, approval: Approval) -> SafeString:
         verb,
         dialog_url(verb, approval),
         format_html(
-            'hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog', dialog_url(verb, approval)
+            'hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog',
+            dialog_url(verb, approval),
         ),
         label,
     )
@@ -395,7 +458,9 @@ def dangers(approval: Approval) -> list[SafeString]:
     if approval.shown.tampered:
         found.append(rendering.chip("does not match its digest", "danger", "Do not decide."))
     if approval.shown.unseen:
-        found.append(rendering.chip("hidden characters", "danger", ", ".join(approval.shown.unseen).lower()))
+        found.append(
+            rendering.chip("hidden characters", "danger", ", ".join(approval.shown.unseen).lower())
+        )
     return found
 
 
@@ -403,10 +468,14 @@ def outcome_and_next(approval: Approval, done: str, by: Actor) -> SafeString:
     """Return what was decided, and where to go from here."""
     inbox = reverse("admin:approvals_app_approval_changelist")
     said = format_html(
-        "{}: {}.", done, rendering.visible(f"{approval.priority} {summaries.headline(approval.snapshot)}")
+        "{}: {}.",
+        done,
+        rendering.visible(f"{approval.priority} {summaries.headline(approval.snapshot)}"),
     )
     if (after := summaries.next_for(by, now=times.now())) is None:
-        return format_html('{} Nothing else waits for you. <a class="link" href="{}">Approvals</a>', said, inbox)
+        return format_html(
+            '{} Nothing else waits for you. <a class="link" href="{}">Approvals</a>', said, inbox
+        )
     return format_html(
         '{} Next: <a class="link" href="{}">{}</a> · <a class="link" href="{}">all that waits</a>',
         said,
@@ -428,7 +497,11 @@ def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
         "original": approval,
         "successor": summaries.successor_of(approval),
         "content": shown,
-        "rest": {name: value for name, value in shown.items() if name not in apart and value not in (None, "", {})},
+        "rest": {
+            name: value
+            for name, value in shown.items()
+            if name not in apart and value not in (None, "", {})
+        },
         "waited": waited(approval),
         "timeline": list(events),
         "approve_url": dialog_url("approve", approval),
@@ -468,7 +541,15 @@ class PolicyForm(forms.ModelForm):
 
     class Meta:
         model = ApprovalPolicy
-        fields = ("name", "active", "priorities", "types", "decider_role", "expires_after", "reason")
+        fields = (
+            "name",
+            "active",
+            "priorities",
+            "types",
+            "decider_role",
+            "expires_after",
+            "reason",
+        )
 
 
 @admin.register(ApprovalPolicy)
@@ -484,7 +565,10 @@ class ApprovalPolicyAdmin(ConfiguredAdmin):
     def fits(self, policy: ApprovalPolicy) -> SafeString:
         """Say which tasks."""
         words = [*policy.priorities, *policy.types] or ["every task"]
-        return format_html('<span class="below">{}</span>', rendering.joined(rendering.chip(word) for word in words))
+        return format_html(
+            '<span class="below">{}</span>',
+            rendering.joined(rendering.chip(word) for word in words),
+        )
 
     @display(description="Expires after")
     def expiry(self, policy: ApprovalPolicy) -> str:

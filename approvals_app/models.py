@@ -66,27 +66,37 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return self.pending().filter(expires_at__lte=now)
 
 
-DECIDED = Q(decided_at__isnull=False)  # said without a value, so that SQLite matches the indexes to the queries
+DECIDED = Q(
+    decided_at__isnull=False
+)  # said without a value, so that SQLite matches the indexes to the queries
 
 
 class Approval(models.Model):
     """A request for sign-off: what was asked, on exactly which content, and the one decision."""
 
-    approval_id = models.CharField(max_length=40, unique=True, default=new_approval_id, editable=False)
+    approval_id = models.CharField(
+        max_length=40, unique=True, default=new_approval_id, editable=False
+    )
     task_id = models.CharField(max_length=64, db_index=True)
     trace_id = models.CharField(max_length=128, blank=True, default="")
     priority = models.CharField(max_length=2)
     policy = models.CharField(max_length=500, help_text="The policies that asked.")
-    decider_role = models.CharField(max_length=8, choices=[(role.value, role.value) for role in Role])
+    decider_role = models.CharField(
+        max_length=8, choices=[(role.value, role.value) for role in Role]
+    )
     reason = models.CharField(max_length=1000, help_text="Why sign-off is needed.")
     snapshot = models.JSONField(help_text="What the decision is about, as it was shown.")
-    digest = models.CharField(max_length=64, help_text="SHA-256 of the snapshot; a decision holds for it only.")
+    digest = models.CharField(
+        max_length=64, help_text="SHA-256 of the snapshot; a decision holds for it only."
+    )
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
     requested_by = models.CharField(max_length=128)
     requester_credential = models.CharField(max_length=160, blank=True, default="")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True, help_text="When the task breaches its SLA.")
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the task breaches its SLA."
+    )
     decided_by = models.CharField(max_length=128, blank=True, default="")
     decider_credential = models.CharField(max_length=160, blank=True, default="")
     door = models.CharField(max_length=16, blank=True, default="")
@@ -100,10 +110,16 @@ class Approval(models.Model):
     class Meta:
         permissions = [("decide_approval", "Can approve and reject requests")]
         constraints = [
-            models.UniqueConstraint(fields=["task_id"], condition=Q(status="pending"), name="approval_one_pending"),
+            models.UniqueConstraint(
+                fields=["task_id"], condition=Q(status="pending"), name="approval_one_pending"
+            ),
         ]
         indexes = [
-            models.Index(fields=["priority", "created_at"], condition=Q(status="pending"), name="approval_inbox"),
+            models.Index(
+                fields=["priority", "created_at"],
+                condition=Q(status="pending"),
+                name="approval_inbox",
+            ),
             models.Index(
                 fields=["decider_role", "created_at", "requested_by"],
                 condition=Q(status="pending"),
@@ -116,11 +132,15 @@ class Approval(models.Model):
                 name="approval_of_requester",
             ),
             models.Index(fields=["-decided_at", "-id"], condition=DECIDED, name="approval_decided"),
-            models.Index(fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"),
+            models.Index(
+                fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"
+            ),
             models.Index(fields=["requested_by", "-id"], name="approval_asked"),
             models.Index(fields=["trace_id"], name="approval_trace"),
             models.Index(
-                fields=["expires_at"], condition=Q(status="pending", expires_at__isnull=False), name="approval_expiry"
+                fields=["expires_at"],
+                condition=Q(status="pending", expires_at__isnull=False),
+                name="approval_expiry",
             ),
         ]
 
@@ -146,10 +166,16 @@ class ApprovalPolicy(models.Model):
     name = models.CharField(max_length=100, unique=True)
     active = models.BooleanField(default=True)
     priorities = models.JSONField(
-        default=list, blank=True, validators=[check_priorities], help_text='Such as ["P0", "P1"]; empty fits all.'
+        default=list,
+        blank=True,
+        validators=[check_priorities],
+        help_text='Such as ["P0", "P1"]; empty fits all.',
     )
     types = models.JSONField(
-        default=list, blank=True, validators=[check_types], help_text='Such as ["deployment"]; empty fits all.'
+        default=list,
+        blank=True,
+        validators=[check_types],
+        help_text='Such as ["deployment"]; empty fits all.',
     )
     decider_role = models.CharField(
         max_length=8,
@@ -158,7 +184,9 @@ class ApprovalPolicy(models.Model):
         help_text="The least role that may decide.",
     )
     expires_after = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Seconds until a request nobody answered expires; empty for never."
+        null=True,
+        blank=True,
+        help_text="Seconds until a request nobody answered expires; empty for never.",
     )
     reason = models.CharField(max_length=300, help_text="Shown to the person who decides.")
 

@@ -26,7 +26,9 @@ def pending(*, now: datetime, limit: int, cursor: str = "") -> Page:
     if cursor:
         priority, created_at, pk = place_of(cursor, str, datetime, int)
         later = Q(created_at__gt=created_at) | Q(created_at=created_at, pk__gt=pk)
-        rows = rows.filter(Q(priority__gt=priority) | Q(priority=priority) & later, priority__gte=priority)
+        rows = rows.filter(
+            Q(priority__gt=priority) | Q(priority=priority) & later, priority__gte=priority
+        )
     return page(rows, limit, lambda row: pack(row.priority, row.created_at, row.pk))
 
 

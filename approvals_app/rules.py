@@ -40,7 +40,9 @@ def demand_of(task_type: str, priority: str, policies: Iterable[ApprovalPolicy])
     return Demand(
         policy=joined([policy.name for policy in matching], Approval, "policy"),
         decider_role=matching[0].decider_role,
-        expires_after=min((policy.expires_after for policy in matching if policy.expires_after), default=None),
+        expires_after=min(
+            (policy.expires_after for policy in matching if policy.expires_after), default=None
+        ),
         reason=joined([policy.reason for policy in matching], Approval, "reason", " "),
     )
 
@@ -64,7 +66,9 @@ def meets(approval: Approval, demand: Demand) -> bool:
 
 def fits(policy: ApprovalPolicy, task_type: str, priority: str) -> bool:
     """Return whether a policy asks for sign-off on tasks of this type and priority."""
-    return (not policy.priorities or priority in policy.priorities) and (not policy.types or task_type in policy.types)
+    return (not policy.priorities or priority in policy.priorities) and (
+        not policy.types or task_type in policy.types
+    )
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -104,7 +108,9 @@ def ensure_may_decide(
     if mode == "human" and by.assurance != Assurance.HUMAN:
         raise MayNotDecide("Only people may decide here, signed in to the console.")
     if mode == "strict" and by.assurance == Assurance.SHARED:
-        raise MayNotDecide("Tokens signed with the shared secret may not decide here; use a personal key.")
+        raise MayNotDecide(
+            "Tokens signed with the shared secret may not decide here; use a personal key."
+        )
     if mode != "guide" and not by.persons.isdisjoint(map(fold, {*involved, approval.requested_by})):
         raise MayNotDecide("Nobody decides what they asked for, hold or last edited.")
     if mode == "strict" and by.credential and by.credential == approval.requester_credential:

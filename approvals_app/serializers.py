@@ -3,14 +3,21 @@
 from rest_framework import serializers
 
 from approvals_app.models import Approval, Status
-from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, WholeNumberField, rfc3339
+from orchestrator_site.api.serializers import (
+    RowSerializer,
+    SuccessSerializer,
+    WholeNumberField,
+    rfc3339,
+)
 
 
 class ApprovalListQuery(serializers.Serializer):
     """How many requests, and from where on."""
 
     limit = WholeNumberField(in_query=True, min_value=1, max_value=1000, default=100)
-    cursor = serializers.CharField(max_length=100, required=False, help_text="The `next` of the last page.")
+    cursor = serializers.CharField(
+        max_length=100, required=False, help_text="The `next` of the last page."
+    )
 
 
 class DecisionInput(serializers.Serializer):
@@ -30,9 +37,13 @@ class ApprovalSerializer(RowSerializer):
     """A request for sign-off and how it ended."""
 
     approved_by = serializers.SerializerMethodField(help_text="Who approved; null unless approved.")
-    approved_at = serializers.SerializerMethodField(help_text="When it was approved; null unless approved.")
+    approved_at = serializers.SerializerMethodField(
+        help_text="When it was approved; null unless approved."
+    )
     rejected_by = serializers.SerializerMethodField(help_text="Who rejected; null unless rejected.")
-    rejected_at = serializers.SerializerMethodField(help_text="When it was rejected; null unless rejected.")
+    rejected_at = serializers.SerializerMethodField(
+        help_text="When it was rejected; null unless rejected."
+    )
 
     class Meta:
         model = Approval
@@ -65,7 +76,11 @@ class ApprovalSerializer(RowSerializer):
 
     def get_approved_at(self, approval: Approval) -> str | None:
         """Return when it was approved."""
-        return rfc3339(approval.decided_at) if approval.status == Status.APPROVED and approval.decided_at else None
+        return (
+            rfc3339(approval.decided_at)
+            if approval.status == Status.APPROVED and approval.decided_at
+            else None
+        )
 
     def get_rejected_by(self, approval: Approval) -> str | None:
         """Return who rejected."""
@@ -107,5 +122,6 @@ class DecisionAnswer(SuccessSerializer):
     approval_id = serializers.CharField()
     message = serializers.CharField()
     repeated = serializers.BooleanField(
-        required=False, help_text="True if the same decider had said the same before; nothing was written anew."
+        required=False,
+        help_text="True if the same decider had said the same before; nothing was written anew.",
     )

@@ -39,7 +39,8 @@ EVENT_OF = {
     Status.SUPERSEDED: SUPERSEDED,
 }
 policies = CachedRows(
-    ["approvals_app.ApprovalPolicy"], lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name"))
+    ["approvals_app.ApprovalPolicy"],
+    lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name")),
 )
 # The floor above asks anew for a task when the policies ask for more than its request did.
 renewers: list[Callable[..., None]] = []
@@ -129,7 +130,9 @@ def request_again(
         approval.expires_at += now - approval.created_at
     approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
     approval.task_id = task_id
-    approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = ""
+    approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = (
+        ""
+    )
     approval.decided_at = None
     return ask(approval, content=content, by=by, now=now)
 
@@ -151,7 +154,9 @@ def get_approval(approval_id: str) -> Approval:
         raise UnknownApproval(f"There is no approval {approval_id}.") from None
 
 
-def ensure_granted(*, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None) -> None:
+def ensure_granted(
+    *, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None
+) -> None:
     """Raise NotGranted unless this approval was given, for exactly this content, on terms as strict as `demand`."""
     try:
         approval = get_approval(approval_id)
@@ -162,23 +167,43 @@ def ensure_granted(*, approval_id: str, content: dict[str, Any], demand: rules.D
     if approval.status != Status.APPROVED:
         raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
     if approval.digest != rules.digest_of(content):
-        raise AskAnew(f"The task has changed since {approval_id} was approved; it needs a new decision.", **facts)
+        raise AskAnew(
+            f"The task has changed since {approval_id} was approved; it needs a new decision.",
+            **facts,
+        )
     if demand and not rules.meets(approval, demand):
-        raise AskAnew(f"Policy asks for more than when {approval_id} was approved; it needs a new decision.", **facts)
+        raise AskAnew(
+            f"Policy asks for more than when {approval_id} was approved; it needs a new decision.",
+            **facts,
+        )
 
 
-def approve(*, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = "") -> Approval:
+def approve(
+    *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
+) -> Approval:
     """Sign a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
-    return decide(approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason, shown=shown)
+    return decide(
+        approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason, shown=shown
+    )
 
 
-def reject(*, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = "") -> Approval:
+def reject(
+    *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
+) -> Approval:
     """Refuse a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
-    return decide(approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason, shown=shown)
+    return decide(
+        approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason, shown=shown
+    )
 
 
 def decide(
-    *, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str = "", shown: str = ""
+    *,
+    approval_id: str,
+    verdict: Status,
+    by: Actor,
+    now: datetime,
+    reason: str = "",
+    shown: str = "",
 ) -> Approval:
     """Decide once and for all; raise UnknownApproval, MayNotDecide, NotShown or AlreadyDecided.
 
@@ -208,13 +233,17 @@ def said_before(approval_id: str, verdict: Status, by: Actor) -> Approval | None
     return approval
 
 
-def refuse_role(*, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str) -> None:
+def refuse_role(
+    *, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str
+) -> None:
     """Write down that a door let somebody not even try, because of their role."""
     with contextlib.suppress(UnknownApproval):
         note_refusal(get_approval(approval_id), verdict=verdict, by=by, now=now, reason=reason)
 
 
-def note_refusal(approval: Approval, *, verdict: Status, by: Actor, now: datetime, reason: str) -> None:
+def note_refusal(
+    approval: Approval, *, verdict: Status, by: Actor, now: datetime, reason: str
+) -> None:
     """Write down a refused try; the same try by the same caller once a minute, so that nobody fills the log."""
     attempt = f"{fold(by.name)}|{approval.approval_id}|{verdict}|{reason}"
     if cache.add(f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}", 1, REFUSAL_NOTED_EVERY):
@@ -239,7 +268,9 @@ def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
         return
     for renew in renewers:
         renew(task_id=approval.task_id, approval_id=approval.approval_id, now=now)
-    sentence = f"Policy asks for more than {approval.approval_id} did. A new request has taken its place."
+    sentence = (
+        f"Policy asks for more than {approval.approval_id} did. A new request has taken its place."
+    )
     raise PolicyTightened(sentence, **facts_of(get_approval(approval.approval_id)))
 
 
@@ -265,21 +296,32 @@ def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], 
     task_ids = [approval.task_id for approval in approvals]
     hands = [ask(task_ids) for ask in involved_in] if task_ids else []
     names = [
-        frozenset({approval.requested_by}).union(*(some.get(approval.task_id, frozenset()) for some in hands))
+        frozenset({approval.requested_by}).union(
+            *(some.get(approval.task_id, frozenset()) for some in hands)
+        )
         for approval in approvals
     ]
     if mode != "guide" and approvals:
-        names = persons_behind(zip(names, [approval.requester_credential for approval in approvals], strict=True))
+        names = persons_behind(
+            zip(names, [approval.requester_credential for approval in approvals], strict=True)
+        )
     fit = mode == "guide" or not by.made_by or account_may_decide(by.made_by)
     return {
         approval.approval_id: partial(
-            rules.ensure_may_decide, approval, by, mode=mode, involved=involved, maker_may_decide=fit
+            rules.ensure_may_decide,
+            approval,
+            by,
+            mode=mode,
+            involved=involved,
+            maker_may_decide=fit,
         )
         for approval, involved in zip(approvals, names, strict=True)
     }
 
 
-def close(*, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = "") -> Approval:
+def close(
+    *, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = ""
+) -> Approval:
     """Move a pending request to its end: of many at once, the database lets one through."""
     rows = Approval.objects.pending().filter(approval_id=approval_id)
     if status in (Status.APPROVED, Status.REJECTED):
@@ -315,17 +357,25 @@ def facts_of(approval: Approval) -> dict[str, str]:
     }
 
 
-def end_open_requests(*, task_id: str, status: Status, by: Actor, now: datetime, reason: str) -> None:
+def end_open_requests(
+    *, task_id: str, status: Status, by: Actor, now: datetime, reason: str
+) -> None:
     """Withdraw or supersede what a task still waits for. Runs in the caller's transaction.
 
     Call it before the task's own row is locked: a decision takes the two rows in that order.
     """
-    for approval_id in list(Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True)):
-        with contextlib.suppress(AlreadyDecided):  # somebody decided meanwhile: there is nothing left to end
+    for approval_id in list(
+        Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True)
+    ):
+        with contextlib.suppress(
+            AlreadyDecided
+        ):  # somebody decided meanwhile: there is nothing left to end
             close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
 
 
-def end_requests_of(*, task_ids: list[str], status: Status, by: Actor, now: datetime, reason: str) -> None:
+def end_requests_of(
+    *, task_ids: list[str], status: Status, by: Actor, now: datetime, reason: str
+) -> None:
     """Do what `end_open_requests` does, for many tasks at once; what somebody is deciding right now stays.
 
     Ask `waiting_among` afterwards which tasks still wait. Runs in the caller's transaction.
@@ -350,7 +400,9 @@ def waiting_among(task_ids: list[str]) -> set[str]:
     """Return those of these tasks for which a request waits for a decision."""
     if not task_ids:
         return set()
-    return set(Approval.objects.pending().filter(task_id__in=task_ids).values_list("task_id", flat=True))
+    return set(
+        Approval.objects.pending().filter(task_id__in=task_ids).values_list("task_id", flat=True)
+    )
 
 
 def waits(task_id: str) -> bool:
@@ -366,7 +418,13 @@ def expire_approvals(*, now: datetime, limit: int = 500) -> int:
         try:
             with transaction.atomic():
                 reason = "Nobody decided in time."
-                close(approval_id=approval_id, status=Status.EXPIRED, by=SYSTEM, now=now, reason=reason)
+                close(
+                    approval_id=approval_id,
+                    status=Status.EXPIRED,
+                    by=SYSTEM,
+                    now=now,
+                    reason=reason,
+                )
         except AlreadyDecided:
             continue  # somebody decided, or another sweep was first
         expired += 1
@@ -378,7 +436,9 @@ def tell(approval: Approval, event_type: str, *, by: Actor, now: datetime, **mor
     record_all([event_of(approval, event_type, by=by, now=now, **more)])
 
 
-def event_of(approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str) -> Event:
+def event_of(
+    approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str
+) -> Event:
     """Return what the log says of a request."""
     return new_event(
         event_type=event_type,

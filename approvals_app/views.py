@@ -43,7 +43,9 @@ class ApprovalViewSet(ApiViewSet):
     def pending(self, request: Request) -> Response:
         """List what waits for a decision, most urgent first."""
         found, following = queries.pending(**self.asked(ApprovalListQuery), now=self.now)
-        return Response(PendingAnswer({"count": len(found), "approvals": found, "next": following}).data)
+        return Response(
+            PendingAnswer({"count": len(found), "approvals": found, "next": following}).data
+        )
 
     @extend_schema(responses=ApprovalAnswer)
     def retrieve(self, request: Request, approval_id: str) -> Response:
@@ -54,7 +56,9 @@ class ApprovalViewSet(ApiViewSet):
     def history(self, request: Request) -> Response:
         """List what was decided, newest first."""
         found, following = queries.history(**self.asked(ApprovalListQuery))
-        return Response(HistoryAnswer({"count": len(found), "history": found, "next": following}).data)
+        return Response(
+            HistoryAnswer({"count": len(found), "history": found, "next": following}).data
+        )
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:
@@ -64,7 +68,9 @@ class ApprovalViewSet(ApiViewSet):
         """
         asked = self.asked(DecisionInput)
         reason, shown = asked["reason"], asked["digest"]
-        approval = services.approve(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
+        approval = services.approve(
+            approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown
+        )
         return self._decided(approval, "Approved")
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
@@ -72,15 +78,21 @@ class ApprovalViewSet(ApiViewSet):
         """Reject a pending request; its task is cancelled with the reason."""
         asked = self.asked(DecisionInput)
         reason, shown = asked["reason"], asked["digest"]
-        approval = services.reject(approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown)
+        approval = services.reject(
+            approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown
+        )
         return self._decided(approval, "Rejected")
 
     def _decided(self, approval: Approval, word: str) -> Response:
         message = f"{word} by {approval.decided_by}"
         answer = {"approval_id": approval.approval_id, "message": message}
-        return Response(DecisionAnswer(answer | ({"repeated": True} if approval.repeated else {})).data)
+        return Response(
+            DecisionAnswer(answer | ({"repeated": True} if approval.repeated else {})).data
+        )
 
-    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> None:
+    def permission_denied(
+        self, request: Request, message: str | None = None, code: str | None = None
+    ) -> None:
         """Refuse; who is known and wanted to decide is written down."""
         if self.action in VERDICTS and request.user is not None:
             services.refuse_role(

@@ -15,7 +15,13 @@ from demo.agents import AGENTS
 from demo.client import Client, Json, Refused, bearer, credential_for
 from demo.story import line, say, timeline
 
-DONE = {"incident", "bugfix", "deployment", "faq_update", "documentation"}  # what has to be completed
+DONE = {
+    "incident",
+    "bugfix",
+    "deployment",
+    "faq_update",
+    "documentation",
+}  # what has to be completed
 PATIENCE = 180  # seconds the day may take when nobody has to be waited for
 
 
@@ -73,7 +79,13 @@ class Day:
 
     def create(self, task_type: str, payload: Json, **more: Any) -> None:
         """Hand in a task."""
-        new = {"type": task_type, "payload": payload, "trace_id": self.trace_id, "source": "demo", **more}
+        new = {
+            "type": task_type,
+            "payload": payload,
+            "trace_id": self.trace_id,
+            "source": "demo",
+            **more,
+        }
         self.pager.post("/tasks", new, **{"Idempotency-Key": str(uuid.uuid4())})
 
     def follow(self, agents: list[subprocess.Popen[str]]) -> None:
@@ -88,7 +100,9 @@ class Day:
                 raise WentWrong("An agent ended by itself: see above.")
             if self.approve and time.monotonic() - began > PATIENCE:
                 missing = sorted(DONE - self.done) or ["the missed deadline"]
-                raise WentWrong(f"After {PATIENCE} seconds this has not happened: {', '.join(missing)}.")
+                raise WentWrong(
+                    f"After {PATIENCE} seconds this has not happened: {', '.join(missing)}."
+                )
 
     def hear(self, event: Json) -> None:
         """Take in one event."""
@@ -119,13 +133,17 @@ class Day:
             return
         time.sleep(self.pace)
         try:
-            self.alice.post(f"/approvals/{approval_id}/approve", {"reason": "Looked at it; go ahead."})
+            self.alice.post(
+                f"/approvals/{approval_id}/approve", {"reason": "Looked at it; go ahead."}
+            )
         except Refused as refusal:
             say(f"\n  >>> {refusal}\n  >>> A person has to: {console}\n")
 
     def end(self) -> None:
         """Print the timeline, and where to look."""
-        documentation = next(task for task in self.tasks.values() if task["type"] == "documentation")
+        documentation = next(
+            task for task in self.tasks.values() if task["type"] == "documentation"
+        )
         now = self.pager.get(f"/tasks/{documentation['task_id']}")["task"]
         if now["sla"]["state"] != "violated":
             raise WentWrong(f"The documentation's deadline is {now['sla']['state']}, not violated.")
@@ -139,9 +157,22 @@ class Day:
 def main(arguments: list[str] | None = None) -> int:
     """Play the day; return 0 only if it went as told."""
     options = parser().parse_args(arguments)
-    given = bearer(options.token) if options.token else {"X-API-Key": options.api_key} if options.api_key else {}
+    given = (
+        bearer(options.token)
+        if options.token
+        else {"X-API-Key": options.api_key}
+        if options.api_key
+        else {}
+    )
     try:
-        play(Day(options.url.rstrip("/"), given, approve=options.approve, pace=0.1 if options.fast else 1.5))
+        play(
+            Day(
+                options.url.rstrip("/"),
+                given,
+                approve=options.approve,
+                pace=0.1 if options.fast else 1.5,
+            )
+        )
     except KeyboardInterrupt:
         say("\nStopped.")
         return 130
@@ -159,7 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def play(day: Day) -> None:
     """Play one day."""
-    say("A day in the life. Three agents are at work: dev, ops and faq, each a program of its own.\n")
+    say(
+        "A day in the life. Three agents are at work: dev, ops and faq, each a program of its own.\n"
+    )
     with day.agents() as agents:
         day.begin()
         day.follow(agents)
@@ -174,11 +207,19 @@ def parser() -> argparse.ArgumentParser:
         description="Three agents play a day against a running server: an incident, its fix, the deployment, and what "
         "people sign in between. They also take other tasks that wait for dev_agent, ops_agent and faq_agent.",
     )
-    options.add_argument("--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)")
-    options.add_argument("--approve", action="store_true", help="approve by API instead of waiting for a person")
+    options.add_argument(
+        "--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)"
+    )
+    options.add_argument(
+        "--approve", action="store_true", help="approve by API instead of waiting for a person"
+    )
     options.add_argument("--fast", action="store_true", help="without pauses for the reader")
-    options.add_argument("--token", help="bearer token to work with; not needed on a development server")
-    options.add_argument("--api-key", help="API key to work with; not needed on a development server")
+    options.add_argument(
+        "--token", help="bearer token to work with; not needed on a development server"
+    )
+    options.add_argument(
+        "--api-key", help="API key to work with; not needed on a development server"
+    )
     return options
 
 

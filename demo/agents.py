@@ -41,7 +41,12 @@ class Agent:
 
     def claim(self, *types: str) -> list[Json]:
         """Return the next task of these types, if one comes up in time."""
-        asked = {"agent": self.pool, "types": types, "lease_seconds": LEASE_SECONDS, "wait_seconds": WAIT_SECONDS}
+        asked = {
+            "agent": self.pool,
+            "types": types,
+            "lease_seconds": LEASE_SECONDS,
+            "wait_seconds": WAIT_SECONDS,
+        }
         return self.client.post("/tasks/claim", asked)["tasks"]
 
     def do(self, task: Json) -> None:
@@ -70,13 +75,21 @@ class Agent:
 
     def create(self, task_type: str, payload: Json, **more: Any) -> None:
         """Hand in a task of the day's affair."""
-        new = {"type": task_type, "payload": payload, "trace_id": self.trace_id, "source": "demo", **more}
+        new = {
+            "type": task_type,
+            "payload": payload,
+            "trace_id": self.trace_id,
+            "source": "demo",
+            **more,
+        }
         self.client.post("/tasks", new, **{"Idempotency-Key": str(uuid.uuid4())})
 
     def tell(self, event_type: str, payload: Json, task: Json) -> None:
         """Publish an event about a task."""
         said = {"event_type": event_type, "source_agent": self.pool, "payload": payload}
-        self.client.post("/events/publish", {**said, "task_id": task["task_id"], "trace_id": self.trace_id})
+        self.client.post(
+            "/events/publish", {**said, "task_id": task["task_id"], "trace_id": self.trace_id}
+        )
 
 
 class Dev(Agent):
@@ -87,7 +100,11 @@ class Dev(Agent):
 
     def bugfix(self, task: Json) -> Json:
         """Fix a bug."""
-        self.tell("pr.merged", {"pull_request": 77, "title": f"Fix: {task['payload'].get('title', 'a bug')}"}, task)
+        self.tell(
+            "pr.merged",
+            {"pull_request": 77, "title": f"Fix: {task['payload'].get('title', 'a bug')}"},
+            task,
+        )
         return {"pull_request": 77}
 
 
@@ -100,20 +117,33 @@ class Ops(Agent):
 
     def incident(self, task: Json) -> Json:
         """Find the cause of an incident, and ask for the fix."""
-        fix = {"title": "Sessions expire after a minute", "found_in": task["payload"].get("service", "")}
+        fix = {
+            "title": "Sessions expire after a minute",
+            "found_in": task["payload"].get("service", ""),
+        }
         self.create("bugfix", fix, priority="P1", parent_task_id=task["task_id"], sla_target=3600)
         return {"cause": "the session cookie got the wrong lifetime"}
 
     def deployment(self, task: Json) -> Json:
         """Deploy."""
         version = task["payload"].get("version", "")
-        self.tell("deployment.completed", {"service": task["payload"].get("service", ""), "version": version}, task)
+        self.tell(
+            "deployment.completed",
+            {"service": task["payload"].get("service", ""), "version": version},
+            task,
+        )
         return {"version": version, "healthy": True}
 
     def hear(self, event: Json) -> None:
         """Ask for the deployment of what was merged."""
-        what = {"service": "shop", "version": "1.4.1", "pull_request": event["payload"]["pull_request"]}
-        self.create("deployment", what, priority="P0", parent_task_id=event["task_id"], sla_target=3600)
+        what = {
+            "service": "shop",
+            "version": "1.4.1",
+            "pull_request": event["payload"]["pull_request"],
+        }
+        self.create(
+            "deployment", what, priority="P0", parent_task_id=event["task_id"], sla_target=3600
+        )
 
 
 class Faq(Agent):

@@ -47,7 +47,13 @@ class Client:
         """PATCH."""
         return self.call("PATCH", path, body)
 
-    def call(self, method: str, path: str, body: Json | None = None, headers: dict[str, str] | None = None) -> Json:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Json:
         """Return the answer; raise Refused, or an OSError when there is no server."""
         for last in (*[False] * (TRIES - 1), True):
             try:
@@ -64,7 +70,11 @@ class Client:
         raise AssertionError("unreachable")
 
     def request(
-        self, method: str, path: str, body: Json | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        headers: dict[str, str] | None = None,
     ) -> urllib.request.Request:
         """Return a request with the credential."""
         sent = {**self.credential, **(headers or {}), "Content-Type": "application/json"}
@@ -126,7 +136,9 @@ def credential_for(name: str, url: str, given: dict[str, str]) -> dict[str, str]
         claims = {"sub": name, "role": "agent", "iat": now, "exp": now + 86_400}
         return bearer(jwt.encode(claims, secret, algorithm="HS256"))
     try:
-        return bearer(Client(url, given).post("/auth/token", {"user_id": name, "role": "agent"})["token"])
+        return bearer(
+            Client(url, given).post("/auth/token", {"user_id": name, "role": "agent"})["token"]
+        )
     except Refused as refusal:
         if given and refusal.code == 403:
             return given

@@ -36,7 +36,11 @@ def sentence(event: Json, task: Json) -> str:
     }
     if event["event_type"] in words:
         return words[event["event_type"]]
-    return f"says {event['event_type']} {json.dumps(payload, ensure_ascii=False)}" if event["origin"] == "agent" else ""
+    return (
+        f"says {event['event_type']} {json.dumps(payload, ensure_ascii=False)}"
+        if event["origin"] == "agent"
+        else ""
+    )
 
 
 def name_of(task: Json) -> str:
@@ -51,4 +55,6 @@ def timeline(events: list[Json]) -> None:
     for event in events:
         moved = f"{event['moved_from'] or 'new'} → {event['moved_to']}" if event["moved_to"] else ""
         moment = event["created_at"][11:23]
-        say(f"  {moment}  {event['event_type']:<21} {event['publisher']:<12} {event['door']:<8} {moved}".rstrip())
+        say(
+            f"  {moment}  {event['event_type']:<21} {event['publisher']:<12} {event['door']:<8} {moved}".rstrip()
+        )

@@ -21,7 +21,18 @@ from orchestrator_site.core import times
 
 CONFIG_CHANGED = "system.config_changed"
 SECRET = ("password", "secret", "hash")
-FAMILIES = ("task", "approval", "sla", "agent", "rule", "policy", "subscription", "consumer", "system", "auth")
+FAMILIES = (
+    "task",
+    "approval",
+    "sla",
+    "agent",
+    "rule",
+    "policy",
+    "subscription",
+    "consumer",
+    "system",
+    "auth",
+)
 RECENT = 500  # the newest events, among which publishers are looked for
 
 
@@ -30,13 +41,17 @@ class RecordedAdmin(ConsoleAdmin):
 
     actions: Any = None
     list_fullwidth = True
-    named_once: tuple[str, ...] = ()  # fields that others refer to: set when a row is made, then fixed
+    named_once: tuple[
+        str, ...
+    ] = ()  # fields that others refer to: set when a row is made, then fixed
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix what others refer to."""
         return (*self.readonly_fields, *(self.named_once if obj else ()))
 
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
+    ) -> None:
         """Save and record."""
         with transaction.atomic():
             super().save_model(request, obj, form, change)
@@ -54,7 +69,12 @@ class RecordedAdmin(ConsoleAdmin):
             event_type=CONFIG_CHANGED,
             by=actor_of(request),
             now=times.now(),
-            payload={"what": str(self.opts.verbose_name), "name": str(obj), "did": did, "changes": changes},
+            payload={
+                "what": str(self.opts.verbose_name),
+                "name": str(obj),
+                "did": did,
+                "changes": changes,
+            },
         )
 
 
@@ -63,19 +83,29 @@ class ConfiguredAdmin(RecordedAdmin):
 
     configuration: Configuration[Any]
 
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
+    ) -> None:
         """Have the service make the row, or change what the form changed."""
         by, now, key = actor_of(request), times.now(), self.configuration.key
-        asked = {name: form.cleaned_data[name] for name in form.cleaned_data if not change or name in form.changed_data}
+        asked = {
+            name: form.cleaned_data[name]
+            for name in form.cleaned_data
+            if not change or name in form.changed_data
+        }
         if change:
-            kept = self.configuration.change(form.initial.get(key, getattr(obj, key)), by=by, now=now, **asked)
+            kept = self.configuration.change(
+                form.initial.get(key, getattr(obj, key)), by=by, now=now, **asked
+            )
         else:
             kept = self.configuration.add(by=by, now=now, **asked)
         obj.pk = kept.pk
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Have the service remove the row."""
-        self.configuration.remove(getattr(obj, self.configuration.key), by=actor_of(request), now=times.now())
+        self.configuration.remove(
+            getattr(obj, self.configuration.key), by=actor_of(request), now=times.now()
+        )
 
 
 def changes_in(form: forms.ModelForm) -> dict[str, Any]:
@@ -111,7 +141,9 @@ class OfFamily(Choice):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the events whose type begins so."""
-        return queryset.filter(event_type__startswith=f"{self.value()}.") if self.value() else queryset
+        return (
+            queryset.filter(event_type__startswith=f"{self.value()}.") if self.value() else queryset
+        )
 
 
 class OfOrigin(Choice):
@@ -131,7 +163,9 @@ class OfPublisher(Choice):
 
     def options(self) -> list[str]:
         """Return the publishers seen lately."""
-        return sorted(set(Event.objects.order_by("-id").values_list("publisher", flat=True)[:RECENT]))
+        return sorted(
+            set(Event.objects.order_by("-id").values_list("publisher", flat=True)[:RECENT])
+        )
 
 
 @admin.register(Event)
@@ -157,13 +191,17 @@ class EventAdmin(ReadOnlyAdmin):
         shown = rendering.code(event.task_id)
         if not event.task_id:
             return shown
-        return format_html('<a class="link" href="{}">{}</a>', page_of("tasks_app.task", event.task_id), shown)
+        return format_html(
+            '<a class="link" href="{}">{}</a>', page_of("tasks_app.task", event.task_id), shown
+        )
 
     @display(description="By")
     def source(self, event: Event) -> SafeString:
         """Say who said so, and through which door."""
         return rendering.stacked(
-            rendering.name(event.publisher), rendering.chip(event.origin), rendering.faint(f"by {event.door}")
+            rendering.name(event.publisher),
+            rendering.chip(event.origin),
+            rendering.faint(f"by {event.door}"),
         )
 
     @display(description="Says")
@@ -177,10 +215,16 @@ class EventAdmin(ReadOnlyAdmin):
         return rendering.when(event.created_at, times.now())
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show one event."""
-        return super().changeform_view(request, object_id, form_url, {"title": "Event", **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {"title": "Event", **(extra_context or {})}
+        )
 
 
 from events_app.webhooks import admin  # noqa: E402 - Django finds admins here

@@ -63,7 +63,9 @@ class Configuration(Generic[Row]):
             raise self.unknown(name)
         return row
 
-    def tell(self, row: Row, did: str, changes: dict[str, Any], *, by: Actor, now: datetime) -> None:
+    def tell(
+        self, row: Row, did: str, changes: dict[str, Any], *, by: Actor, now: datetime
+    ) -> None:
         """Record what was done to a row."""
         payload = {self.said_as: getattr(row, self.key), "did": did, "changes": changes}
         record(event_type=self.event_type, by=by, now=now, payload=payload, wakes=self.wakes(row))

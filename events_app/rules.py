@@ -36,7 +36,9 @@ SERVER_FAMILIES = (
     *("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks"),
     *("rule", "policy"),
 )
-AGENT_WORDS = frozenset({"task.started", "task.progress", "task.completed", "task.failed", "task.note"})
+AGENT_WORDS = frozenset(
+    {"task.started", "task.progress", "task.completed", "task.failed", "task.note"}
+)
 RESERVED_SOURCES = frozenset({"system", "orchestrator", "console", "human", "human_admin"})
 
 
@@ -60,7 +62,9 @@ def ensure_may_say(event_type: str, source_agent: str) -> None:
     if fold(source_agent) in RESERVED_SOURCES:
         raise ReservedSource(f"Only the server may speak as {source_agent}.")
     if looks_odd(source_agent):
-        raise ReservedSource("The name of a source holds no invisible characters and letters of one script only.")
+        raise ReservedSource(
+            "The name of a source holds no invisible characters and letters of one script only."
+        )
 
 
 def speaks_for(by: Actor, source_agent: str) -> bool:
@@ -86,9 +90,9 @@ def cursor(position: int) -> str:
 def position_of(text: str) -> int:
     """Return the position a cursor stands for; raise BadCursor."""
     try:
-        version, _, digits = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).partition(
-            b":"
-        )
+        version, _, digits = base64.b64decode(
+            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
+        ).partition(b":")
     except (binascii.Error, ValueError):
         raise BadCursor(field="after") from None
     if version != b"1" or not digits.isdigit() or len(digits) > 19 or int(digits) > LAST_POSITION:
@@ -99,7 +103,8 @@ def position_of(text: str) -> int:
 def matches(event_type: str, patterns: list[str]) -> bool:
     """Return whether a type is one of the patterns (`pr.merged`, `task.*`, `*`); no patterns match all."""
     return not patterns or any(
-        pattern in ("*", event_type) or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+        pattern in ("*", event_type)
+        or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
         for pattern in patterns
     )
 
@@ -108,4 +113,7 @@ def plain(event: Event) -> dict[str, Any]:
     """Return an event as every reader gets it: by page, stream, consumer or webhook."""
     said = {name: getattr(event, name) for name in FIELDS}
     at = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return said | {"cursor": None if event.position is None else cursor(event.position), "created_at": at}
+    return said | {
+        "cursor": None if event.position is None else cursor(event.position),
+        "created_at": at,
+    }

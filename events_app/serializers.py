@@ -22,12 +22,23 @@ class PublishSerializer(SharedFieldsSerializer):
     """An event to publish."""
 
     event_type = serializers.RegexField(
-        EVENT_TYPE, max_length=LONGEST_TYPE, trim_whitespace=False, help_text="Like `deployment.completed`."
+        EVENT_TYPE,
+        max_length=LONGEST_TYPE,
+        trim_whitespace=False,
+        help_text="Like `deployment.completed`.",
     )
-    source_agent = serializers.CharField(max_length=100, help_text="Who you are; kept as said, marked if verified.")
-    payload = SmallObjectField(required=False, help_text="Any JSON object up to 256 KiB; empty if absent.")
-    task_id = serializers.CharField(max_length=64, required=False, allow_null=True, allow_blank=True)
-    trace_id = serializers.CharField(max_length=128, required=False, allow_null=True, allow_blank=True)
+    source_agent = serializers.CharField(
+        max_length=100, help_text="Who you are; kept as said, marked if verified."
+    )
+    payload = SmallObjectField(
+        required=False, help_text="Any JSON object up to 256 KiB; empty if absent."
+    )
+    task_id = serializers.CharField(
+        max_length=64, required=False, allow_null=True, allow_blank=True
+    )
+    trace_id = serializers.CharField(
+        max_length=128, required=False, allow_null=True, allow_blank=True
+    )
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
@@ -67,7 +78,9 @@ def checked_patterns(patterns: list[str]) -> list[str]:
         raise serializers.ValidationError(f"At most {MOST_TYPES} types.")
     for pattern in patterns:
         if len(pattern) > LONGEST_TYPE or not PATTERN.match(pattern):
-            raise serializers.ValidationError(f"Not a type, `family.*` or `*`: {pattern[:LONGEST_TYPE]}")
+            raise serializers.ValidationError(
+                f"Not a type, `family.*` or `*`: {pattern[:LONGEST_TYPE]}"
+            )
     return patterns
 
 

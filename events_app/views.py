@@ -54,11 +54,18 @@ class EventViewSet(ApiViewSet):
     rate_scopes = {"publish": "events_publish", "list": "events_read", "stream": "events_read"}
     once_actions = ("publish",)
     examples = {
-        "publish": {"event_type": "pr.merged", "source_agent": "dev_agent", "payload": {"pull_request": 42}},
+        "publish": {
+            "event_type": "pr.merged",
+            "source_agent": "dev_agent",
+            "payload": {"pull_request": 42},
+        },
     }
 
     @extend_schema(
-        request={"application/json": PublishSerializer, cloudevents.STRUCTURED: CloudEventSerializer},
+        request={
+            "application/json": PublishSerializer,
+            cloudevents.STRUCTURED: CloudEventSerializer,
+        },
         responses=PublishedAnswer,
     )
     def publish(self, request: Request) -> Response:
@@ -119,7 +126,9 @@ class EventViewSet(ApiViewSet):
     @extend_schema(
         parameters=[EventFilter],
         responses={
-            (200, EVENT_STREAM): OpenApiResponse(str, "Server-sent events: `id` is the cursor, `data` the event.")
+            (200, EVENT_STREAM): OpenApiResponse(
+                str, "Server-sent events: `id` is the cursor, `data` the event."
+            )
         },
     )
     def stream(self, request: Request) -> HttpResponse:
@@ -162,7 +171,9 @@ def place(after: str) -> int | None:
     return PLACES[after]() if after in PLACES else rules.position_of(after)
 
 
-def as_batch(events: Iterable[dict[str, Any]], headers: dict[str, str] | None = None) -> HttpResponse:
+def as_batch(
+    events: Iterable[dict[str, Any]], headers: dict[str, str] | None = None
+) -> HttpResponse:
     """Return CloudEvents as a batch."""
     return HttpResponse(json.dumps(list(events)), content_type=cloudevents.BATCH, headers=headers)
 

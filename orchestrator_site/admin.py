@@ -85,7 +85,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         """Return whether the account may end keys."""
         return bool(request.user.has_perm("orchestrator_site.change_apikey"))
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """Offer no role above the account's own reach: an operator's key is not an administrator's."""
         form = super().get_form(request, obj, change, **kwargs)
         form.by = actor_of(request)
@@ -97,13 +99,21 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
         """Make the key through the service; its text is kept for the answer only."""
         asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
-        made, request.key_text = services.create_api_key(**asked, by=actor_of(request), now=times.now())
-        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
+        made, request.key_text = services.create_api_key(
+            **asked, by=actor_of(request), now=times.now()
+        )
+        obj.__dict__.update(
+            {field.attname: getattr(made, field.attname) for field in self.opts.fields}
+        )
 
-    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
         """Go to the key's page, which shows its text this once."""
         address = page_of("orchestrator_site.apikey", obj.pk)
-        return one_time_secrets.keep(request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}")
+        return one_time_secrets.keep(
+            request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}"
+        )
 
     @action(
         description="Revoke",
@@ -126,14 +136,24 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show the form for a new key, or a key without its secret."""
         context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
         if object_id and (key := self.get_object(request, object_id)):
-            context |= {"title": f"API key of {key.name}", "state": self.state(key), "alive": key.revoked_at is None}
+            context |= {
+                "title": f"API key of {key.name}",
+                "state": self.state(key),
+                "alive": key.revoked_at is None,
+            }
             context["secret"] = one_time_secrets.take(request, of=f"key {key.prefix}")
-        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
 
     @display(description="Owner", ordering="name")
     def owner(self, key: ApiKey) -> SafeString:
@@ -144,7 +164,8 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def role_chip(self, key: ApiKey) -> SafeString:
         """Show the role."""
         return rendering.chip(
-            key.role, "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm"
+            key.role,
+            "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm",
         )
 
     @display(description="State")
@@ -193,7 +214,9 @@ class PrincipalAdmin(RecordedAdmin):
     named_once = ("name",)
     fields = ("name", "disabled", "role", "note")
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """Tell the form who fills it in."""
         form = super().get_form(request, obj, change, **kwargs)
         form.by = actor_of(request)
@@ -215,7 +238,9 @@ class PrincipalAdmin(RecordedAdmin):
             return False
         return True
 
-    def save_model(self, request: HttpRequest, obj: Principal, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Principal, form: forms.ModelForm, change: bool
+    ) -> None:
         """Save through the service."""
         services.save_principal(obj, by=actor_of(request), now=times.now())
 
@@ -260,7 +285,11 @@ admin.site.unregister(Group)
 class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
     """Console accounts. Their groups say what they may do."""
 
-    form, add_form, change_password_form = UserChangeForm, AccountCreationForm, AdminPasswordChangeForm
+    form, add_form, change_password_form = (
+        UserChangeForm,
+        AccountCreationForm,
+        AdminPasswordChangeForm,
+    )
     list_display = ("username", "is_active", "is_superuser", "member_of", "last_login")
     list_filter = ()
     named_once = ("username",)
@@ -269,9 +298,13 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
         (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
         ("May do", {"fields": ("is_active", "is_superuser", "groups")}),
     )
-    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("username", "password1", "password2", "groups")}),)
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "password1", "password2", "groups")}),
+    )
 
-    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool
+    ) -> None:
         """Save and record; every account may sign in here."""
         obj.is_staff = True
         super().save_model(request, obj, form, change)
@@ -280,7 +313,9 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
         """Read the groups along."""
         return super().get_queryset(request).prefetch_related("groups")
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
+    ) -> Any:
         """Offer the groups as boxes: a list would be cleared by one click."""
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -338,4 +373,7 @@ class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
     def abilities(self, group: Group) -> SafeString:
         """Name what its accounts may do."""
         words = [ABILITIES[name][0] for name in abilities_of(group)] or ["Nothing"]
-        return format_html('<span class="below">{}</span>', rendering.joined(rendering.chip(word) for word in words))
+        return format_html(
+            '<span class="below">{}</span>',
+            rendering.joined(rendering.chip(word) for word in words),
+        )

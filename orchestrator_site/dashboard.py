@@ -37,7 +37,11 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def waiting_for(by: Actor | None) -> ApprovalQuerySet:
     """Return what waits for this actor, or for anybody if they may decide nothing."""
     pending = Approval.objects.pending()
-    return pending if by is None else pending.decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
+    return (
+        pending
+        if by is None
+        else pending.decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
+    )
 
 
 def inbox(by: Actor | None) -> dict[str, Any]:
@@ -72,8 +76,12 @@ def agents() -> list[dict[str, Any]]:
     return [
         {
             "agent": agent,
-            "running": at_most(Task.objects.filter(assigned_agent=agent.name, status=Status.IN_PROGRESS)),
-            "waiting": at_most(Task.objects.filter(assigned_agent=agent.name, status=Status.ASSIGNED)),
+            "running": at_most(
+                Task.objects.filter(assigned_agent=agent.name, status=Status.IN_PROGRESS)
+            ),
+            "waiting": at_most(
+                Task.objects.filter(assigned_agent=agent.name, status=Status.ASSIGNED)
+            ),
         }
         for agent in Agent.objects.order_by("name")[:AGENTS]
     ]

@@ -16,10 +16,17 @@ ROLES = [(role.value, role.value) for role in Role]
 class Principal(models.Model):
     """A restriction on whoever goes by a name (D12); a name without a record has none."""
 
-    name = models.CharField(max_length=MAX_NAME, unique=True, help_text="A token's `sub`, or the name of an API key.")
+    name = models.CharField(
+        max_length=MAX_NAME, unique=True, help_text="A token's `sub`, or the name of an API key."
+    )
     disabled = models.BooleanField(default=False, help_text="Refuse every credential of this name.")
     role = models.CharField(
-        "highest role", max_length=8, choices=ROLES, null=True, blank=True, help_text="A lower role than this counts."
+        "highest role",
+        max_length=8,
+        choices=ROLES,
+        null=True,
+        blank=True,
+        help_text="A lower role than this counts.",
     )
     note = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -52,7 +59,9 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
-    rate_limits = models.JSONField(default=dict, blank=True, help_text="Requests a minute by scope, such as tasks: 50.")
+    rate_limits = models.JSONField(
+        default=dict, blank=True, help_text="Requests a minute by scope, such as tasks: 50."
+    )
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -71,12 +80,16 @@ class IdempotencyKey(models.Model):
     principal = models.CharField(max_length=MAX_NAME)
     key = models.CharField(max_length=255)
     operation = models.CharField(max_length=300, help_text="Method and path.")
-    body_hash = models.CharField(max_length=64, help_text="SHA-256 of operation and canonical body, hex.")
+    body_hash = models.CharField(
+        max_length=64, help_text="SHA-256 of operation and canonical body, hex."
+    )
     response = models.TextField(blank=True, help_text="The answer as JSON text, its order kept.")
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_key")
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} {self.key}"

@@ -10,20 +10,28 @@ from orchestrator_site.config import env
 
 VERSION = __version__
 PACKAGE_DIR = Path(__file__).resolve().parent
-CHECKOUT = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None  # None: it is installed
-OWN_FOLDER = CHECKOUT / "data" if CHECKOUT else platformdirs.user_data_path("orchestrator", appauthor=False)
+CHECKOUT = (
+    PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None
+)  # None: it is installed
+OWN_FOLDER = (
+    CHECKOUT / "data" if CHECKOUT else platformdirs.user_data_path("orchestrator", appauthor=False)
+)
 DATA_DIR = Path(env.text("DATA_DIR", str(OWN_FOLDER)))
 
 # --- Where we run -----------------------------------------------------------------------------
 DATABASE_URL = env.secret("DATABASE_URL")
 REDIS_URL = env.secret("REDIS_URL")
 ORCHESTRATOR_ENV = env.text(
-    "ORCHESTRATOR_ENV", "production" if DATABASE_URL else "development", choices=("development", "production")
+    "ORCHESTRATOR_ENV",
+    "production" if DATABASE_URL else "development",
+    choices=("development", "production"),
 )
 DEVELOPMENT = ORCHESTRATOR_ENV == "development"
 DEBUG = env.flag("DEBUG")
 KEPT_SECRETS = DATA_DIR if DEVELOPMENT else None
-SECRET_KEY = env.secret("DJANGO_SECRET_KEY", kept_in=KEPT_SECRETS) or "missing"  # refused by checks.py
+SECRET_KEY = (
+    env.secret("DJANGO_SECRET_KEY", kept_in=KEPT_SECRETS) or "missing"
+)  # refused by checks.py
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEVELOPMENT else "")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
@@ -62,14 +70,24 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
         "other": 60,
     }.items()
 }
-MAX_PENDING_APPROVALS = env.integer("ORCHESTRATOR_MAX_PENDING_APPROVALS", 100, least=1)  # of one requester
+MAX_PENDING_APPROVALS = env.integer(
+    "ORCHESTRATOR_MAX_PENDING_APPROVALS", 100, least=1
+)  # of one requester
 EVENTS_KEPT_DAYS = env.integer("ORCHESTRATOR_EVENTS_KEPT_DAYS", 0)  # 0: for ever
-MAX_STREAMS_PER_PRINCIPAL = env.integer("ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1)  # in each process
+MAX_STREAMS_PER_PRINCIPAL = env.integer(
+    "ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1
+)  # in each process
 MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)  # the parser enforces MAX_BODY_BYTES itself
-WEBHOOK_ALLOW_NETS = env.networks("ORCHESTRATOR_WEBHOOK_ALLOW_NETS")  # else only public addresses are reached
-WEBHOOK_RETRY_SECONDS = env.integers(  # the waits after the first, second, … failed attempt, as Standard Webhooks
-    "ORCHESTRATOR_WEBHOOK_RETRY_SECONDS", "5,300,1800,7200,18000,36000,50400,72000,86400"
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(
+    MAX_BODY_BYTES, 2_621_440
+)  # the parser enforces MAX_BODY_BYTES itself
+WEBHOOK_ALLOW_NETS = env.networks(
+    "ORCHESTRATOR_WEBHOOK_ALLOW_NETS"
+)  # else only public addresses are reached
+WEBHOOK_RETRY_SECONDS = (
+    env.integers(  # the waits after the first, second, … failed attempt, as Standard Webhooks
+        "ORCHESTRATOR_WEBHOOK_RETRY_SECONDS", "5,300,1800,7200,18000,36000,50400,72000,86400"
+    )
 )
 WEBHOOK_TIMEOUT_SECONDS = env.number("ORCHESTRATOR_WEBHOOK_TIMEOUT_SECONDS", 10)
 WEBHOOK_MAX_SUBSCRIPTIONS = env.integer("ORCHESTRATOR_WEBHOOK_MAX_SUBSCRIPTIONS", 100, least=1)
@@ -182,7 +200,9 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- The API ----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator_site.auth.authentication.CredentialAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "orchestrator_site.auth.authentication.CredentialAuthentication"
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.auth.permissions.HasRole"],
     "DEFAULT_PARSER_CLASSES": [
         "orchestrator_site.api.parsers.StrictJSONParser",
@@ -228,7 +248,9 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = CHECKOUT / "build" / "static" if CHECKOUT else DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = DEVELOPMENT
-warnings.filterwarnings("ignore", "No directory at", UserWarning)  # WhiteNoise: collecting is for deployments
+warnings.filterwarnings(
+    "ignore", "No directory at", UserWarning
+)  # WhiteNoise: collecting is for deployments
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -245,7 +267,9 @@ UNFOLD = {  # the console: its own colours, its own files only
     "SITE_SUBHEADER": "Approval console",
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}
+    ],
     "STYLES": ["/static/console/console.css"],
     "SCRIPTS": ["/static/console/console.js", "/static/console/access.js"],
     "LOGIN": {"form": "orchestrator_site.console.login.LoginForm"},
@@ -320,7 +344,12 @@ UNFOLD = {  # the console: its own colours, its own files only
                     for title, icon, page, permission in (
                         ("Routing", "alt_route", "tasks_app/routingrule", "sees_rules"),
                         ("Agents", "smart_toy", "tasks_app/agent", "sees_agents"),
-                        ("Approval policies", "policy", "approvals_app/approvalpolicy", "sees_policies"),
+                        (
+                            "Approval policies",
+                            "policy",
+                            "approvals_app/approvalpolicy",
+                            "sees_policies",
+                        ),
                     )
                 ],
             },
@@ -335,7 +364,12 @@ UNFOLD = {  # the console: its own colours, its own files only
                     }
                     for title, icon, page, permission in (
                         ("API keys", "key", "orchestrator_site/apikey", "sees_keys"),
-                        ("Restricted principals", "person_off", "orchestrator_site/principal", "sees_principals"),
+                        (
+                            "Restricted principals",
+                            "person_off",
+                            "orchestrator_site/principal",
+                            "sees_principals",
+                        ),
                         ("Accounts", "group", "auth/user", "is_superuser"),
                         ("Groups", "badge", "auth/group", "is_superuser"),
                     )
@@ -357,13 +391,22 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 # django-ratelimit is used by its core only; its app would refuse the embedded cache (counted per process).
-SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]  # TLS and HSTS belong to the proxy: DEPLOYMENT.md
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",
+    "security.W008",
+]  # TLS and HSTS belong to the proxy: DEPLOYMENT.md
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "orchestrator_site.config.logging.LineFormatter"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "handlers": {
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "line",
+        }
+    },
     "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},  # 4xx are answers, not faults

@@ -19,7 +19,10 @@ urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/login/", login),
     path("admin/autocomplete/", errors.nothing_here),  # no form completes what is typed
-    re_path(r"^admin/(?P<rest>.*[^/])\Z", RedirectView.as_view(url="/admin/%(rest)s/", query_string=True)),
+    re_path(
+        r"^admin/(?P<rest>.*[^/])\Z",
+        RedirectView.as_view(url="/admin/%(rest)s/", query_string=True),
+    ),
     path("admin/", admin.site.urls),
     path("", include("tasks_app.urls")),
     path("", include("approvals_app.urls")),

@@ -23,7 +23,13 @@ from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
-from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, close_dialog, page_of, run_action
+from orchestrator_site.console.base import (
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    close_dialog,
+    page_of,
+    run_action,
+)
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from tasks_app.console.filters import (
@@ -76,7 +82,9 @@ class ReassignForm(NeedsReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Offer the agents that are switched on."""
         super().__init__(*args, **kwargs)
-        self.fields["agent"].choices = [(name, name) for name, row in sorted(routing.agents().items()) if row.active]
+        self.fields["agent"].choices = [
+            (name, name) for name, row in sorted(routing.agents().items()) if row.active
+        ]
 
 
 @admin.register(Task)
@@ -86,7 +94,16 @@ class TaskAdmin(ReadOnlyAdmin):
     public_id = "task_id"
     exact_search = ("task_id", "trace_id", "created_by", "type", "parent_task_id", "approval_id")
     search_help_text = "The exact id of a task, trace or approval, a task type, or who asked"
-    list_filter = (InStatus, OfPriority, OfType, OfAgent, FailedBecause, CreatedWithin, InSlaState, AwaitsApproval)
+    list_filter = (
+        InStatus,
+        OfPriority,
+        OfType,
+        OfAgent,
+        FailedBecause,
+        CreatedWithin,
+        InSlaState,
+        AwaitsApproval,
+    )
     list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
     list_display_links = ("what",)
     ordering = ("-id",)
@@ -107,7 +124,8 @@ class TaskAdmin(ReadOnlyAdmin):
     def what(self, task: Task) -> SafeString:
         """Say what is to be done."""
         return rendering.stacked(
-            format_html("<b>{}</b>", rendering.visible(task.type)), rendering.mono(rendering.summary(task.payload, 80))
+            format_html("<b>{}</b>", rendering.visible(task.type)),
+            rendering.mono(rendering.summary(task.payload, 80)),
         )
 
     @display(description="Status")
@@ -115,7 +133,11 @@ class TaskAdmin(ReadOnlyAdmin):
         """Show the status, and whether a person must sign first."""
         chip = rendering.chip(task.status)
         waits = task.awaiting_approval and task.status in OPEN
-        return rendering.joined([chip, rendering.chip("sign-off", "warning", "Waits for a person")]) if waits else chip
+        return (
+            rendering.joined([chip, rendering.chip("sign-off", "warning", "Waits for a person")])
+            if waits
+            else chip
+        )
 
     @display(description="Agent")
     def agent(self, task: Task) -> SafeString:
@@ -151,7 +173,13 @@ class TaskAdmin(ReadOnlyAdmin):
     )
     def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
         """Cancel a task."""
-        return self.steer(request, object_id, lifecycle.cancel_task, "cancelled", reason=form.cleaned_data["reason"])
+        return self.steer(
+            request,
+            object_id,
+            lifecycle.cancel_task,
+            "cancelled",
+            reason=form.cleaned_data["reason"],
+        )
 
     @action(
         description="Requeue",
@@ -180,20 +208,34 @@ class TaskAdmin(ReadOnlyAdmin):
     def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
         """Give a waiting task to another agent."""
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
-        return self.steer(request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason)
+        return self.steer(
+            request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason
+        )
 
     @admin.action(description="Requeue the selected tasks", permissions=["operate"])
-    def requeue_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+    def requeue_selected(
+        self, request: HttpRequest, queryset: QuerySet[Task]
+    ) -> HttpResponse | None:
         """Requeue several failed tasks, after a look at them."""
-        return self.steer_selected(request, queryset.filter(status=Status.FAILED), "Requeue", forms.Form)
+        return self.steer_selected(
+            request, queryset.filter(status=Status.FAILED), "Requeue", forms.Form
+        )
 
     @admin.action(description="Cancel the selected tasks", permissions=["operate"])
-    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+    def cancel_selected(
+        self, request: HttpRequest, queryset: QuerySet[Task]
+    ) -> HttpResponse | None:
         """Cancel several open tasks, after a look at them, with one reason."""
-        return self.steer_selected(request, queryset.filter(status__in=OPEN), "Cancel", CancelManyForm)
+        return self.steer_selected(
+            request, queryset.filter(status__in=OPEN), "Cancel", CancelManyForm
+        )
 
     def steer_selected(
-        self, request: HttpRequest, queryset: QuerySet[Task], word: str, form_class: type[forms.Form]
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Task],
+        word: str,
+        form_class: type[forms.Form],
     ) -> HttpResponse | None:
         """Ask once more, then do it to the oldest; say how many went, and whether there are more."""
         rows = queryset.order_by("pk").defer("metadata", "result")
@@ -209,12 +251,19 @@ class TaskAdmin(ReadOnlyAdmin):
         done, refusals = act(task_ids=ids, by=by, now=times.now(), **form.cleaned_data)
         messages.success(request, f"{len(done)} task(s) {DONE[word]}.")
         if refusals:
-            messages.warning(request, f"{len(refusals)} task(s) not {DONE[word]}. The first: {refusals[0]}")
+            messages.warning(
+                request, f"{len(refusals)} task(s) not {DONE[word]}. The first: {refusals[0]}"
+            )
         if len(chosen) > operations.MOST:
-            messages.info(request, f"There are more: {operations.MOST} are {DONE[word]} at a time. Do it again.")
+            messages.info(
+                request,
+                f"There are more: {operations.MOST} are {DONE[word]} at a time. Do it again.",
+            )
         return HttpResponseRedirect(request.get_full_path())
 
-    def confirm(self, request: HttpRequest, chosen: list[Task], word: str, form: forms.Form) -> TemplateResponse:
+    def confirm(
+        self, request: HttpRequest, chosen: list[Task], word: str, form: forms.Form
+    ) -> TemplateResponse:
         """Show what would be done, and to how many."""
         number = min(len(chosen), operations.MOST)
         context = {
@@ -231,7 +280,9 @@ class TaskAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/tasks_app/task/selected.html", context)
 
-    def steer(self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any) -> HttpResponse:
+    def steer(
+        self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any
+    ) -> HttpResponse:
         """Call a service as an admin: the permission of the page is what grants it."""
         task = self.find(object_id)
         if task is None:
@@ -244,19 +295,27 @@ class TaskAdmin(ReadOnlyAdmin):
         """List tasks, or do something to several; whoever may not steer gets no further than looking."""
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
-        if not all(row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+        if not all(
+            row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)
+        ):
             raise BadRequest("Rows are numbers.")
         return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show one task: what is asked, how it stands, who signed, what happened."""
         task = self.find(object_id or "")
         context = describe(task) if task else {}
         if task and self.has_operate_permission(request):
             context["dialogs"] = dialogs_for(task)
-        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
 
 
 def describe(task: Task) -> dict[str, Any]:
@@ -264,13 +323,17 @@ def describe(task: Task) -> dict[str, Any]:
     written = [task.payload, task.metadata, task.result, task.error, task.note]
     needs = task.dependencies.select_related("depends_on").order_by("pk")[:SHOWN_APPROVALS]
     needed_by = (
-        task.dependents.select_related("task").only("task__task_id", "task__status").order_by("pk")[:SHOWN_TASKS]
+        task.dependents.select_related("task")
+        .only("task__task_id", "task__status")
+        .order_by("pk")[:SHOWN_TASKS]
     )
     children = Task.objects.filter(parent_task_id=task.task_id).exclude(parent_task_id="")
     return {
         "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
         "unseen": rendering.unseen_in(written),
-        "approvals": list(Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]),
+        "approvals": list(
+            Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]
+        ),
         "needs": [dependency.depends_on for dependency in needs],
         "needed_by": [dependency.task for dependency in needed_by],
         "children": list(children.order_by("pk").only("task_id", "status")[:SHOWN_TASKS]),
@@ -296,7 +359,11 @@ def dialogs_for(task: Task) -> list[dict[str, str]]:
         "cancel": ("Cancel the task", "button-reject", Status.CANCELLED in NEXT.get(status, ())),
     }
     return [
-        {"label": label, "style": style, "url": reverse(f"admin:tasks_app_task_{verb}", args=[task.task_id])}
+        {
+            "label": label,
+            "style": style,
+            "url": reverse(f"admin:tasks_app_task_{verb}", args=[task.task_id]),
+        }
         for verb, (label, style, wanted) in possible.items()
         if wanted
     ]
@@ -330,7 +397,11 @@ class AgentAdmin(ConfiguredAdmin):
     def seen(self, agent: Agent) -> SafeString:
         """Say when, and whether it counts as silent."""
         seen = rendering.when(agent.last_seen_at, times.now())
-        return rendering.joined([seen, rendering.chip("silent", "danger")]) if agent.silent_since else seen
+        return (
+            rendering.joined([seen, rendering.chip("silent", "danger")])
+            if agent.silent_since
+            else seen
+        )
 
 
 @admin.register(RoutingRule)
@@ -338,18 +409,33 @@ class RoutingRuleAdmin(ConfiguredAdmin):
     """Which agent takes tasks of a type."""
 
     configuration = agent_services.RULES
-    list_display = ("task_type", "description", "agent", "fallback", "handed_out", "concurrency_limit")
+    list_display = (
+        "task_type",
+        "description",
+        "agent",
+        "fallback",
+        "handed_out",
+        "concurrency_limit",
+    )
     list_select_related = ("agent", "fallback")
     named_once = ("task_type",)
     ordering = ("task_type",)
     fields = ("task_type", "description", "agent", "fallback", "paused", "concurrency_limit")
 
-    def save_model(self, request: HttpRequest, obj: RoutingRule, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: RoutingRule, form: forms.ModelForm, change: bool
+    ) -> None:
         """Save, and say if a new type looks like a slip for one there is."""
-        near = [] if change else difflib.get_close_matches(obj.task_type, routing.routing_rules(), n=1, cutoff=0.8)
+        near = (
+            []
+            if change
+            else difflib.get_close_matches(obj.task_type, routing.routing_rules(), n=1, cutoff=0.8)
+        )
         super().save_model(request, obj, form, change)
         if near:
-            messages.warning(request, f"{obj.task_type} is a new type. Did you mean {near[0]}, which has a rule?")
+            messages.warning(
+                request, f"{obj.task_type} is a new type. Did you mean {near[0]}, which has a rule?"
+            )
 
     @display(description="Handed out", ordering="paused")
     def handed_out(self, rule: RoutingRule) -> SafeString:

@@ -41,7 +41,10 @@ def cancel_unsigned(event: Event) -> None:
 @on(lifecycle.CANCELLED)
 def settle_dependents(event: Event) -> None:
     """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
-    followed = event.event_type == lifecycle.FAILED and event.payload.get("reason") == FailureReason.DEPENDENCY
+    followed = (
+        event.event_type == lifecycle.FAILED
+        and event.payload.get("reason") == FailureReason.DEPENDENCY
+    )
     if not followed:
         dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
 
@@ -55,7 +58,9 @@ def route_what_waits(event: Event) -> None:
 
 def hands_in(task_ids: list[str]) -> dict[str, frozenset[str]]:
     """Return who has a hand in each task: its creator, its holder, and whoever reported on it last."""
-    rows = Task.objects.filter(task_id__in=task_ids).values_list("task_id", "created_by", "holder", "reported_by")
+    rows = Task.objects.filter(task_id__in=task_ids).values_list(
+        "task_id", "created_by", "holder", "reported_by"
+    )
     return {task_id: frozenset(names) - {"", SYSTEM.name} for task_id, *names in rows}
 
 

@@ -47,7 +47,11 @@ def with_gates(tasks: Iterable[Task]) -> list[Task]:
     """Return the tasks, each with its `gate` beside it, at the cost of one query."""
     found = list(tasks)
     ids = [task.approval_id for task in found if task.approval_id]
-    states = dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status")) if ids else {}
+    states = (
+        dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status"))
+        if ids
+        else {}
+    )
     for task in found:
         task.gate = gate_of(task, states.get(task.approval_id))
     return found
@@ -62,10 +66,16 @@ def with_new_gates(tasks: list[Task]) -> list[Task]:
 
 def gate_of(task: Task, status: str | None) -> dict[str, Any]:
     """Return what an answer says of a task's sign-off."""
-    return {"approval_id": task.approval_id or None, "status": status, "required": bool(task.approval_id)}
+    return {
+        "approval_id": task.approval_id or None,
+        "status": status,
+        "required": bool(task.approval_id),
+    }
 
 
-def timeline(task: Task, *, cursor: str = "", limit: int = MOST_EVENTS) -> tuple[list[Event], str | None]:
+def timeline(
+    task: Task, *, cursor: str = "", limit: int = MOST_EVENTS
+) -> tuple[list[Event], str | None]:
     """Return what happened to a task in order, and the cursor of the next page, None on the last.
 
     Raise BadCursor.

@@ -8,7 +8,12 @@ from tasks_app.models import Agent, RoutingRule
 
 WARN_AT = 0.8  # of the SLA target
 # What a priority waits while more urgent work is there: a P3 of four hours ago goes before a P0 of now.
-WAIT = {"P0": timedelta(0), "P1": timedelta(minutes=15), "P2": timedelta(hours=1), "P3": timedelta(hours=4)}
+WAIT = {
+    "P0": timedelta(0),
+    "P1": timedelta(minutes=15),
+    "P2": timedelta(hours=1),
+    "P3": timedelta(hours=4),
+}
 BACKOFF_FIRST = timedelta(seconds=10)
 BACKOFF_MOST = timedelta(hours=1)
 
@@ -18,8 +23,17 @@ def agent_for(rule: RoutingRule | None, agents: Mapping[str, Agent]) -> str:
     if rule is None:
         return ""
     choices = (agents.get(name) for name in (rule.agent_id, rule.fallback_id) if name)
-    return next((agent.name for agent in choices if agent and agent.active and not agent.silent_since), "") or (
-        next((name for name in (rule.agent_id, rule.fallback_id) if name in agents and agents[name].active), "")
+    return next(
+        (agent.name for agent in choices if agent and agent.active and not agent.silent_since), ""
+    ) or (
+        next(
+            (
+                name
+                for name in (rule.agent_id, rule.fallback_id)
+                if name in agents and agents[name].active
+            ),
+            "",
+        )
     )
 
 

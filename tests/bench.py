@@ -45,7 +45,9 @@ class Client:
         answer = self.http.getresponse()
         text = answer.read()
         if answer.status == 429:
-            sys.exit("The server limits its callers: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000.")
+            sys.exit(
+                "The server limits its callers: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000."
+            )
         if answer.status != 200:
             sys.exit(f"{method} {path} was answered {answer.status}: {text[:300]!r}")
         return json.loads(text)
@@ -70,7 +72,9 @@ class Client:
             self.send("PATCH", f"/tasks/{task['task_id']}/status", report)
 
 
-def rate(connect: Callable[[], Client], step: Callable[[Client], Any], connections: int, seconds: float) -> str:
+def rate(
+    connect: Callable[[], Client], step: Callable[[Client], Any], connections: int, seconds: float
+) -> str:
     """Return what all connections do in a second together, and how long one step takes."""
     times: list[float] = []
     end = time.monotonic() + seconds
@@ -89,7 +93,10 @@ def rate(connect: Callable[[], Client], step: Callable[[Client], Any], connectio
 def spread(times: list[float]) -> str:
     """Return the middle and the 99th of a hundred, and of how many. times: seconds."""
     ordered = sorted(times)
-    p50, p99 = (ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share) - 1)] * 1000 for share in (0.5, 0.99))
+    p50, p99 = (
+        ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share) - 1)] * 1000
+        for share in (0.5, 0.99)
+    )
     return f"p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   N={len(ordered)}"
 
 
@@ -115,14 +122,21 @@ def take(claimer: Client, asked: dict[str, Any], arrived: list[float]) -> None:
     tasks = claimer.send("POST", "/tasks/claim", asked)["tasks"]
     arrived.append(time.monotonic())
     for task in tasks:
-        claimer.send("PATCH", f"/tasks/{task['task_id']}/status?status=completed&attempt={task['attempt']}")
+        claimer.send(
+            "PATCH", f"/tasks/{task['task_id']}/status?status=completed&attempt={task['attempt']}"
+        )
 
 
 def drain(client: Client) -> None:
     """Leave nothing in the queue the pickup is measured on."""
-    while tasks := client.send("POST", "/tasks/claim", {"agent": "faq_agent", "limit": 50})["tasks"]:
+    while tasks := client.send("POST", "/tasks/claim", {"agent": "faq_agent", "limit": 50})[
+        "tasks"
+    ]:
         for task in tasks:
-            client.send("PATCH", f"/tasks/{task['task_id']}/status?status=completed&attempt={task['attempt']}")
+            client.send(
+                "PATCH",
+                f"/tasks/{task['task_id']}/status?status=completed&attempt={task['attempt']}",
+            )
 
 
 def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
@@ -131,7 +145,8 @@ def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
     sent: dict[int, float] = {}
     ready = threading.Barrier(readers + 1)
     threads = [
-        threading.Thread(target=read_stream, args=(connect(), ready, sent, times, rounds)) for _ in range(readers)
+        threading.Thread(target=read_stream, args=(connect(), ready, sent, times, rounds))
+        for _ in range(readers)
     ]
     for thread in threads:
         thread.start()
@@ -139,7 +154,11 @@ def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
     publisher = connect()
     for number in range(rounds):
         sent[number] = time.monotonic()
-        publisher.send("POST", "/events/publish", {**EVENT, "event_type": "bench.arrival", "payload": {"n": number}})
+        publisher.send(
+            "POST",
+            "/events/publish",
+            {**EVENT, "event_type": "bench.arrival", "payload": {"n": number}},
+        )
         time.sleep(0.02)
     for thread in threads:
         thread.join()
@@ -147,10 +166,16 @@ def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
 
 
 def read_stream(
-    client: Client, ready: threading.Barrier, sent: dict[int, float], times: list[float], rounds: int
+    client: Client,
+    ready: threading.Barrier,
+    sent: dict[int, float],
+    times: list[float],
+    rounds: int,
 ) -> None:
     """Read a stream from now on until the last event, noting how long each was under way."""
-    client.http.request("GET", "/events/stream?after=now&types=bench.arrival", headers=client.headers)
+    client.http.request(
+        "GET", "/events/stream?after=now&types=bench.arrival", headers=client.headers
+    )
     stream = client.http.getresponse()
     stream.readline()
     ready.wait()
@@ -166,7 +191,9 @@ def read_stream(
 def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Give the URL of the server to measure, and a token for it."""
     if options.url:
-        secret = os.environ.get("ORCHESTRATOR_JWT_SECRET") or sys.exit("Set ORCHESTRATOR_JWT_SECRET as the server's.")
+        secret = os.environ.get("ORCHESTRATOR_JWT_SECRET") or sys.exit(
+            "Set ORCHESTRATOR_JWT_SECRET as the server's."
+        )
         yield options.url, token(str(secret))
         return
     with (on_servers if options.servers else embedded)(ORCHESTRATOR_SWEEP_SECONDS="10") as service:
@@ -176,14 +203,20 @@ def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 def token(secret: str) -> str:
     """Return a token for the bench."""
     now = int(time.time())
-    return jwt.encode({"sub": "bench", "role": "agent", "iat": now, "exp": now + 3600}, secret, algorithm="HS256")
+    return jwt.encode(
+        {"sub": "bench", "role": "agent", "iat": now, "exp": now + 3600}, secret, algorithm="HS256"
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    asked = argparse.ArgumentParser(prog="make bench", description="What the service does in a second.")
+    asked = argparse.ArgumentParser(
+        prog="make bench", description="What the service does in a second."
+    )
     asked.add_argument("--url", help="a running server on this machine")
-    asked.add_argument("--servers", action="store_true", help="start one on a private PostgreSQL and Redis")
+    asked.add_argument(
+        "--servers", action="store_true", help="start one on a private PostgreSQL and Redis"
+    )
     asked.add_argument("--seconds", type=float, default=4, help="for each rate")
     options = asked.parse_args()
     with server(options) as (url, key):
@@ -199,8 +232,14 @@ def measure(connect: Callable[[], Client], seconds: float) -> None:
         ("create → claim → complete", Client.cycle),
     ):
         for connections in CONNECTIONS:
-            print(f"{name:28} {connections:3} connections {rate(connect, step, connections, seconds)}", flush=True)
-    print(f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}", flush=True)
+            print(
+                f"{name:28} {connections:3} connections {rate(connect, step, connections, seconds)}",
+                flush=True,
+            )
+    print(
+        f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}",
+        flush=True,
+    )
     for readers in (1, 50):
         print(
             f"{'publish → stream readers':28} {readers:3} readers     {'':11}   {arrival(connect, readers, 100)}",

@@ -41,7 +41,12 @@ def now() -> datetime:
     return datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
-def actor(name: str, role: Role = Role.AGENT, assurance: Assurance = Assurance.SHARED, door: Door = Door.API) -> Actor:
+def actor(
+    name: str,
+    role: Role = Role.AGENT,
+    assurance: Assurance = Assurance.SHARED,
+    door: Door = Door.API,
+) -> Actor:
     """Return an actor with a credential of the given kind."""
     credential = "jwt" if assurance == Assurance.SHARED else f"{assurance}:{name}"
     return Actor(name, role, door, assurance, credential)
@@ -104,7 +109,9 @@ class Api:
         data = b"" if body is None else json.dumps(body).encode()
         return self.send_raw(method, path, data, "application/json" if data else "", **headers)
 
-    def send_raw(self, method: str, path: str, data: bytes, content_type: str, **headers: str) -> Any:
+    def send_raw(
+        self, method: str, path: str, data: bytes, content_type: str, **headers: str
+    ) -> Any:
         """Send bytes as they are."""
         extra = {"data": data, "content_type": content_type}
         answer = self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
@@ -142,7 +149,9 @@ def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
     def make(**new: Any) -> Task:
         by = new.pop("by", dev)
         when = new.pop("now", now)
-        return intake.create_task(**{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when)
+        return intake.create_task(
+            **{"type": "bugfix", "payload": {"issue": "1"}} | new, by=by, now=when
+        )
 
     return make
 

@@ -11,10 +11,14 @@ from django.test import Client
 @pytest.fixture
 def login(db: None, settings: Any) -> Callable[..., Client]:
     """Sign in: `login("Approvers")` as a new account of a group, `login(None)` as a superuser."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes its time
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # the real one takes its time
 
     def sign_in(group: str | None, name: str = "dana", **client: Any) -> Client:
-        user = User.objects.create_user(name, password="a-password-9", is_staff=True, is_superuser=group is None)
+        user = User.objects.create_user(
+            name, password="a-password-9", is_staff=True, is_superuser=group is None
+        )
         if group:
             user.groups.add(Group.objects.get(name=group))
         browser = Client(raise_request_exception=False, **client)

@@ -81,7 +81,11 @@ def shape(value: Any) -> Any:
         return {name: shape(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [shape(value[0])] if value else []
-    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+    return (
+        "number"
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else type(value).__name__
+    )
 
 
 def missing(documented: Any, real: Any, path: str = "") -> list[str]:
@@ -90,7 +94,11 @@ def missing(documented: Any, real: Any, path: str = "") -> list[str]:
         return []
     if isinstance(documented, dict) and isinstance(real, dict):
         lacking = [f"{path}.{name} is missing" for name in documented.keys() - real.keys()]
-        inner = [missing(value, real[name], f"{path}.{name}") for name, value in documented.items() if name in real]
+        inner = [
+            missing(value, real[name], f"{path}.{name}")
+            for name, value in documented.items()
+            if name in real
+        ]
         return lacking + [fault for faults in inner for fault in faults]
     if isinstance(documented, list) and isinstance(real, list):
         if documented and not real:
@@ -113,7 +121,9 @@ def run(command: list[str], *, text: str = "", environment: dict[str, str] | Non
         timeout=TIMEOUT,
         check=False,
     )
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, (
+        f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    )
     return done.stdout
 
 
@@ -137,7 +147,9 @@ def refused(text: str) -> str:
     return f"if ( {text}\n) 2>$ERRORS; then false; fi; {told}"
 
 
-def run_python(parts: list[tuple[int, str]], *, environment: dict[str, str] | None = None) -> dict[int, str]:
+def run_python(
+    parts: list[tuple[int, str]], *, environment: dict[str, str] | None = None
+) -> dict[int, str]:
     """Run pieces of Python in one interpreter; return what each printed, by its line."""
     script = "".join(f"print('{MARK}{line}')\n{text}\n" for line, text in parts)
     return by_line(run([PYTHON, "-"], text=script, environment=environment))
@@ -145,7 +157,11 @@ def run_python(parts: list[tuple[int, str]], *, environment: dict[str, str] | No
 
 def run_node(text: str, *, environment: dict[str, str] | None = None) -> str:
     """Run one piece of JavaScript; return what it printed."""
-    return run(["node", "-"], text=text, environment={"NODE_PATH": str(NODE_MODULES), **(environment or {})})
+    return run(
+        ["node", "-"],
+        text=text,
+        environment={"NODE_PATH": str(NODE_MODULES), **(environment or {})},
+    )
 
 
 def by_line(output: str) -> dict[int, str]:

@@ -60,7 +60,12 @@ class ThingViewSet(ApiViewSet):
         "listing": None,
         "refuse": Role.USER,
     }
-    rate_scopes = {"create": "tasks", "retrieve": "task_read", "status": "task_status", "listing": "stats"}
+    rate_scopes = {
+        "create": "tasks",
+        "retrieve": "task_read",
+        "status": "task_status",
+        "listing": "stats",
+    }
 
     @extend_schema(request=NewThingSerializer, responses=ThingSerializer)
     def create(self, request: Request) -> Response:
@@ -79,7 +84,9 @@ class ThingViewSet(ApiViewSet):
     @extend_schema(responses=ThingSerializer)
     def retrieve(self, request: Request, thing_id: str) -> Response:
         """Show who asks."""
-        return Response({"success": True, "name": self.actor.name, "payload": {"role": self.actor.role}})
+        return Response(
+            {"success": True, "name": self.actor.name, "payload": {"role": self.actor.role}}
+        )
 
     @extend_schema(request=StateSerializer, parameters=[StateSerializer], responses=StateSerializer)
     def status(self, request: Request, thing_id: str) -> Response:

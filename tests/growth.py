@@ -56,7 +56,11 @@ def fill_events(event: Event, count: int, **changed: str) -> None:
 
 def fill(row: Any, count: int, **changed: str) -> None:
     """Add copies of a row whose public id is the only one of its unique columns."""
-    [public] = [field.column for field in row._meta.concrete_fields if field.unique and not field.primary_key]
+    [public] = [
+        field.column
+        for field in row._meta.concrete_fields
+        if field.unique and not field.primary_key
+    ]
     multiply(row, count, **{public: "'copy_' || n || '_' || template.id"}, **changed)
 
 

@@ -32,7 +32,11 @@ class LiveServer:
     def token(self, role: str = "agent", name: str = "dev-agent-1") -> str:
         """Return a token as the guide makes it."""
         now = int(time.time())
-        return jwt.encode({"sub": name, "role": role, "iat": now, "exp": now + 86_400}, self.secret, algorithm="HS256")
+        return jwt.encode(
+            {"sub": name, "role": role, "iat": now, "exp": now + 86_400},
+            self.secret,
+            algorithm="HS256",
+        )
 
 
 @contextlib.contextmanager
@@ -55,7 +59,9 @@ def live_server(**settings: str) -> Iterator[LiveServer]:
 @contextlib.contextmanager
 def fresh_stores() -> Iterator[dict[str, str]]:
     """Give an empty database beside the one the tests run on, and their Redis; nothing where those are embedded."""
-    stores = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)}
+    stores = {
+        name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)
+    }
     if not (server := stores.get("DATABASE_URL")):
         yield stores
         return

@@ -37,7 +37,9 @@ class Request(NamedTuple):
 class Receiver:
     """An HTTP server. `behave(request)` names what it does: a status, `429 7`, or a misbehaviour of `MISBEHAVE`."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         """tls: for https."""
         self.behave: Callable[[Request], str] = lambda request: "200"
         self.requests: list[Request] = []
@@ -109,7 +111,9 @@ class Receiver:
             return
         status, _, wait = how.partition(" ")
         extra = f"Retry-After: {wait}\r\n" if wait else ""
-        sock.sendall(f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\nnoted".encode())
+        sock.sendall(
+            f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\nnoted".encode()
+        )
 
     def received(self) -> list[str]:
         """Return the ids of what came, in order."""
@@ -187,7 +191,9 @@ def garbage(receiver: Receiver, sock: socket.socket) -> None:
 
 def redirect(receiver: Receiver, sock: socket.socket) -> None:
     """Send the caller elsewhere: to itself."""
-    sock.sendall(f"HTTP/1.1 307 Go\r\nLocation: {receiver.url}/there\r\nContent-Length: 0\r\n\r\n".encode())
+    sock.sendall(
+        f"HTTP/1.1 307 Go\r\nLocation: {receiver.url}/there\r\nContent-Length: 0\r\n\r\n".encode()
+    )
 
 
 MISBEHAVE: dict[str, Callable[[Receiver, socket.socket], None]] = {

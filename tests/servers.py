@@ -36,7 +36,15 @@ class NotInstalled(pytest.skip.Exception):  # type: ignore[name-defined]
 class Server:
     """A server process of our own. Its URL stays the same when it is stopped and started."""
 
-    def __init__(self, command: list[str], *, url: str, folder: Path, end: signal.Signals, ping: Callable[[], object]):
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        url: str,
+        folder: Path,
+        end: signal.Signals,
+        ping: Callable[[], object],
+    ):
         """end: the signal that ends it in an orderly way. ping: raises while it does not answer."""
         self.command = command
         self.url = url
@@ -57,7 +65,9 @@ class Server:
             if time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"{self.command[0]} did not start: {self.log()}")
-            if self.process.poll() is not None:  # after a kill, the leftovers of the last run may be in the way
+            if (
+                self.process.poll() is not None
+            ):  # after a kill, the leftovers of the last run may be in the way
                 self.forget()
                 self.spawn()
             time.sleep(0.05)
@@ -87,9 +97,21 @@ class Server:
         """Start the process, and the one that watches over it."""
         with open(self.folder / "log", "ab") as log:
             self.process = popen(self.command, cwd=self.folder, stdout=log, stderr=log)
-        watch = ["sh", "-c", WATCH, "sh", self.end.name.removeprefix("SIG"), str(self.pid), str(self.folder)]
+        watch = [
+            "sh",
+            "-c",
+            WATCH,
+            "sh",
+            self.end.name.removeprefix("SIG"),
+            str(self.pid),
+            str(self.folder),
+        ]
         self.watcher = subprocess.Popen(
-            watch, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            watch,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def forget(self) -> None:
@@ -120,8 +142,18 @@ def private_postgres() -> Iterator[Server]:
     with private_folder() as folder:
         initialise(initdb, folder, password)
         server = f"postgres://orchestrator:{password}@127.0.0.1:{port}"
-        options = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
-        command = [postgres, "-D", str(folder / "data"), *(part for option in options for part in ("-c", option))]
+        options = [
+            f"port={port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+        ]
+        command = [
+            postgres,
+            "-D",
+            str(folder / "data"),
+            *(part for option in options for part in ("-c", option)),
+        ]
         with running(
             Server(
                 command,
@@ -145,11 +177,19 @@ def private_redis() -> Iterator[Server]:
     password, port = secrets.token_hex(16), free_port()
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with private_folder() as folder:
-        lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', f"dir {folder}"]
+        lines = [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {password}",
+            'save ""',
+            f"dir {folder}",
+        ]
         write(folder / "conf", "\n".join(lines))
         ping = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1).ping
         command = [executable, str(folder / "conf")]
-        with running(Server(command, url=url, folder=folder, end=signal.SIGTERM, ping=ping)) as server:
+        with running(
+            Server(command, url=url, folder=folder, end=signal.SIGTERM, ping=ping)
+        ) as server:
             yield server
 
 
@@ -194,7 +234,9 @@ def write(path: Path, text: str) -> None:
 
 def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that Ctrl-C reaches us alone; never as root."""
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **identity(), **options)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, **identity(), **options
+    )
 
 
 def identity() -> dict[str, Any]:
@@ -205,13 +247,21 @@ def identity() -> dict[str, Any]:
         with contextlib.suppress(KeyError):
             account = pwd.getpwnam(name)
             return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    raise RuntimeError("Running as root, and there is neither a user `postgres` nor `nobody` to run a server as.")
+    raise RuntimeError(
+        "Running as root, and there is neither a user `postgres` nor `nobody` to run a server as."
+    )
 
 
 def program(name: str) -> str | None:
     """Return the path of a server program, the newest of Debian's when it is not in PATH."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
-    return next((found for path in (None, *versions) if (found := shutil.which(name, path=path))), None)
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: float(path.parent.name),
+        reverse=True,
+    )
+    return next(
+        (found for path in (None, *versions) if (found := shutil.which(name, path=path))), None
+    )
 
 
 def free_port() -> int:

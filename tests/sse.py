@@ -33,7 +33,9 @@ class Stream:
         """headers: such as Last_Event_ID."""
         self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.http.request("GET", f"/events/stream?{query}", headers={"Authorization": f"Bearer {token}", **sent})
+        self.http.request(
+            "GET", f"/events/stream?{query}", headers={"Authorization": f"Bearer {token}", **sent}
+        )
         self.answer = self.http.getresponse()
         self.last_id = ""
         self.comments = 0

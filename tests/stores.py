@@ -21,7 +21,16 @@ import redis
 from tests.servers import NotInstalled, private_postgres, private_redis
 
 ROOT = Path(__file__).parent.parent
-OWN_SETTINGS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "LOG_LEVEL", "HOST", "PORT")
+OWN_SETTINGS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DJANGO_SECRET_KEY",
+    "DEBUG",
+    "ALLOWED_HOSTS",
+    "LOG_LEVEL",
+    "HOST",
+    "PORT",
+)
 
 
 @dataclasses.dataclass
@@ -60,7 +69,9 @@ def servers(stack: contextlib.ExitStack) -> Stores:
         ("REDIS_URL", private_redis, redis_version),
     ):
         try:
-            settings[setting] = os.environ.get(f"TEST_{setting}") or stack.enter_context(private()).url
+            settings[setting] = (
+                os.environ.get(f"TEST_{setting}") or stack.enter_context(private()).url
+            )
             names.append(version(settings[setting]))
         except NotInstalled as absence:
             missing.append(str(absence))
@@ -75,7 +86,9 @@ def run_tests(stores: Stores, arguments: list[str]) -> int:
     data_dir = tempfile.mkdtemp(prefix="orchestrator-")
     settings = stores.settings | {"ORCHESTRATOR_ENV": "development", "DATA_DIR": data_dir}
     try:
-        return run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=environment() | settings)
+        return run(
+            [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=environment() | settings
+        )
     finally:
         shutil.rmtree(data_dir, ignore_errors=True)
 
@@ -112,7 +125,11 @@ def postgres_version(url: str) -> str:
 def redis_version(url: str) -> str:
     """Return such as `Redis 7.0.15`."""
     info = redis.Redis.from_url(url, socket_connect_timeout=5).info("server")
-    return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    return (
+        f"Valkey {info['valkey_version']}"
+        if "valkey_version" in info
+        else f"Redis {info['redis_version']}"
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ class BulkForm(forms.Form):
     """One reason for all."""
 
     reason = forms.CharField(
-        required=False, max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), label="Reason for all"
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        label="Reason for all",
     )
 
 

@@ -39,7 +39,12 @@ class InState(Choice):
         term = request.GET.get("q", "").strip()
         if TYPE_ID.match(term) or (not self.value() and (term or OF_DECISIONS & set(request.GET))):
             return queryset
-        groups = {None: queryset.pending, "": queryset.pending, "decided": queryset.decided, "all": queryset.all}
+        groups = {
+            None: queryset.pending,
+            "": queryset.pending,
+            "decided": queryset.decided,
+            "all": queryset.all,
+        }
         chosen = groups.get(self.value())
         return chosen() if chosen else queryset.filter(status=self.value())
 
@@ -71,7 +76,9 @@ class OfRequester(Choice):
 
     def options(self) -> list[str]:
         """Return who asked lately."""
-        return sorted(set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT]))
+        return sorted(
+            set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT])
+        )
 
 
 class OfDecider(Choice):
@@ -101,4 +108,8 @@ class DecidedWithin(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return what was decided since then."""
         chosen = SPANS.get(self.value() or "")
-        return queryset.decided().filter(decided_at__gte=times.now() - chosen[1]) if chosen else queryset
+        return (
+            queryset.decided().filter(decided_at__gte=times.now() - chosen[1])
+            if chosen
+            else queryset
+        )

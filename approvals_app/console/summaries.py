@@ -44,7 +44,9 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
 
     The whole content is looked through. Asks the database the same number of times however many there are.
     """
-    refusals = {} if by is None else services.refusals([one for one in approvals if is_open(one, now)], by)
+    refusals = (
+        {} if by is None else services.refusals([one for one in approvals if is_open(one, now)], by)
+    )
     for approval in approvals:
         approval.shown = Shown(
             priority=approval.priority,
@@ -59,17 +61,23 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
 
 def is_open(approval: Approval, now: datetime) -> bool:
     """Return whether a request can still be decided."""
-    return approval.status == Status.PENDING and (approval.expires_at is None or approval.expires_at > now)
+    return approval.status == Status.PENDING and (
+        approval.expires_at is None or approval.expires_at > now
+    )
 
 
 def headline(content: dict[str, Any]) -> str:
     """Return what a task is about in one line, such as `deployment · shop 1.4.1 → production`."""
     payload = content.get("payload")
     fields = payload if isinstance(payload, dict) else {}
-    about = first_of(fields, TITLES) or " ".join(filter(None, (word(fields, "service"), word(fields, "version"))))
+    about = first_of(fields, TITLES) or " ".join(
+        filter(None, (word(fields, "service"), word(fields, "version")))
+    )
     place = first_of(fields, PLACES)
     parts = " · ".join(filter(None, (str(content.get("type", "?")), about)))
-    return rendering.cut(" ".join(f"{parts} → {place}".split() if place else parts.split()), HEADLINE)
+    return rendering.cut(
+        " ".join(f"{parts} → {place}".split() if place else parts.split()), HEADLINE
+    )
 
 
 def first_of(fields: dict[str, Any], names: tuple[str, ...]) -> str:
@@ -80,12 +88,20 @@ def first_of(fields: dict[str, Any], names: tuple[str, ...]) -> str:
 def word(fields: dict[str, Any], name: str) -> str:
     """Return a field of a payload if it is a word or a number."""
     value = fields.get(name)
-    return str(value)[: HEADLINE + 1] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return (
+        str(value)[: HEADLINE + 1]
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+        else ""
+    )
 
 
 def next_for(by: Actor, *, now: datetime) -> Approval | None:
     """Return the most urgent request that waits for this actor."""
-    waiting = Approval.objects.pending().live(now).decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
+    waiting = (
+        Approval.objects.pending()
+        .live(now)
+        .decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
+    )
     return next(iter(waiting.order_by("priority", "created_at", "pk")[:1]), None)
 
 

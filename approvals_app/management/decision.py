@@ -33,7 +33,11 @@ class DecisionCommand(ServiceCommand):
 
 def as_answer(approval: Approval) -> dict[str, Any]:
     """Return what the commands answer."""
-    answer = {"approval_id": approval.approval_id, "status": approval.status, "decided_by": approval.decided_by}
+    answer = {
+        "approval_id": approval.approval_id,
+        "status": approval.status,
+        "decided_by": approval.decided_by,
+    }
     return answer | ({"repeated": True} if approval.repeated else {})
 
 
@@ -41,7 +45,11 @@ def decision(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options as the arguments of a deciding service."""
     if len(options["reason"]) > 2000 or "\0" in options["reason"]:
         raise CommandError("--reason must be at most 2000 characters.")
-    return {"approval_id": options["approval_id"], "reason": options["reason"], "by": decider(options["username"])}
+    return {
+        "approval_id": options["approval_id"],
+        "reason": options["reason"],
+        "by": decider(options["username"]),
+    }
 
 
 def decider(username: str) -> Actor:

@@ -14,7 +14,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ApprovalPolicy",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=100, unique=True)),
                 ("active", models.BooleanField(default=True)),
                 (
@@ -52,7 +57,10 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
-                ("reason", models.CharField(help_text="Shown to the person who decides.", max_length=300)),
+                (
+                    "reason",
+                    models.CharField(help_text="Shown to the person who decides.", max_length=300),
+                ),
             ],
             options={
                 "verbose_name_plural": "approval policies",
@@ -61,11 +69,19 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Approval",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "approval_id",
                     models.CharField(
-                        default=approvals_app.models.new_approval_id, editable=False, max_length=40, unique=True
+                        default=approvals_app.models.new_approval_id,
+                        editable=False,
+                        max_length=40,
+                        unique=True,
                     ),
                 ),
                 ("task_id", models.CharField(db_index=True, max_length=64)),
@@ -74,13 +90,22 @@ class Migration(migrations.Migration):
                 ("policy", models.CharField(help_text="The policy that asked.", max_length=100)),
                 (
                     "decider_role",
-                    models.CharField(choices=[("user", "user"), ("agent", "agent"), ("admin", "admin")], max_length=8),
+                    models.CharField(
+                        choices=[("user", "user"), ("agent", "agent"), ("admin", "admin")],
+                        max_length=8,
+                    ),
                 ),
                 ("reason", models.CharField(help_text="Why sign-off is needed.", max_length=500)),
-                ("snapshot", models.JSONField(help_text="What the decision is about, as it was shown.")),
+                (
+                    "snapshot",
+                    models.JSONField(help_text="What the decision is about, as it was shown."),
+                ),
                 (
                     "digest",
-                    models.CharField(help_text="SHA-256 of the snapshot; a decision holds for it only.", max_length=64),
+                    models.CharField(
+                        help_text="SHA-256 of the snapshot; a decision holds for it only.",
+                        max_length=64,
+                    ),
                 ),
                 (
                     "status",
@@ -128,7 +153,9 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("status", "pending")), fields=("task_id",), name="approval_one_pending"
+                        condition=models.Q(("status", "pending")),
+                        fields=("task_id",),
+                        name="approval_one_pending",
                     )
                 ],
             },

@@ -7,9 +7,13 @@ class Migration(migrations.Migration):
     dependencies = [("approvals_app", "0002_guide_policy")]
     operations = [
         migrations.AlterField(
-            "approval", "policy", models.CharField(max_length=500, help_text="The policies that asked.")
+            "approval",
+            "policy",
+            models.CharField(max_length=500, help_text="The policies that asked."),
         ),
         migrations.AlterField(
-            "approval", "reason", models.CharField(max_length=1000, help_text="Why sign-off is needed.")
+            "approval",
+            "reason",
+            models.CharField(max_length=1000, help_text="Why sign-off is needed."),
         ),
     ]

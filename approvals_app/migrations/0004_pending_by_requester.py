@@ -12,7 +12,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="approval",
             index=models.Index(
-                condition=models.Q(("status", "pending")), fields=["requested_by"], name="approval_of_requester"
+                condition=models.Q(("status", "pending")),
+                fields=["requested_by"],
+                name="approval_of_requester",
             ),
         ),
     ]

@@ -9,6 +9,8 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "approval",
             "due_at",
-            models.DateTimeField(blank=True, null=True, help_text="When the task breaches its SLA."),
+            models.DateTimeField(
+                blank=True, null=True, help_text="When the task breaches its SLA."
+            ),
         ),
     ]

@@ -33,9 +33,16 @@ class NewConsumer(serializers.Serializer):
 
     name = serializers.RegexField(NAME, help_text="Letters, digits, `-` and `_`; at most 64.")
     types = serializers.ListField(
-        child=serializers.CharField(), required=False, default=list, help_text="Such as `task.*`; empty for all."
+        child=serializers.CharField(),
+        required=False,
+        default=list,
+        help_text="Such as `task.*`; empty for all.",
     )
-    start = PlaceField(max_length=64, default="now", help_text="`now`, `beginning`, a cursor, or a time (RFC 3339).")
+    start = PlaceField(
+        max_length=64,
+        default="now",
+        help_text="`now`, `beginning`, a cursor, or a time (RFC 3339).",
+    )
     ack_seconds = WholeNumberField(min_value=1, max_value=HOUR, default=60)
     max_deliveries = WholeNumberField(min_value=1, max_value=100, default=5)
 
@@ -74,9 +81,14 @@ class Fetch(serializers.Serializer):
     """How many events, and how long to wait for the first."""
 
     limit = WholeNumberField(min_value=1, max_value=MOST, default=10)
-    wait_seconds = WholeNumberField(min_value=0, max_value=60, default=0, help_text="Wait for the first so long.")
+    wait_seconds = WholeNumberField(
+        min_value=0, max_value=60, default=0, help_text="Wait for the first so long."
+    )
     ack_seconds = WholeNumberField(
-        min_value=1, max_value=HOUR, required=False, help_text="Handed out again unless acknowledged by then."
+        min_value=1,
+        max_value=HOUR,
+        required=False,
+        help_text="Handed out again unless acknowledged by then.",
     )
 
 
@@ -90,7 +102,10 @@ class Replay(serializers.Serializer):
     """What to hand out again: all that is parked, or these events, or everything after a place."""
 
     event_ids = serializers.ListField(
-        child=serializers.CharField(max_length=64), max_length=1000, required=False, help_text="Parked events."
+        child=serializers.CharField(max_length=64),
+        max_length=1000,
+        required=False,
+        help_text="Parked events.",
     )
     after = PlaceField(max_length=64, required=False, help_text="As `start`: go back to there.")
 
@@ -99,7 +114,9 @@ class ConsumerSerializer(serializers.ModelSerializer):
     """A consumer and how far it is."""
 
     cursor = serializers.SerializerMethodField(help_text="How far it has been handed out.")
-    behind = serializers.SerializerMethodField(help_text="Events in the log it has not looked at yet.")
+    behind = serializers.SerializerMethodField(
+        help_text="Events in the log it has not looked at yet."
+    )
     in_flight = serializers.SerializerMethodField(help_text="Handed out, not acknowledged.")
     parked = serializers.SerializerMethodField(help_text="Given up after `max_deliveries`.")
 
@@ -171,7 +188,9 @@ class AckAnswer(SuccessSerializer):
     """What was acknowledged."""
 
     acknowledged = serializers.IntegerField()
-    unknown = serializers.IntegerField(help_text="Not waiting for it: acknowledged before, or never handed out.")
+    unknown = serializers.IntegerField(
+        help_text="Not waiting for it: acknowledged before, or never handed out."
+    )
 
 
 class ParkedSerializer(serializers.Serializer):
@@ -187,7 +206,9 @@ class ParkedQuery(serializers.Serializer):
     """How many parked events, and from where on."""
 
     limit = WholeNumberField(in_query=True, min_value=1, max_value=MOST, default=MOST)
-    cursor = serializers.CharField(max_length=64, required=False, help_text="The `next` of the last page.")
+    cursor = serializers.CharField(
+        max_length=64, required=False, help_text="The `next` of the last page."
+    )
 
 
 class ParkedAnswer(SuccessSerializer):

@@ -20,7 +20,9 @@ from orchestrator_site.infra.pagination import MOST_BYTES, bytes_of, fitting
 
 CREATED = "consumer.created"
 DELETED = "consumer.deleted"
-MOST_IN_FLIGHT = 10_000  # unacknowledged events of one consumer; then it gets only what it had before
+MOST_IN_FLIGHT = (
+    10_000  # unacknowledged events of one consumer; then it gets only what it had before
+)
 MOST_OBJECT_BYTES = 262_144  # of one event's payload
 PAGES = 4  # looked through in one fetch for something that matches
 
@@ -73,7 +75,11 @@ def find(name: str, *, by: Actor, lock: bool = False) -> Consumer:
 
 def owned(*, by: Actor, limit: int = 1000) -> list[Consumer]:
     """Return the caller's consumers by name; all of them for an administrator."""
-    mine = Consumer.objects.all() if by.role.covers(Role.ADMIN) else Consumer.objects.filter(owner=by.name)
+    mine = (
+        Consumer.objects.all()
+        if by.role.covers(Role.ADMIN)
+        else Consumer.objects.filter(owner=by.name)
+    )
     return list(mine.order_by("name")[:limit])
 
 
@@ -84,7 +90,9 @@ def delete(*, name: str, by: Actor, now: datetime) -> None:
     services.record(event_type=DELETED, by=by, now=now, payload={"name": name})
 
 
-def fetch(*, name: str, by: Actor, now: datetime, limit: int = 1, ack_seconds: int | None = None) -> list[Delivered]:
+def fetch(
+    *, name: str, by: Actor, now: datetime, limit: int = 1, ack_seconds: int | None = None
+) -> list[Delivered]:
     """Hand out events: first those not acknowledged in time, then new ones, each in order.
 
     ack_seconds: until when they must be acknowledged, if not as the consumer says.
@@ -103,7 +111,9 @@ def fetch(*, name: str, by: Actor, now: datetime, limit: int = 1, ack_seconds: i
     return found
 
 
-def hand_out_again(consumer: Consumer, limit: int, *, now: datetime, until: datetime) -> tuple[list[Delivered], bool]:
+def hand_out_again(
+    consumer: Consumer, limit: int, *, now: datetime, until: datetime
+) -> tuple[list[Delivered], bool]:
     """Park what was handed out too often, hand out again what is due, and return whether more is due."""
     due = consumer.deliveries.in_flight().filter(due_at__lte=now)
     due.filter(deliveries__gte=consumer.max_deliveries).update(parked_at=now)
@@ -113,18 +123,26 @@ def hand_out_again(consumer: Consumer, limit: int, *, now: datetime, until: date
     events = Event.objects.filter(event_id__in=rows).order_by("position")
     found, more = fitting(events, limit=limit, large=["payload"])
     handed = [rows[event.event_id] for event in found] if more else rows.values()
-    consumer.deliveries.filter(pk__in=[row.pk for row in handed]).update(deliveries=F("deliveries") + 1, due_at=until)
+    consumer.deliveries.filter(pk__in=[row.pk for row in handed]).update(
+        deliveries=F("deliveries") + 1, due_at=until
+    )
     return [Delivered(event, rows[event.event_id].deliveries + 1) for event in found], more
 
 
 def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) -> list[Delivered]:
     """Hand out events it never had, and move it on. room: bytes of payload at most."""
-    limit = min(limit, MOST_IN_FLIGHT - consumer.deliveries.in_flight()[:MOST_IN_FLIGHT].count()) if limit else 0
+    limit = (
+        min(limit, MOST_IN_FLIGHT - consumer.deliveries.in_flight()[:MOST_IN_FLIGHT].count())
+        if limit
+        else 0
+    )
     if limit <= 0:
         return []
     events = next_events(consumer, limit, room)
     ConsumerDelivery.objects.bulk_create(
-        ConsumerDelivery(consumer=consumer, event_id=event.event_id, position=event.position, due_at=until)
+        ConsumerDelivery(
+            consumer=consumer, event_id=event.event_id, position=event.position, due_at=until
+        )
         for event in events
     )
     return [Delivered(event, 1) for event in events]
@@ -134,7 +152,9 @@ def next_events(consumer: Consumer, limit: int, room: int) -> list[Event]:
     """Return the next events that match, and move the consumer behind them, or behind what was looked through."""
     for _ in range(PAGES):
         before = consumer.position
-        events, consumer.position = reading.page(after=before, limit=limit, types=consumer.types, room=room)
+        events, consumer.position = reading.page(
+            after=before, limit=limit, types=consumer.types, room=room
+        )
         if events or consumer.position == before:
             break
     return events
@@ -167,7 +187,12 @@ def parked(
 
 @transaction.atomic
 def replay(
-    *, name: str, by: Actor, now: datetime, event_ids: Iterable[str] | None = None, after: int | None = None
+    *,
+    name: str,
+    by: Actor,
+    now: datetime,
+    event_ids: Iterable[str] | None = None,
+    after: int | None = None,
 ) -> int:
     """Hand out again: parked events (all, or those named), or everything after a position.
 

@@ -34,9 +34,14 @@ from orchestrator_site.infra import wakeups
 class ConsumerViewSet(ApiViewSet):
     """Read the log under a name: the service remembers how far you are, and brings back what you did not finish."""
 
-    roles = dict.fromkeys(("create", "list", "retrieve", "destroy", "fetch", "ack", "parked", "replay"), Role.AGENT)
+    roles = dict.fromkeys(
+        ("create", "list", "retrieve", "destroy", "fetch", "ack", "parked", "replay"), Role.AGENT
+    )
     rate_scopes = {"fetch": "events_read", "ack": "events_read"}
-    examples = {"create": {"name": "release-bot", "types": ["task.*"]}, "fetch": {"limit": 10, "wait_seconds": 0}}
+    examples = {
+        "create": {"name": "release-bot", "types": ["task.*"]},
+        "fetch": {"limit": 10, "wait_seconds": 0},
+    }
     once_actions = ()  # making it again changes nothing
 
     @extend_schema(request=NewConsumer, responses=ConsumerAnswer)
@@ -68,7 +73,10 @@ class ConsumerViewSet(ApiViewSet):
 
     @extend_schema(
         request=Fetch,
-        responses={(200, "application/json"): FetchAnswer, (200, cloudevents.BATCH): CloudEventSerializer(many=True)},
+        responses={
+            (200, "application/json"): FetchAnswer,
+            (200, cloudevents.BATCH): CloudEventSerializer(many=True),
+        },
     )
     def fetch(self, request: Request, name: str) -> Response | HttpResponse:
         """Take the next events. Acknowledge each, or it comes again after `ack_seconds`; at last it is parked.
@@ -79,9 +87,13 @@ class ConsumerViewSet(ApiViewSet):
         seconds = asked.pop("wait_seconds")
         found = consumers.fetch(name=name, **asked, by=self.actor, now=self.now)
         if not found and seconds:
-            long_poll.wait_for(request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name))
+            long_poll.wait_for(
+                request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name)
+            )
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
-            return as_batch(cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found)
+            return as_batch(
+                cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found
+            )
         return Response(FetchAnswer({"events": found}).data)
 
     @extend_schema(request=Ack, responses=AckAnswer)
@@ -98,7 +110,12 @@ class ConsumerViewSet(ApiViewSet):
         after = rules.position_of(asked["cursor"]) if "cursor" in asked else 0
         rows, place = consumers.parked(name=name, by=self.actor, limit=asked["limit"], after=after)
         listed = [
-            {"event_id": row.event_id, "deliveries": row.deliveries, "parked_at": row.parked_at, "event": event}
+            {
+                "event_id": row.event_id,
+                "deliveries": row.deliveries,
+                "parked_at": row.parked_at,
+                "event": event,
+            }
             for row, event in rows
         ]
         following = None if place is None else rules.cursor(place)
@@ -109,7 +126,9 @@ class ConsumerViewSet(ApiViewSet):
         """Hand out again: all parked events, the parked ones you name, or everything after a place."""
         asked = self.checked(Replay)
         after = start_position(asked["after"]) if "after" in asked else None
-        count = consumers.replay(name=name, event_ids=asked.get("event_ids"), after=after, by=self.actor, now=self.now)
+        count = consumers.replay(
+            name=name, event_ids=asked.get("event_ids"), after=after, by=self.actor, now=self.now
+        )
         place = rules.cursor(consumers.find(name, by=self.actor).position)
         wakeups.wake(wakeups.EVENTS)
         return Response(ReplayAnswer({"replayed": count, "cursor": place}).data)

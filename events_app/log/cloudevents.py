@@ -66,7 +66,9 @@ def sent_in(meta: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any] | N
     if f"{HEADER}SPECVERSION" not in meta:
         return None
     found = {name: value for name, value in meta.items() if name.startswith(HEADER)}
-    return {name[len(HEADER) :].lower(): unquote(value) for name, value in found.items()} | {"data": body}
+    return {name[len(HEADER) :].lower(): unquote(value) for name, value in found.items()} | {
+        "data": body
+    }
 
 
 def as_published(sent: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ class CursorAhead(Gone):
     """This cursor is ahead of the log: it is of a log that was replaced by an older copy."""
 
 
-def read(*, after: int | None, limit: int, types: list[str] | None = None, **equal: Any) -> tuple[list[Event], int]:
+def read(
+    *, after: int | None, limit: int, types: list[str] | None = None, **equal: Any
+) -> tuple[list[Event], int]:
     """Return events after a position in order, all that is committed counted, and the position to go on from.
 
     after: None for the oldest kept. equal: task_id, trace_id or source_agent, exactly. A page ends at `limit`
@@ -50,7 +52,9 @@ def page(
     if types or set(asked) == {"source_agent"}:
         end = min(end, start + WINDOW)
     rows = Event.objects.after(start).about(**asked).filter(position__lte=end)
-    found, more = fitting(rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room)
+    found, more = fitting(
+        rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room
+    )
     ensure_kept(start)  # asked afterwards: what is pruned between two statements is not passed over
     last = found[-1].position if found else start
     return found, last if more or len(found) == limit else end
@@ -85,7 +89,12 @@ def position_at(time: datetime) -> int:
     pruned_to, end = ensure_known(time)
     places = range(pruned_to + 1, end + 1)
     near = pruned_to + bisect.bisect_left(places, time - DISORDER, key=created_at)
-    later = Event.objects.after(near).filter(created_at__gte=time).values_list("position", flat=True).first()
+    later = (
+        Event.objects.after(near)
+        .filter(created_at__gte=time)
+        .values_list("position", flat=True)
+        .first()
+    )
     return end if later is None else later - 1
 
 

@@ -35,7 +35,11 @@ def prunable(*, older_than: timedelta, now: datetime) -> Prunable:
 
 
 def prune(
-    *, older_than: timedelta, now: datetime, steps: int | None = None, between: Callable[[int], None] = no_rest
+    *,
+    older_than: timedelta,
+    now: datetime,
+    steps: int | None = None,
+    between: Callable[[int], None] = no_rest,
 ) -> bool:
     """Delete old events in small steps, looking at each once; return whether some are left.
 
@@ -45,7 +49,9 @@ def prune(
     end, place, deleted = last_prunable(now - older_than, now=now), 0, 0
     Ledger.objects.filter(pruned_to__lt=end).update(pruned_to=end)
     while steps is None or steps > 0:
-        rows = spared(Event.objects.filter(position__gt=place, position__lte=end)).order_by("position")
+        rows = spared(Event.objects.filter(position__gt=place, position__lte=end)).order_by(
+            "position"
+        )
         batch = dict(rows.values_list("pk", "position")[:BATCH])
         if not batch:
             return False
@@ -60,7 +66,12 @@ def prune(
 def last_prunable(before: datetime, *, now: datetime) -> int:
     """Return the position up to which all events are older than a time, and nobody has still to read any."""
     pruned_to, end = sequencing.bounds()
-    younger = Event.objects.after(pruned_to).filter(created_at__gte=before).values_list("position", flat=True).first()
+    younger = (
+        Event.objects.after(pruned_to)
+        .filter(created_at__gte=before)
+        .values_list("position", flat=True)
+        .first()
+    )
     needed = [younger and younger - 1, needed_by_consumers(now), *(keep() for keep in keepers)]
     return max(pruned_to, min(position for position in [end, *needed] if position is not None))
 
@@ -82,8 +93,14 @@ def needed_by_consumers(now: datetime) -> int | None:
     """Return the position after which a live consumer has something to read or to acknowledge, or None."""
     live = Consumer.objects.live(now)
     read = live.aggregate(least=Min("position"))["least"]
-    waiting = ConsumerDelivery.objects.in_flight().filter(consumer__in=live).aggregate(least=Min("position"))["least"]
-    return min((place for place in (read, waiting and waiting - 1) if place is not None), default=None)
+    waiting = (
+        ConsumerDelivery.objects.in_flight()
+        .filter(consumer__in=live)
+        .aggregate(least=Min("position"))["least"]
+    )
+    return min(
+        (place for place in (read, waiting and waiting - 1) if place is not None), default=None
+    )
 
 
 def spare_parked(events: "QuerySet[Event]") -> "QuerySet[Event]":

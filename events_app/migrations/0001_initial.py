@@ -14,41 +14,74 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Ledger",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("head", models.BigIntegerField(default=0, help_text="Position of the newest numbered event.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "head",
+                    models.BigIntegerField(
+                        default=0, help_text="Position of the newest numbered event."
+                    ),
+                ),
                 (
                     "pruned_to",
-                    models.BigIntegerField(default=0, help_text="Events up to this position are no longer kept."),
+                    models.BigIntegerField(
+                        default=0, help_text="Events up to this position are no longer kept."
+                    ),
                 ),
             ],
         ),
         migrations.CreateModel(
             name="Event",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "event_id",
                     models.CharField(
-                        default=events_app.models.new_event_id, editable=False, max_length=40, unique=True
+                        default=events_app.models.new_event_id,
+                        editable=False,
+                        max_length=40,
+                        unique=True,
                     ),
                 ),
                 (
                     "position",
-                    models.BigIntegerField(editable=False, help_text="Place in the order readers see.", null=True),
+                    models.BigIntegerField(
+                        editable=False, help_text="Place in the order readers see.", null=True
+                    ),
                 ),
                 ("event_type", models.CharField(max_length=128)),
                 (
                     "origin",
                     models.CharField(
-                        choices=[("system", "System"), ("human", "Human"), ("agent", "Agent")], max_length=8
+                        choices=[("system", "System"), ("human", "Human"), ("agent", "Agent")],
+                        max_length=8,
                     ),
                 ),
-                ("source_agent", models.CharField(help_text="The sender as the publisher names it.", max_length=100)),
+                (
+                    "source_agent",
+                    models.CharField(
+                        help_text="The sender as the publisher names it.", max_length=100
+                    ),
+                ),
                 (
                     "source_verified",
-                    models.BooleanField(default=False, help_text="The credential speaks for that sender."),
+                    models.BooleanField(
+                        default=False, help_text="The credential speaks for that sender."
+                    ),
                 ),
-                ("publisher", models.CharField(help_text="Who the credential speaks for.", max_length=128)),
+                (
+                    "publisher",
+                    models.CharField(help_text="Who the credential speaks for.", max_length=128),
+                ),
                 ("door", models.CharField(max_length=16)),
                 ("payload", models.JSONField(default=dict)),
                 ("task_id", models.CharField(blank=True, default="", max_length=64)),
@@ -56,18 +89,27 @@ class Migration(migrations.Migration):
                 ("priority", models.CharField(blank=True, default="", max_length=2)),
                 (
                     "moved_from",
-                    models.CharField(blank=True, default="", help_text="The status that was left.", max_length=16),
+                    models.CharField(
+                        blank=True, default="", help_text="The status that was left.", max_length=16
+                    ),
                 ),
                 (
                     "moved_to",
-                    models.CharField(blank=True, default="", help_text="The status that was taken.", max_length=16),
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="The status that was taken.",
+                        max_length=16,
+                    ),
                 ),
                 ("created_at", models.DateTimeField()),
             ],
             options={
                 "indexes": [
                     models.Index(
-                        condition=models.Q(("position__isnull", True)), fields=["id"], name="event_unnumbered"
+                        condition=models.Q(("position__isnull", True)),
+                        fields=["id"],
+                        name="event_unnumbered",
                     ),
                     models.Index(
                         condition=models.Q(("task_id", ""), _negated=True),
@@ -82,7 +124,9 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("position__isnull", False)), fields=("position",), name="event_position"
+                        condition=models.Q(("position__isnull", False)),
+                        fields=("position",),
+                        name="event_position",
                     )
                 ],
             },

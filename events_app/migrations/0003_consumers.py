@@ -13,13 +13,24 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Consumer",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=64, unique=True)),
                 (
                     "owner",
-                    models.CharField(help_text="The principal whose programs read under this name.", max_length=128),
+                    models.CharField(
+                        help_text="The principal whose programs read under this name.",
+                        max_length=128,
+                    ),
                 ),
-                ("types", models.JSONField(default=list, help_text="Type patterns; empty for all.")),
+                (
+                    "types",
+                    models.JSONField(default=list, help_text="Type patterns; empty for all."),
+                ),
                 ("position", models.BigIntegerField(help_text="How far it has been handed out.")),
                 ("ack_seconds", models.PositiveIntegerField(default=60)),
                 ("max_deliveries", models.PositiveSmallIntegerField(default=5)),
@@ -30,7 +41,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ConsumerDelivery",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("event_id", models.CharField(max_length=40)),
                 ("position", models.BigIntegerField()),
                 ("deliveries", models.PositiveSmallIntegerField(default=1)),
@@ -39,7 +55,9 @@ class Migration(migrations.Migration):
                 (
                     "consumer",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="deliveries", to="events_app.consumer"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="deliveries",
+                        to="events_app.consumer",
                     ),
                 ),
             ],
@@ -54,7 +72,9 @@ class Migration(migrations.Migration):
                     models.Index(fields=["consumer", "event_id"], name="consumer_event"),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("consumer", "position"), name="consumer_delivery_once")
+                    models.UniqueConstraint(
+                        fields=("consumer", "position"), name="consumer_delivery_once"
+                    )
                 ],
             },
         ),

@@ -15,7 +15,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Subscription",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "subscription_id",
                     models.CharField(
@@ -26,25 +31,43 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("url", models.CharField(max_length=2048)),
-                ("types", models.JSONField(help_text="Type patterns such as `pr.merged`, `task.*` or `*`.")),
+                (
+                    "types",
+                    models.JSONField(
+                        help_text="Type patterns such as `pr.merged`, `task.*` or `*`."
+                    ),
+                ),
                 (
                     "format",
                     models.CharField(
-                        choices=[("json", "Json"), ("cloudevents", "Cloudevents")], default="json", max_length=12
+                        choices=[("json", "Json"), ("cloudevents", "Cloudevents")],
+                        default="json",
+                        max_length=12,
                     ),
                 ),
                 ("description", models.CharField(blank=True, default="", max_length=200)),
                 ("secret", models.CharField(editable=False, max_length=128)),
-                ("previous_secret", models.CharField(blank=True, default="", editable=False, max_length=128)),
+                (
+                    "previous_secret",
+                    models.CharField(blank=True, default="", editable=False, max_length=128),
+                ),
                 (
                     "previous_secret_until",
-                    models.DateTimeField(editable=False, help_text="It signs too, until then.", null=True),
+                    models.DateTimeField(
+                        editable=False, help_text="It signs too, until then.", null=True
+                    ),
                 ),
                 ("active", models.BooleanField(default=True)),
                 ("disabled_at", models.DateTimeField(null=True)),
                 ("disabled_reason", models.CharField(blank=True, default="", max_length=200)),
-                ("position", models.BigIntegerField(help_text="How far the log has been looked through.")),
-                ("failing_since", models.DateTimeField(help_text="Nothing has got through since.", null=True)),
+                (
+                    "position",
+                    models.BigIntegerField(help_text="How far the log has been looked through."),
+                ),
+                (
+                    "failing_since",
+                    models.DateTimeField(help_text="Nothing has got through since.", null=True),
+                ),
                 (
                     "dead_in_a_row",
                     models.PositiveIntegerField(
@@ -58,22 +81,38 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Delivery",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("event_id", models.CharField(max_length=40)),
                 ("event_type", models.CharField(max_length=128)),
                 ("position", models.BigIntegerField(help_text="The event's place in the log.")),
                 (
                     "status",
                     models.CharField(
-                        choices=[("pending", "Pending"), ("delivered", "Delivered"), ("dead", "Dead")],
+                        choices=[
+                            ("pending", "Pending"),
+                            ("delivered", "Delivered"),
+                            ("dead", "Dead"),
+                        ],
                         default="pending",
                         max_length=9,
                     ),
                 ),
-                ("attempts", models.PositiveIntegerField(default=0, help_text="In the present round of tries.")),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(
+                        default=0, help_text="In the present round of tries."
+                    ),
+                ),
                 (
                     "next_attempt_at",
-                    models.DateTimeField(help_text="While it is being sent: when its sender is given up."),
+                    models.DateTimeField(
+                        help_text="While it is being sent: when its sender is given up."
+                    ),
                 ),
                 (
                     "claim",
@@ -81,9 +120,17 @@ class Migration(migrations.Migration):
                         default=0, help_text="Goes up with each sender; only the last one counts."
                     ),
                 ),
-                ("log", models.JSONField(default=list, help_text="The last attempts: at, status, ms, error, answer.")),
+                (
+                    "log",
+                    models.JSONField(
+                        default=list, help_text="The last attempts: at, status, ms, error, answer."
+                    ),
+                ),
                 ("created_at", models.DateTimeField()),
-                ("settled_at", models.DateTimeField(help_text="When it arrived or was given up.", null=True)),
+                (
+                    "settled_at",
+                    models.DateTimeField(help_text="When it arrived or was given up.", null=True),
+                ),
                 (
                     "subscription",
                     models.ForeignKey(
@@ -105,7 +152,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["subscription", "status", "id"], name="delivery_of_state"),
                     models.Index(fields=["position"], name="delivery_position"),
                 ],
-                "constraints": [models.UniqueConstraint(fields=("subscription", "event_id"), name="delivery_once")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("subscription", "event_id"), name="delivery_once"
+                    )
+                ],
             },
         ),
     ]

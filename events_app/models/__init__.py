@@ -1,6 +1,11 @@
 """The tables of the log, its consumers and webhooks."""
 
-from events_app.models.consumer import Consumer, ConsumerDelivery, ConsumerDeliveryQuerySet, ConsumerQuerySet
+from events_app.models.consumer import (
+    Consumer,
+    ConsumerDelivery,
+    ConsumerDeliveryQuerySet,
+    ConsumerQuerySet,
+)
 from events_app.models.event import Event, EventQuerySet, Ledger, Origin, new_event_id
 from events_app.models.webhook import (
     Delivery,

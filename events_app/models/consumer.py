@@ -24,7 +24,9 @@ class Consumer(models.Model):
     ABANDONED_AFTER = timedelta(days=30)
 
     name = models.CharField(max_length=64, unique=True)
-    owner = models.CharField(max_length=128, help_text="The principal whose programs read under this name.")
+    owner = models.CharField(
+        max_length=128, help_text="The principal whose programs read under this name."
+    )
     types = models.JSONField(default=list, help_text="Type patterns; empty for all.")
     position = models.BigIntegerField(help_text="How far it has been handed out.")
     ack_seconds = models.PositiveIntegerField(default=60)
@@ -64,9 +66,15 @@ class ConsumerDelivery(models.Model):
 
     class Meta:
         verbose_name_plural = "consumer deliveries"
-        constraints = [models.UniqueConstraint(fields=["consumer", "position"], name="consumer_delivery_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["consumer", "position"], name="consumer_delivery_once")
+        ]
         indexes = [
-            models.Index(fields=["consumer", "due_at"], condition=Q(parked_at__isnull=True), name="consumer_due"),
+            models.Index(
+                fields=["consumer", "due_at"],
+                condition=Q(parked_at__isnull=True),
+                name="consumer_due",
+            ),
             models.Index(fields=["consumer", "event_id"], name="consumer_event"),
         ]
 

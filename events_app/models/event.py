@@ -61,31 +61,47 @@ class Event(models.Model):
     """A fact: what happened, who said so, and by which door. Never changed, only numbered once."""
 
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id, editable=False)
-    position = models.BigIntegerField(null=True, editable=False, help_text="Place in the order readers see.")
+    position = models.BigIntegerField(
+        null=True, editable=False, help_text="Place in the order readers see."
+    )
     event_type = models.CharField(max_length=128)
     origin = models.CharField(max_length=8, choices=Origin.choices)
-    source_agent = models.CharField(max_length=100, help_text="The sender as the publisher names it.")
-    source_verified = models.BooleanField(default=False, help_text="The credential speaks for that sender.")
+    source_agent = models.CharField(
+        max_length=100, help_text="The sender as the publisher names it."
+    )
+    source_verified = models.BooleanField(
+        default=False, help_text="The credential speaks for that sender."
+    )
     publisher = models.CharField(max_length=128, help_text="Who the credential speaks for.")
     door = models.CharField(max_length=16)
     payload = models.JSONField(default=dict)
     task_id = models.CharField(max_length=64, blank=True, default="")
     trace_id = models.CharField(max_length=128, blank=True, default="")
     priority = models.CharField(max_length=2, blank=True, default="")
-    moved_from = models.CharField(max_length=16, blank=True, default="", help_text="The status that was left.")
-    moved_to = models.CharField(max_length=16, blank=True, default="", help_text="The status that was taken.")
+    moved_from = models.CharField(
+        max_length=16, blank=True, default="", help_text="The status that was left."
+    )
+    moved_to = models.CharField(
+        max_length=16, blank=True, default="", help_text="The status that was taken."
+    )
     created_at = models.DateTimeField()
 
     objects = EventQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["position"], condition=Q(position__isnull=False), name="event_position"),
+            models.UniqueConstraint(
+                fields=["position"], condition=Q(position__isnull=False), name="event_position"
+            ),
         ]
         indexes = [
-            models.Index(fields=["id"], condition=Q(position__isnull=True), name="event_unnumbered"),
+            models.Index(
+                fields=["id"], condition=Q(position__isnull=True), name="event_unnumbered"
+            ),
             models.Index(fields=["task_id", "id"], condition=~Q(task_id=""), name="event_of_task"),
-            models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="event_of_trace"),
+            models.Index(
+                fields=["trace_id", "id"], condition=~Q(trace_id=""), name="event_of_trace"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -96,7 +112,9 @@ class Ledger(models.Model):
     """One row: how far the order goes. Whoever holds its lock numbers the next events."""
 
     head = models.BigIntegerField(default=0, help_text="Position of the newest numbered event.")
-    pruned_to = models.BigIntegerField(default=0, help_text="Events up to this position are no longer kept.")
+    pruned_to = models.BigIntegerField(
+        default=0, help_text="Events up to this position are no longer kept."
+    )
 
     def __str__(self) -> str:
         return f"head {self.head}, kept from {self.pruned_to + 1}"

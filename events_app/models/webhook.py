@@ -38,20 +38,26 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 class Subscription(models.Model):
     """A URL that events are sent to. The secret is kept as it is, because it signs: guard the database."""
 
-    subscription_id = models.CharField(max_length=40, unique=True, default=new_subscription_id, editable=False)
+    subscription_id = models.CharField(
+        max_length=40, unique=True, default=new_subscription_id, editable=False
+    )
     url = models.CharField(max_length=2048)
     types = models.JSONField(help_text="Type patterns such as `pr.merged`, `task.*` or `*`.")
     format = models.CharField(max_length=12, choices=Format.choices, default=Format.JSON)
     description = models.CharField(max_length=200, blank=True, default="")
     secret = models.CharField(max_length=128, editable=False)
     previous_secret = models.CharField(max_length=128, blank=True, default="", editable=False)
-    previous_secret_until = models.DateTimeField(null=True, editable=False, help_text="It signs too, until then.")
+    previous_secret_until = models.DateTimeField(
+        null=True, editable=False, help_text="It signs too, until then."
+    )
     active = models.BooleanField(default=True)
     disabled_at = models.DateTimeField(null=True)
     disabled_reason = models.CharField(max_length=200, blank=True, default="")
     position = models.BigIntegerField(help_text="How far the log has been looked through.")
     failing_since = models.DateTimeField(null=True, help_text="Nothing has got through since.")
-    dead_in_a_row = models.PositiveIntegerField(default=0, help_text="Deliveries given up since the last that arrived.")
+    dead_in_a_row = models.PositiveIntegerField(
+        default=0, help_text="Deliveries given up since the last that arrived."
+    )
     created_by = models.CharField(max_length=128)
     created_at = models.DateTimeField()
 
@@ -92,15 +98,23 @@ class Delivery(models.Model):
         DELIVERED = "delivered"
         DEAD = "dead"
 
-    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="deliveries")
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, related_name="deliveries"
+    )
     event_id = models.CharField(max_length=40)
     event_type = models.CharField(max_length=128)
     position = models.BigIntegerField(help_text="The event's place in the log.")
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveIntegerField(default=0, help_text="In the present round of tries.")
-    next_attempt_at = models.DateTimeField(help_text="While it is being sent: when its sender is given up.")
-    claim = models.PositiveIntegerField(default=0, help_text="Goes up with each sender; only the last one counts.")
-    log = models.JSONField(default=list, help_text="The last attempts: at, status, ms, error, answer.")
+    next_attempt_at = models.DateTimeField(
+        help_text="While it is being sent: when its sender is given up."
+    )
+    claim = models.PositiveIntegerField(
+        default=0, help_text="Goes up with each sender; only the last one counts."
+    )
+    log = models.JSONField(
+        default=list, help_text="The last attempts: at, status, ms, error, answer."
+    )
     created_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, help_text="When it arrived or was given up.")
 
@@ -112,10 +126,14 @@ class Delivery(models.Model):
         app_label = "events_app"
         verbose_name = "webhook delivery"
         verbose_name_plural = "webhook deliveries"
-        constraints = [models.UniqueConstraint(fields=["subscription", "event_id"], name="delivery_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["subscription", "event_id"], name="delivery_once")
+        ]
         indexes = [
             models.Index(
-                fields=["subscription", "next_attempt_at"], condition=Q(status="pending"), name="delivery_due"
+                fields=["subscription", "next_attempt_at"],
+                condition=Q(status="pending"),
+                name="delivery_due",
             ),
             models.Index(fields=["subscription", "status", "id"], name="delivery_of_state"),
             models.Index(fields=["position"], name="delivery_position"),

@@ -239,10 +239,14 @@ class Broadcaster:
         self.position = position
         self._keep(frames)
 
-    def _give(self, alike: list[StreamWriter], frames: Iterable[EncodedEvent], position: int) -> None:
+    def _give(
+        self, alike: list[StreamWriter], frames: Iterable[EncodedEvent], position: int
+    ) -> None:
         """Write frames to streams that want the same; they then are at `position`, or have fallen behind."""
         wish, before = alike[0].wish, alike[0].position
-        wanted = (wish.written(frame) for frame in frames if frame.position > before and wish.wants(frame))
+        wanted = (
+            wish.written(frame) for frame in frames if frame.position > before and wish.wants(frame)
+        )
         data = b"".join(wanted)
         for member in alike:
             if member.offer(data):
@@ -269,7 +273,9 @@ class Broadcaster:
                 each.stay(now)
             due = [each for each in self.streams if now - each.checked_at >= CHECKED_EVERY]
             if due:
-                self._checking = asyncio.create_task(self._check(due, now))  # a frozen database stops only this
+                self._checking = asyncio.create_task(
+                    self._check(due, now)
+                )  # a frozen database stops only this
 
     async def _check(self, due: list[StreamWriter], now: float) -> None:
         for each in due:

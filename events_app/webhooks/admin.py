@@ -23,7 +23,14 @@ from events_app.webhooks import services as webhooks
 from events_app.webhooks.url_policy import ensure_may_subscribe, target_of
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.accounts import actor_of
-from orchestrator_site.console.base import Choice, NeedsReasonForm, ReadOnlyAdmin, close_dialog, page_of, run_action
+from orchestrator_site.console.base import (
+    Choice,
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    close_dialog,
+    page_of,
+    run_action,
+)
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -55,7 +62,9 @@ class ResendForm(BaseDialogForm):
         label="What",
         widget=UnfoldAdminSelectWidget,
     )
-    event_id = forms.CharField(max_length=40, required=False, label="Event", widget=UnfoldAdminTextInputWidget)
+    event_id = forms.CharField(
+        max_length=40, required=False, label="Event", widget=UnfoldAdminTextInputWidget
+    )
 
     def clean(self) -> dict[str, Any]:
         """Ask for one of both."""
@@ -112,7 +121,11 @@ def state_of(subscription: Subscription) -> SafeString:
     """Show whether it is on, and whether anything gets through."""
     if not subscription.active:
         return rendering.chip("off", "danger", subscription.disabled_reason)
-    return rendering.chip("failing", "warning") if subscription.failing_since else rendering.chip("on", "success")
+    return (
+        rendering.chip("failing", "warning")
+        if subscription.failing_since
+        else rendering.chip("on", "success")
+    )
 
 
 @admin.register(Subscription)
@@ -140,7 +153,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Make it through the service."""
         asked = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
         made = webhooks.subscribe(**asked, by=actor(request), now=times.now())
-        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in self.opts.fields})
+        obj.__dict__.update(
+            {field.attname: getattr(made, field.attname) for field in self.opts.fields}
+        )
 
     def response_add(
         self, request: HttpRequest, obj: Subscription, post_url_continue: str | None = None
@@ -148,12 +163,18 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Go to its page, which shows the secret this once."""
         address = page_of("events_app.subscription", obj.subscription_id)
         messages.success(request, f"{called(obj)}: made.")
-        return one_time_secrets.keep(request, HttpResponseRedirect(address), obj.secret, of=str(obj))
+        return one_time_secrets.keep(
+            request, HttpResponseRedirect(address), obj.secret, of=str(obj)
+        )
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
         """Show the form, or make one; a refusal of the service is shown on the list."""
         try:
-            return super().add_view(request, form_url, {"title": "New webhook", **(extra_context or {})})
+            return super().add_view(
+                request, form_url, {"title": "New webhook", **(extra_context or {})}
+            )
         except DomainError as refusal:
             messages.warning(request, str(refusal))
             return HttpResponseRedirect(reverse("admin:events_app_subscription_changelist"))
@@ -163,7 +184,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Name the host; the rest of the URL may be a secret."""
         host = format_html("<b>{}</b>", rendering.visible(target_of(subscription.url).host))
         return rendering.stacked(
-            host, rendering.visible(subscription.description), rendering.code(subscription.subscription_id)
+            host,
+            rendering.visible(subscription.description),
+            rendering.code(subscription.subscription_id),
         )
 
     @display(description="State")
@@ -174,14 +197,22 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     @display(description="Types")
     def wants(self, subscription: Subscription) -> SafeString:
         """Show what it is sent."""
-        return format_html('<span class="below">{}</span>', rendering.joined(map(rendering.chip, subscription.types)))
+        return format_html(
+            '<span class="below">{}</span>',
+            rendering.joined(map(rendering.chip, subscription.types)),
+        )
 
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:
         """Count what waits and what was given up, up to a thousand."""
         rows = subscription.deliveries.all()
-        pending, dead = (counted(rows.filter(status=one)) for one in (Delivery.Status.PENDING, Delivery.Status.DEAD))
-        return rendering.stacked(rendering.visible(f"{pending} waiting"), rendering.visible(f"{dead} given up"))
+        pending, dead = (
+            counted(rows.filter(status=one))
+            for one in (Delivery.Status.PENDING, Delivery.Status.DEAD)
+        )
+        return rendering.stacked(
+            rendering.visible(f"{pending} waiting"), rendering.visible(f"{dead} given up")
+        )
 
     @display(description="Made")
     def made(self, subscription: Subscription) -> SafeString:
@@ -207,7 +238,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             rest = " What it never had follows." if since else ""
             return f"sends {again} known deliver{'y' if again == 1 else 'ies'} again.{rest}"
 
-        return self.manage(request, object_id, webhooks.resend, done, event_id=event_id, since=since)
+        return self.manage(
+            request, object_id, webhooks.resend, done, event_id=event_id, since=since
+        )
 
     @action(
         description="Rotate the secret",
@@ -227,7 +260,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             made.append(webhooks.rotate(**asked))
 
         answer = self.manage(request, object_id, rotate, "has a new secret.")
-        return one_time_secrets.keep(request, answer, made[0].secret, of=str(made[0])) if made else answer
+        return (
+            one_time_secrets.keep(request, answer, made[0].secret, of=str(made[0]))
+            if made
+            else answer
+        )
 
     @action(
         description="Switch off",
@@ -259,7 +296,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """Switch it on."""
         return self.manage(request, object_id, webhooks.switch_on, "switched on.")
 
-    def manage(self, request: HttpRequest, object_id: str, act: Any, done: Any, **asked: Any) -> HttpResponse:
+    def manage(
+        self, request: HttpRequest, object_id: str, act: Any, done: Any, **asked: Any
+    ) -> HttpResponse:
         """Call a service as an administrator: the permission of the page is what grants it.
 
         done: what to say after the webhook's name, or what makes it of the service's answer.
@@ -270,7 +309,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         def sentence(answer: Any) -> str:
             return f"{called(subscription)}: {done(answer) if callable(done) else done}"
 
-        run_action(request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked)
+        run_action(
+            request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked
+        )
         return close_dialog(request, page_of("events_app.subscription", subscription_id))
 
     def known(self, object_id: str) -> Subscription:
@@ -285,7 +326,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {"title": "Webhooks", **(extra_context or {})})
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show one subscription and its newest deliveries."""
         subscription = self.find(object_id or "")
@@ -293,7 +338,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         if subscription:
             context = describe(subscription, managed=self.has_manage_permission(request))
             context["secret"] = one_time_secrets.take(request, of=str(subscription))
-        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
 
 
 def actor(request: HttpRequest) -> Actor:
@@ -315,7 +362,9 @@ def called(subscription: Subscription) -> str:
 def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
     """Return what the page of a subscription shows besides its row. managed: whether the account may act."""
     verbs = {"resend": "Send again", "rotate": "Rotate the secret", "switch_off": "Switch off"}
-    possible = verbs if subscription.active else {"rotate": verbs["rotate"], "switch_on": "Switch on"}
+    possible = (
+        verbs if subscription.active else {"rotate": verbs["rotate"], "switch_on": "Switch on"}
+    )
     base = "admin:events_app_subscription"
     return {
         "title": called(subscription),
@@ -327,7 +376,12 @@ def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
             for verb, label in (possible.items() if managed else ())
         ],
         "deliveries": [
-            {"row": row, "chip": delivery_chip(row), "tries": tries_of(row), "error": last_error(row)}
+            {
+                "row": row,
+                "chip": delivery_chip(row),
+                "tries": tries_of(row),
+                "error": last_error(row),
+            }
             for row in subscription.deliveries.order_by("-id")[:SHOWN]
         ],
     }
@@ -371,12 +425,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def find(self, object_id: str) -> Any:
         """Return the delivery with a row number, or None."""
         known = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
-        return Delivery.objects.select_related("subscription").filter(pk=int(object_id)).first() if known else None
+        return (
+            Delivery.objects.select_related("subscription").filter(pk=int(object_id)).first()
+            if known
+            else None
+        )
 
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
         """Say which event."""
-        return rendering.stacked(rendering.visible(delivery.event_type), rendering.code(delivery.event_id))
+        return rendering.stacked(
+            rendering.visible(delivery.event_type), rendering.code(delivery.event_id)
+        )
 
     @display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
@@ -399,7 +459,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def next(self, delivery: Delivery) -> SafeString:
         """Say when it is tried again."""
         pending = delivery.status == Delivery.Status.PENDING
-        return rendering.when(delivery.next_attempt_at, times.now()) if pending else rendering.faint("–")
+        return (
+            rendering.when(delivery.next_attempt_at, times.now())
+            if pending
+            else rendering.faint("–")
+        )
 
     @display(description="Made")
     def made(self, delivery: Delivery) -> SafeString:
@@ -408,14 +472,22 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List deliveries."""
-        return super().changelist_view(request, {"title": "Webhook deliveries", **(extra_context or {})})
+        return super().changelist_view(
+            request, {"title": "Webhook deliveries", **(extra_context or {})}
+        )
 
     def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
         """Show one delivery with every attempt."""
         delivery = self.find(object_id or "")
         context: dict[str, Any] = {"title": "Webhook delivery"}
         if delivery:
             context |= {"chip": delivery_chip(delivery), "attempts": attempts_of(delivery)}
-        return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )

@@ -21,7 +21,9 @@ def fan_out(*, now: datetime) -> int:
     end, made = sequencing.head(), 0
     for _ in range(PAGES):
         behind = Subscription.objects.active().filter(position__lt=end).order_by("-position")
-        position = behind.values_list("position", flat=True).first()  # those far behind do not hold up the others
+        position = behind.values_list(
+            "position", flat=True
+        ).first()  # those far behind do not hold up the others
         if position is None:
             break
         made += look_through(position, now=now)
@@ -35,7 +37,12 @@ def look_through(position: int, *, now: datetime) -> int:
     except reading.CursorExpired:
         return give_up_place(position, now=now)
     with transaction.atomic():
-        here = Subscription.objects.select_for_update().active().filter(position=position).order_by("pk")
+        here = (
+            Subscription.objects.select_for_update()
+            .active()
+            .filter(position=position)
+            .order_by("pk")
+        )
         found = list(here)
         wanted = [
             webhooks.new_delivery(subscription, event, now=now)
@@ -44,7 +51,9 @@ def look_through(position: int, *, now: datetime) -> int:
             if matches(event.event_type, subscription.types)
         ]
         Delivery.objects.bulk_create(wanted, ignore_conflicts=True)
-        Subscription.objects.filter(pk__in=[subscription.pk for subscription in found]).update(position=end)
+        Subscription.objects.filter(pk__in=[subscription.pk for subscription in found]).update(
+            position=end
+        )
     return len(wanted)
 
 
@@ -52,13 +61,17 @@ def give_up_place(position: int, *, now: datetime) -> int:
     """Switch off what stands where the log is no longer kept: nothing is passed over in silence."""
     for subscription in Subscription.objects.active().filter(position=position):
         reason = "Events it had not been sent yet were pruned."
-        webhooks.switch_off(subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason)
+        webhooks.switch_off(
+            subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason
+        )
     return 0
 
 
 def forget(*, now: datetime) -> int:
     """Remove settled deliveries of events that are no longer kept, and secrets that no longer sign."""
-    Subscription.objects.filter(previous_secret_until__lte=now).update(previous_secret="", previous_secret_until=None)
+    Subscription.objects.filter(previous_secret_until__lte=now).update(
+        previous_secret="", previous_secret_until=None
+    )
     pruned_to, _ = sequencing.bounds()
     rows = Delivery.objects.exclude(status=Delivery.Status.PENDING).filter(position__lte=pruned_to)
     return rows._raw_delete(rows.db)

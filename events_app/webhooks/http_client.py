@@ -17,7 +17,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from events_app.webhooks.url_policy import PORTS, Address, Reach, Target, literal, target_of, why_not
+from events_app.webhooks.url_policy import (
+    PORTS,
+    Address,
+    Reach,
+    Target,
+    literal,
+    target_of,
+    why_not,
+)
 from orchestrator_site.core.errors import Invalid
 
 MAX_READ = 65_536  # bytes of an answer, headers included
@@ -69,7 +77,9 @@ class Wire(io.RawIOBase):
             view = view[self.sock.send(view) :]
 
 
-def post(url: str, *, body: bytes, headers: Mapping[str, str], reach: Reach, seconds: float) -> Answer:
+def post(
+    url: str, *, body: bytes, headers: Mapping[str, str], reach: Reach, seconds: float
+) -> Answer:
     """POST to a URL and return the answer, whatever its status; raise Failed.
 
     headers: already checked, without line ends. seconds: for everything, from lookup to the last byte.
@@ -102,7 +112,9 @@ def request(target: Target, headers: Mapping[str, str], length: int) -> bytes:
 
 def exchange(wire: Wire, message: bytes) -> Answer:
     """Send a request and read its answer."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it read all
+    with contextlib.suppress(
+        BrokenPipeError, ConnectionResetError
+    ):  # it may have answered before it read all
         wire.send(message)
     answer = http.client.HTTPResponse(wire, method="POST")  # type: ignore[arg-type]
     try:
@@ -173,7 +185,9 @@ def look_up(target: Target, answers: "queue.SimpleQueue[Any]") -> None:
 
 def opened(address: Address, port: int, seconds: float) -> socket.socket:
     """Return a connection to exactly this address: no name is looked up again."""
-    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    sock = socket.socket(
+        socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM
+    )
     try:
         sock.settimeout(seconds)
         sock.connect((str(address), port))

@@ -11,7 +11,12 @@ JITTER = 0.2  # of the wait, either way
 
 
 def next_attempt_at(
-    *, attempts: int, now: datetime, waits: Sequence[int], jitter: float, retry_after: timedelta | None
+    *,
+    attempts: int,
+    now: datetime,
+    waits: Sequence[int],
+    jitter: float,
+    retry_after: timedelta | None,
 ) -> datetime | None:
     """Return when to try again after so many failed attempts, None after the last.
 

@@ -130,10 +130,17 @@ class Sender:
         now, taken = self.clock(), list[Sending]()
         if len(self.flying) == THREADS:
             return taken
-        waiting = sorted(Subscription.objects.due(now), key=lambda one: (is_failing(one), random.random()))  # noqa: S311
+        waiting = sorted(
+            Subscription.objects.due(now),
+            key=lambda one: (is_failing(one), random.random()),  # noqa: S311
+        )
         for subscription in waiting:
             room = self.room_for(subscription, taken)
-            rows = Delivery.objects.due(now).filter(subscription=subscription).order_by("next_attempt_at", "pk")
+            rows = (
+                Delivery.objects.due(now)
+                .filter(subscription=subscription)
+                .order_by("next_attempt_at", "pk")
+            )
             mine = [row for row in rows[:room] if taken_up(row, now=now)] if room > 0 else []
             taken += messages_of(subscription, mine, now=now)
         return taken
@@ -159,24 +166,38 @@ def taken_up(delivery: Delivery, *, now: datetime) -> bool:
     return bool(mine.update(claim=delivery.claim, next_attempt_at=now + LEASE))
 
 
-def messages_of(subscription: Subscription, rows: list[Delivery], *, now: datetime) -> list[Sending]:
+def messages_of(
+    subscription: Subscription, rows: list[Delivery], *, now: datetime
+) -> list[Sending]:
     """Return what is to be sent; what cannot be, because its event was pruned, is given up."""
-    events = Event.objects.in_bulk([row.event_id for row in rows], field_name="event_id") if rows else {}
+    events = (
+        Event.objects.in_bulk([row.event_id for row in rows], field_name="event_id") if rows else {}
+    )
     for row in rows:
         if row.event_id not in events:
             Delivery.objects.filter(pk=row.pk, claim=row.claim).update(
-                status=Delivery.Status.DEAD, settled_at=now, log=logged(row, Outcome(0, 0, LOST), now=now)
+                status=Delivery.Status.DEAD,
+                settled_at=now,
+                log=logged(row, Outcome(0, 0, LOST), now=now),
             )
-    return [message(subscription, row, events[row.event_id], now=now) for row in rows if row.event_id in events]
+    return [
+        message(subscription, row, events[row.event_id], now=now)
+        for row in rows
+        if row.event_id in events
+    ]
 
 
-def message(subscription: Subscription, delivery: Delivery, event: Event, *, now: datetime) -> Sending:
+def message(
+    subscription: Subscription, delivery: Delivery, event: Event, *, now: datetime
+) -> Sending:
     """Return one signed message: the same id at every attempt, a new time, one signature for each secret."""
     if subscription.format == Format.CLOUDEVENTS:
         kind, body = STRUCTURED, signing.as_json(cloud_event(event))
     else:
         kind, body = "application/json", signing.body_of(event)
-    headers = signing.signed(subscription.secrets(now), message_id=event.event_id, at=now, body=body)
+    headers = signing.signed(
+        subscription.secrets(now), message_id=event.event_id, at=now, body=body
+    )
     about = {"Content-Type": kind, "User-Agent": f"Orchestrator/{settings.VERSION}"}
     return Sending(subscription, delivery, subscription.url, body.encode(), about | headers)
 
@@ -186,7 +207,9 @@ def attempt(sending: Sending, reach: url_policy.Reach) -> Outcome:
     began = time.monotonic()
     try:
         seconds = settings.WEBHOOK_TIMEOUT_SECONDS
-        answer = http_client.post(sending.url, body=sending.body, headers=sending.headers, reach=reach, seconds=seconds)
+        answer = http_client.post(
+            sending.url, body=sending.body, headers=sending.headers, reach=reach, seconds=seconds
+        )
     except http_client.Failed as failure:
         return Outcome(0, since(began), str(failure))
     except Exception:  # a fault of ours must not keep the others from being sent
@@ -266,4 +289,6 @@ def note(subscription: Subscription, outcome: Outcome, *, dead: bool, now: datet
     elif subscription.dead_in_a_row >= OFF_AFTER:
         reason = f"{subscription.dead_in_a_row} deliveries in a row were given up."
     if reason:
-        webhooks.switch_off(subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason)
+        webhooks.switch_off(
+            subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason
+        )

@@ -12,10 +12,14 @@ class NewSubscription(serializers.Serializer):
     """A subscription to make."""
 
     url = serializers.CharField(
-        max_length=MAX_URL, trim_whitespace=False, help_text="https, port 443, at a public address; see the guide."
+        max_length=MAX_URL,
+        trim_whitespace=False,
+        help_text="https, port 443, at a public address; see the guide.",
     )
     types = serializers.ListField(
-        child=serializers.CharField(), allow_empty=False, help_text="Such as `task.*` and `pr.merged`, or `*` for all."
+        child=serializers.CharField(),
+        allow_empty=False,
+        help_text="Such as `task.*` and `pr.merged`, or `*` for all.",
     )
     format = serializers.ChoiceField(choices=Format.choices, default=Format.JSON)
     description = serializers.CharField(max_length=200, required=False, allow_blank=True)
@@ -79,7 +83,9 @@ class DeliveryListQuery(serializers.Serializer):
 
     status = serializers.ChoiceField(choices=Delivery.Status.choices, required=False)
     limit = WholeNumberField(in_query=True, min_value=1, max_value=200, default=50)
-    cursor = serializers.CharField(max_length=64, required=False, help_text="The `next` of the page before.")
+    cursor = serializers.CharField(
+        max_length=64, required=False, help_text="The `next` of the page before."
+    )
 
 
 class AttemptSerializer(serializers.Serializer):
@@ -88,8 +94,12 @@ class AttemptSerializer(serializers.Serializer):
     at = serializers.DateTimeField()
     status = serializers.IntegerField(allow_null=True, help_text="Null when there was no answer.")
     ms = serializers.IntegerField(help_text="How long it took.")
-    error = serializers.CharField(allow_blank=True, help_text="Why it does not count; empty if it arrived.")
-    answer = serializers.CharField(allow_blank=True, help_text="The beginning of what the receiver answered.")
+    error = serializers.CharField(
+        allow_blank=True, help_text="Why it does not count; empty if it arrived."
+    )
+    answer = serializers.CharField(
+        allow_blank=True, help_text="The beginning of what the receiver answered."
+    )
 
 
 class DeliverySerializer(serializers.ModelSerializer):
@@ -115,7 +125,11 @@ class DeliverySerializer(serializers.ModelSerializer):
     def get_next_attempt_at(self, delivery: Delivery) -> str | None:
         """Return when it is tried next."""
         pending = delivery.status == Delivery.Status.PENDING
-        return serializers.DateTimeField().to_representation(delivery.next_attempt_at) if pending else None
+        return (
+            serializers.DateTimeField().to_representation(delivery.next_attempt_at)
+            if pending
+            else None
+        )
 
 
 class DeliveryListAnswer(SuccessSerializer):
@@ -137,4 +151,6 @@ class ResendAnswer(SuccessSerializer):
     """What is sent again."""
 
     subscription_id = serializers.CharField()
-    resending = serializers.IntegerField(help_text="Known deliveries; events it never had come on top.")
+    resending = serializers.IntegerField(
+        help_text="Known deliveries; events it never had come on top."
+    )

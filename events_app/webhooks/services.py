@@ -26,7 +26,9 @@ DELETED = "subscription.deleted"
 RESENT = "subscription.resent"
 ROTATION = timedelta(hours=24)  # in which the old secret signs too
 
-anyone_subscribed = CachedRows(["events_app.Subscription"], lambda: Subscription.objects.active().exists())
+anyone_subscribed = CachedRows(
+    ["events_app.Subscription"], lambda: Subscription.objects.active().exists()
+)
 
 
 class UnknownSubscription(NotFound):
@@ -126,7 +128,10 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
 def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     """Make a new secret; the old one signs beside it for a day. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
-    subscription.previous_secret, subscription.previous_secret_until = subscription.secret, now + ROTATION
+    subscription.previous_secret, subscription.previous_secret_until = (
+        subscription.secret,
+        now + ROTATION,
+    )
     subscription.secret = new_secret()
     subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
     tell(subscription, ROTATED, by=by, now=now)
@@ -153,25 +158,43 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
     subscription = find(subscription_id, lock=True)
     if not subscription.active:
         return subscription
-    subscription.active, subscription.disabled_at, subscription.disabled_reason = False, now, reason[:200]
+    subscription.active, subscription.disabled_at, subscription.disabled_reason = (
+        False,
+        now,
+        reason[:200],
+    )
     subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
     tell(subscription, DISABLED, by=by, now=now, reason=subscription.disabled_reason)
     return subscription
 
 
 @transaction.atomic
-def resend(*, subscription_id: str, by: Actor, now: datetime, event_id: str = "", since: datetime | None = None) -> int:
+def resend(
+    *,
+    subscription_id: str,
+    by: Actor,
+    now: datetime,
+    event_id: str = "",
+    since: datetime | None = None,
+) -> int:
     """Send again: one event, or all that happened since a time; return how many known deliveries start anew.
 
     Events since the time that it never had come on top, when the log is looked through again.
     Raise UnknownSubscription, SwitchedOff, UnknownEvent, CursorExpired, or Invalid unless one of both is given.
     """
     if bool(event_id) == bool(since):
-        raise Invalid("Name one event, or a time since which to send again.", field="since" if event_id else "event_id")
+        raise Invalid(
+            "Name one event, or a time since which to send again.",
+            field="since" if event_id else "event_id",
+        )
     subscription = find(subscription_id, lock=True)
     if not subscription.active:
         raise SwitchedOff
-    again = resend_since(subscription, since, now=now) if since else resend_one(subscription, event_id, now=now)
+    again = (
+        resend_since(subscription, since, now=now)
+        if since
+        else resend_one(subscription, event_id, now=now)
+    )
     asked = {"event_id": event_id} if event_id else {"since": since.isoformat()} if since else {}
     tell(subscription, RESENT, by=by, now=now, deliveries=again, **asked)
     return again
@@ -183,8 +206,12 @@ def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> i
     event = Event.objects.filter(event_id=event_id, position__isnull=False).first()
     if event is None:
         raise UnknownEvent(f"There is no event {event_id}, or it is no longer kept.")
-    Delivery.objects.bulk_create([new_delivery(subscription, event, now=now)], ignore_conflicts=True)
-    return start_anew(Delivery.objects.filter(subscription=subscription, event_id=event_id), now=now)
+    Delivery.objects.bulk_create(
+        [new_delivery(subscription, event, now=now)], ignore_conflicts=True
+    )
+    return start_anew(
+        Delivery.objects.filter(subscription=subscription, event_id=event_id), now=now
+    )
 
 
 def resend_since(subscription: Subscription, since: datetime, *, now: datetime) -> int:
@@ -192,13 +219,19 @@ def resend_since(subscription: Subscription, since: datetime, *, now: datetime) 
     position = reading.position_at(since)
     subscription.position = min(subscription.position, position)
     subscription.save(update_fields=["position"])
-    return start_anew(Delivery.objects.filter(subscription=subscription, position__gt=position), now=now)
+    return start_anew(
+        Delivery.objects.filter(subscription=subscription, position__gt=position), now=now
+    )
 
 
 def start_anew(rows: DeliveryQuerySet, *, now: datetime) -> int:
     """Send these now, with all their attempts before them; what happened so far stays in their logs."""
     return rows.update(
-        status=Delivery.Status.PENDING, attempts=0, next_attempt_at=now, settled_at=None, claim=F("claim") + 1
+        status=Delivery.Status.PENDING,
+        attempts=0,
+        next_attempt_at=now,
+        settled_at=None,
+        claim=F("claim") + 1,
     )
 
 
@@ -223,7 +256,12 @@ def oldest_needed() -> int | None:
     return min((place for place in (read, first and first - 1) if place is not None), default=None)
 
 
-def tell(subscription: Subscription, event_type: str, *, by: Actor, now: datetime, **facts: Any) -> None:
+def tell(
+    subscription: Subscription, event_type: str, *, by: Actor, now: datetime, **facts: Any
+) -> None:
     """Record what happened to a subscription. Of the URL only the host: the rest may be a secret."""
-    known = {"subscription_id": subscription.subscription_id, "host": target_of(subscription.url).host}
+    known = {
+        "subscription_id": subscription.subscription_id,
+        "host": target_of(subscription.url).host,
+    }
     record(event_type=event_type, by=by, now=now, payload=known | facts)

@@ -16,7 +16,9 @@ from orchestrator_site.core.errors import Invalid
 PREFIX = "whsec_"
 
 
-SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
+SECRET_BYTES = range(
+    24, 65
+)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
 
 
 class BadSecret(Invalid):

@@ -19,7 +19,9 @@ MAX_URL = 2048
 PRINTABLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, control characters and backslash
 
 
-HOST = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+HOST = re.compile(
+    r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9_-]{0,61}[a-z0-9_])?\Z"
+)
 
 
 PORTS = {"https": 443, "http": 80}
@@ -48,7 +50,9 @@ NOT_PUBLIC_4 = tuple(
 )
 
 
-PUBLIC_6 = ipaddress.IPv6Network("2000::/3")  # the only global unicast space there is; NAT64 and the rest lie outside
+PUBLIC_6 = ipaddress.IPv6Network(
+    "2000::/3"
+)  # the only global unicast space there is; NAT64 and the rest lie outside
 
 
 NOT_PUBLIC_6 = tuple(
@@ -98,7 +102,12 @@ def target_of(url: str) -> Target:
     except ValueError:
         raise BadUrl from None
     host = parts.hostname or ""
-    if parts.scheme not in PORTS or "@" in parts.netloc or port == 0 or not (HOST.match(host) or literal(host)):
+    if (
+        parts.scheme not in PORTS
+        or "@" in parts.netloc
+        or port == 0
+        or not (HOST.match(host) or literal(host))
+    ):
         raise BadUrl
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port or PORTS[parts.scheme], path)
@@ -119,7 +128,13 @@ def ensure_may_subscribe(url: str, reach: Reach) -> Target:
     """
     target = target_of(url)
     address = literal(target.host)
-    refusal = why_not(target, address, reach) if address else "" if reach.networks else wrong_place(target, reach)
+    refusal = (
+        why_not(target, address, reach)
+        if address
+        else ""
+        if reach.networks
+        else wrong_place(target, reach)
+    )
     if refusal:
         raise BadUrl(f"{refusal} Other places must be listed in ORCHESTRATOR_WEBHOOK_ALLOW_NETS.")
     return target
@@ -130,12 +145,16 @@ def why_not(target: Target, address: Address, reach: Reach) -> str:
     address = unmapped(address)
     if any(address in network for network in reach.networks):
         return ""
-    return wrong_place(target, reach) if is_public(address) else f"{address} is not a public address."
+    return (
+        wrong_place(target, reach) if is_public(address) else f"{address} is not a public address."
+    )
 
 
 def wrong_place(target: Target, reach: Reach) -> str:
     """Return why the scheme and port are not for everyone, empty if they are."""
-    return "" if (target.scheme, target.port) in reach.places else "Webhooks go to https on port 443."
+    return (
+        "" if (target.scheme, target.port) in reach.places else "Webhooks go to https on port 443."
+    )
 
 
 def is_public(address: Address) -> bool:
@@ -144,7 +163,11 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_4)
     scoped = address.scope_id is not None
-    return address in PUBLIC_6 and not scoped and not any(address in network for network in NOT_PUBLIC_6)
+    return (
+        address in PUBLIC_6
+        and not scoped
+        and not any(address in network for network in NOT_PUBLIC_6)
+    )
 
 
 def unmapped(address: Address) -> Address:

@@ -37,11 +37,16 @@ class SubscriptionViewSet(ApiViewSet):
     """Have events sent to a URL, signed as Standard Webhooks says, until they arrive."""
 
     roles = dict.fromkeys(
-        ("create", "list", "retrieve", "destroy", "rotate", "enable", "deliveries", "resend"), Role.ADMIN
+        ("create", "list", "retrieve", "destroy", "rotate", "enable", "deliveries", "resend"),
+        Role.ADMIN,
     )
     once_actions = ("create", "rotate", "resend")
     examples = {
-        "create": {"url": "https://hooks.example.com/orchestrator", "types": ["task.*"], "format": "json"},
+        "create": {
+            "url": "https://hooks.example.com/orchestrator",
+            "types": ["task.*"],
+            "format": "json",
+        },
     }
 
     @extend_schema(request=NewSubscription, responses=SecretAnswer)
@@ -83,7 +88,9 @@ class SubscriptionViewSet(ApiViewSet):
     @extend_schema(request=None, responses=SubscriptionAnswer)
     def enable(self, request: Request, subscription_id: str) -> Response:
         """Switch a subscription on again; it goes on where it stopped."""
-        subscription = webhooks.switch_on(subscription_id=subscription_id, by=self.actor, now=self.now)
+        subscription = webhooks.switch_on(
+            subscription_id=subscription_id, by=self.actor, now=self.now
+        )
         return Response(SubscriptionAnswer(envelope(subscription)).data)
 
     @extend_schema(parameters=[DeliveryListQuery], responses=DeliveryListAnswer)
@@ -93,12 +100,18 @@ class SubscriptionViewSet(ApiViewSet):
         below = place_of(asked.pop("cursor")) if "cursor" in asked else None
         found, more = webhooks.deliveries(subscription_id=subscription_id, below=below, **asked)
         following = None if more is None else cursor(more)
-        return Response(DeliveryListAnswer({"count": len(found), "deliveries": found, "next": following}).data)
+        return Response(
+            DeliveryListAnswer({"count": len(found), "deliveries": found, "next": following}).data
+        )
 
     @extend_schema(request=Resend, responses=ResendAnswer)
     def resend(self, request: Request, subscription_id: str) -> Response:
         """Send one event again, or everything since a time."""
-        asked = self.checked(Resend) | {"subscription_id": subscription_id, "by": self.actor, "now": self.now}
+        asked = self.checked(Resend) | {
+            "subscription_id": subscription_id,
+            "by": self.actor,
+            "now": self.now,
+        }
 
         def again() -> Mapping[str, Any]:
             answer = {"subscription_id": subscription_id, "resending": webhooks.resend(**asked)}

@@ -82,7 +82,12 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
 
 def tell_of_key(event_type: str, key: ApiKey, *, by: Actor, now: datetime, **more: Any) -> None:
     """Record what happened to a key."""
-    record(event_type=event_type, by=by, now=now, payload={"prefix": key.prefix, "name": key.name, **more})
+    record(
+        event_type=event_type,
+        by=by,
+        now=now,
+        payload={"prefix": key.prefix, "name": key.name, **more},
+    )
 
 
 def ensure_may_name_key(name: str, *, by: Actor) -> None:
@@ -95,13 +100,17 @@ def ensure_may_name_key(name: str, *, by: Actor) -> None:
     if name not in used:
         ensure_new(name, used)
     if by.door == Door.CONSOLE and not by.role.covers(Role.ADMIN) and name in names_of_others(by):
-        raise NameTaken(f"The name {name} belongs to somebody else. Ask an administrator to make this key.")
+        raise NameTaken(
+            f"The name {name} belongs to somebody else. Ask an administrator to make this key."
+        )
 
 
 def names_of_others(by: Actor) -> set[str]:
     """Return the names of other accounts, and of the keys that this one did not make."""
     foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
-    return (account_names() | {*foreign, *(key.name for key in api_keys.environment_keys())}) - {by.name}
+    return (account_names() | {*foreign, *(key.name for key in api_keys.environment_keys())}) - {
+        by.name
+    }
 
 
 def ensure_new(name: str, others: Iterable[str]) -> None:
@@ -130,7 +139,11 @@ def ensure_may_restrict(name: str, *, by: Actor) -> None:
         return
     if fold(name) == fold(by.name):
         raise NotYours("Nobody restricts their own name, or lifts what restricts it.")
-    chiefs = get_user_model()._default_manager.filter(is_superuser=True).values_list("username", flat=True)
+    chiefs = (
+        get_user_model()
+        ._default_manager.filter(is_superuser=True)
+        .values_list("username", flat=True)
+    )
     if not by.role.covers(Role.ADMIN) and fold(name) in map(fold, chiefs):
         raise NotYours(f"{name} is an administrator. Ask an administrator.")
 
@@ -153,25 +166,42 @@ def delete_principal(principal: Principal, *, by: Actor, now: datetime) -> None:
 
 def terms_of(principal: Principal | None) -> dict[str, Any]:
     """Return what a restriction says, empty for none."""
-    return {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note} if principal else {}
+    return (
+        {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note}
+        if principal
+        else {}
+    )
 
 
-def tell_of_principal(before: Principal | None, after: Principal | None, *, by: Actor, now: datetime) -> None:
+def tell_of_principal(
+    before: Principal | None, after: Principal | None, *, by: Actor, now: datetime
+) -> None:
     """Record how a restriction changed; None where there was none, or is none any more."""
     old, new = terms_of(before), terms_of(after)
     changes = {
-        term: [old.get(term), new.get(term)] for term in old | new if (old.get(term) or None) != (new.get(term) or None)
+        term: [old.get(term), new.get(term)]
+        for term in old | new
+        if (old.get(term) or None) != (new.get(term) or None)
     }
     did = "changed" if old and new else "added" if new else "removed"
     name = (after or before or Principal()).name
-    record(event_type=PRINCIPAL_CHANGED, by=by, now=now, payload={"name": name, "did": did, "changes": changes})
+    record(
+        event_type=PRINCIPAL_CHANGED,
+        by=by,
+        now=now,
+        payload={"name": name, "did": did, "changes": changes},
+    )
 
 
 def names_in_use() -> set[str]:
     """Return the names of accounts, keys and restrictions."""
     stored = ApiKey.objects.values_list("name", flat=True).distinct()
     restricted = Principal.objects.values_list("name", flat=True)
-    return account_names() | {*stored, *restricted, *(key.name for key in api_keys.environment_keys())}
+    return account_names() | {
+        *stored,
+        *restricted,
+        *(key.name for key in api_keys.environment_keys()),
+    }
 
 
 def account_names() -> set[str]:

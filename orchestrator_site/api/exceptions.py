@@ -44,7 +44,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, DomainError):
         return domain_answer(error)
     if isinstance(error, DATABASE_GONE):
-        return logged(Response({"detail": note_outage(error)}, 503, headers={"Retry-After": str(RETRY_AFTER)}))
+        return logged(
+            Response({"detail": note_outage(error)}, 503, headers={"Retry-After": str(RETRY_AFTER)})
+        )
     if isinstance(error, Http404 | ObjectDoesNotExist):
         return Response({"detail": "Not found."}, 404)
     if isinstance(error, PermissionDenied):
@@ -52,15 +54,24 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, ValidationError):
         return Response(validation_answer(error), 400)
     if isinstance(error, APIException):
-        return Response({"detail": sentence(error.detail)}, error.status_code, headers=headers_of(error))
+        return Response(
+            {"detail": sentence(error.detail)}, error.status_code, headers=headers_of(error)
+        )
     return None
 
 
 def domain_answer(error: DomainError) -> Response:
     """Return what the domain said, and the state it told of."""
     code = next(code for kind, code in CODES.items() if isinstance(error, kind))
-    errors = {"errors": {error.field: [str(error)]}} if isinstance(error, Invalid) and error.field else {}
-    return Response({"detail": str(error), **errors, **{k: v for k, v in error.state.items() if k != "detail"}}, code)
+    errors = (
+        {"errors": {error.field: [str(error)]}}
+        if isinstance(error, Invalid) and error.field
+        else {}
+    )
+    return Response(
+        {"detail": str(error), **errors, **{k: v for k, v in error.state.items() if k != "detail"}},
+        code,
+    )
 
 
 def validation_answer(error: ValidationError) -> dict[str, Any]:
@@ -69,17 +80,24 @@ def validation_answer(error: ValidationError) -> dict[str, Any]:
     for field, text in flattened(error.detail):
         errors.setdefault(field or "non_field_errors", []).append(text)
     field, texts = next(iter(errors.items()), ("non_field_errors", ["The request is not valid."]))
-    return {"detail": texts[0] if field == "non_field_errors" else f"{field}: {texts[0]}", "errors": errors}
+    return {
+        "detail": texts[0] if field == "non_field_errors" else f"{field}: {texts[0]}",
+        "errors": errors,
+    }
 
 
 def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (field, sentence) of nested errors; names are joined by dots, places in lists are numbers."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            yield from flattened(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+            yield from flattened(
+                inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip(".")
+            )
     elif isinstance(detail, list):
         for place, inner in enumerate(detail):
-            yield from flattened(inner, f"{path}.{place}".lstrip(".") if isinstance(inner, dict | list) else path)
+            yield from flattened(
+                inner, f"{path}.{place}".lstrip(".") if isinstance(inner, dict | list) else path
+            )
     else:
         yield path, str(detail)
 
@@ -98,7 +116,9 @@ def headers_of(error: APIException) -> dict[str, str]:
 
 def note_outage(error: Exception) -> str:
     """Log that the database is away, in one line, and return the sentence for the caller."""
-    log.error("The database is unavailable: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+    log.error(
+        "The database is unavailable: %s: %s", type(error).__name__, str(error).partition("\n")[0]
+    )
     return UNAVAILABLE
 
 

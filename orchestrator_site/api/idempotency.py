@@ -28,7 +28,9 @@ class KeyReused(APIException):
     """The key was used for another request."""
 
     status_code = 422
-    default_detail = "This Idempotency-Key was used for another request. Use a new key for a new request."
+    default_detail = (
+        "This Idempotency-Key was used for another request. Use a new key for a new request."
+    )
 
 
 def checked_key(key: str) -> str:
@@ -71,7 +73,9 @@ def answer_once(
         if kept.pk == mine.pk:
             answer = perform()
             to_keep = {**answer, shown_once: SHOWN_ONCE} if shown_once else answer
-            IdempotencyKey.objects.filter(pk=mine.pk).update(response=json.dumps(to_keep, cls=JSONEncoder))
+            IdempotencyKey.objects.filter(pk=mine.pk).update(
+                response=json.dumps(to_keep, cls=JSONEncoder)
+            )
             return answer, False
     if kept.body_hash != mine.body_hash:
         raise KeyReused
@@ -102,4 +106,6 @@ def prune_answers(*, now: datetime, limit: int = 200) -> int:
     """
     old = IdempotencyKey.objects.filter(created_at__lt=now - ANSWERS_KEPT).order_by("created_at")
     rows = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
-    return rows._raw_delete(rows.db) or 0  # nothing refers to them, and their answers need not be read
+    return (
+        rows._raw_delete(rows.db) or 0
+    )  # nothing refers to them, and their answers need not be read

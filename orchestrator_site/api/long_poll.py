@@ -43,7 +43,12 @@ def continuation_of(request: Any) -> Continuation | None:
 
 
 def wait_for(
-    request: Any, *, topics: Iterable[str], seconds: float, key: Hashable, again_after: float | None = None
+    request: Any,
+    *,
+    topics: Iterable[str],
+    seconds: float,
+    key: Hashable,
+    again_after: float | None = None,
 ) -> None:
     """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
 

@@ -23,7 +23,10 @@ OWN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'se
 NO_FRAME = "frame-ancestors 'none'"
 STYLES = "style-src 'self' 'unsafe-inline'; "  # both set style attributes
 POLICIES = {
-    "/admin": OWN + STYLES + "script-src 'self' 'unsafe-eval'; " + NO_FRAME,  # Alpine evaluates attributes
+    "/admin": OWN
+    + STYLES
+    + "script-src 'self' 'unsafe-eval'; "
+    + NO_FRAME,  # Alpine evaluates attributes
     "/docs": OWN + STYLES + NO_FRAME,
     "/redoc": OWN + STYLES + "worker-src 'self' blob:; " + NO_FRAME,
 }
@@ -48,7 +51,10 @@ class ApiMiddleware:
         """Return the answer."""
         if refusal := request.META.get("asgi.scope", {}).get(REFUSAL):
             return as_api(
-                request, JsonResponse({"detail": str(refusal)}, status=refusal.status, headers=refusal.headers)
+                request,
+                JsonResponse(
+                    {"detail": str(refusal)}, status=refusal.status, headers=refusal.headers
+                ),
             )
         with watchdog.watch():
             response = self.get_response(request)
@@ -73,7 +79,9 @@ def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Return the answer in JSON if it is a refusal, with the rate headers."""
     usage = getattr(request, "rate_usage", None)
     if usage is None:  # answered outside the viewsets, such as an unknown address
-        usage = throttling.count("other", actor=None, address=throttling.client_address(request.META))
+        usage = throttling.count(
+            "other", actor=None, address=throttling.client_address(request.META)
+        )
         if usage.refused:
             response = JsonResponse({"detail": usage.sentence}, status=429)
     if response.status_code >= 400 and response.headers.get("Content-Type") != "application/json":

@@ -13,8 +13,12 @@ from rest_framework.parsers import BaseParser
 
 MAX_DEPTH = 64
 MAX_VALUES = 10_000
-MAX_NAME = 2 * MAX_VALUES  # a body no longer than this holds neither too many values nor too long a name
-LARGEST = 2**53 - 1  # beyond it JavaScript, and whoever computes in doubles, reads another number than was written
+MAX_NAME = (
+    2 * MAX_VALUES
+)  # a body no longer than this holds neither too many values nor too long a name
+LARGEST = (
+    2**53 - 1
+)  # beyond it JavaScript, and whoever computes in doubles, reads another number than was written
 SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")  # NUL, or one half of a surrogate pair
 SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -31,7 +35,10 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(
-        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the object; raise ParseError, UnsupportedMediaType or BodyTooLarge."""
         check_coding(media_type or self.media_type, (parser_context or {}).get("request"))
@@ -48,7 +55,10 @@ class EmptyFormParser(BaseParser):
     media_type = "multipart/form-data"
 
     def parse(
-        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return an empty object; raise UnsupportedMediaType when the form holds anything."""
         kind, parts = parse_header_parameters(media_type or "")
@@ -80,7 +90,9 @@ def read_object(body: bytes) -> dict[str, Any]:
             object_pairs_hook=distinct,
         )
     except json.JSONDecodeError as error:
-        raise ParseError(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
+        raise ParseError(
+            f"The body is not valid JSON: {error.msg} at character {error.pos}."
+        ) from None
     except UnicodeDecodeError:
         raise ParseError("The body is not valid UTF-8.") from None
     except RecursionError:
@@ -89,7 +101,11 @@ def read_object(body: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise ParseError("The body must be a JSON object.")
-    if len(body) > MAX_NAME or SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if (
+        len(body) > MAX_NAME
+        or SUSPICIOUS.search(body)
+        or body.count(b"[") + body.count(b"{") > MAX_DEPTH
+    ):
         walk(found)
     return found
 
@@ -160,9 +176,14 @@ class JSONOnly(BaseContentNegotiation):
         kind = parse_header_parameters(request.content_type or "")[0].lower()
         return next((parser for parser in parsers if parser.media_type == kind), None)
 
-    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+    def select_renderer(
+        self, request: Any, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
         """Return the view's first renderer."""
-        accepted = {part.partition(";")[0].strip().lower() for part in request.META.get("HTTP_ACCEPT", "").split(",")}
+        accepted = {
+            part.partition(";")[0].strip().lower()
+            for part in request.META.get("HTTP_ACCEPT", "").split(",")
+        }
         if accepted <= {"application/xml", "text/xml"} and accepted:
             raise NotAcceptable("Answers are JSON.")
         return renderers[0], renderers[0].media_type

@@ -88,7 +88,9 @@ class ApiSchema(AutoSchema):
 
     def get_operation_id(self) -> str:
         """Return noun and verb, such as `task_create`."""
-        noun = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.view).__name__.removesuffix("ViewSet")).lower()
+        noun = re.sub(
+            r"(?<!^)(?=[A-Z])", "_", type(self.view).__name__.removesuffix("ViewSet")
+        ).lower()
         return f"{noun}_{self.action}"
 
     def get_auth(self) -> list[dict[str, Any]]:
@@ -99,7 +101,9 @@ class ApiSchema(AutoSchema):
         """Return the idempotency header of creating actions."""
         if not self.once:
             return []
-        return [OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=KEY_HELP)]
+        return [
+            OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=KEY_HELP)
+        ]
 
     def get_examples(self) -> list[OpenApiExample]:
         """Return the body that a reader can send as it stands."""
@@ -142,5 +146,8 @@ def headers_of(code: str, *, once: bool) -> dict[str, Any]:
     if code == "401":
         headers["WWW-Authenticate"] = {"schema": TEXT, "description": f"Such as `{CHALLENGE}`."}
     if code == "200" and once:
-        headers["Idempotent-Replay"] = {"schema": TEXT, "description": "`true` when this is an earlier answer again."}
+        headers["Idempotent-Replay"] = {
+            "schema": TEXT,
+            "description": "`true` when this is an earlier answer again.",
+        }
     return headers

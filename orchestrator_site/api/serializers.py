@@ -76,14 +76,18 @@ class SmallObjectField(serializers.DictField):
         """Return the object; raise ValidationError or ObjectTooLarge."""
         found: dict[Any, Any] = super().to_internal_value(data)
         if len(json.dumps(found)) > MAX_OBJECT_BYTES:
-            raise ObjectTooLarge(f"{self.field_name} is over 256 KiB; store it elsewhere and say where.")
+            raise ObjectTooLarge(
+                f"{self.field_name} is over 256 KiB; store it elsewhere and say where."
+            )
         return found
 
 
 class SuccessSerializer(SharedFieldsSerializer):
     """Adds `"success": true` (D2)."""
 
-    success = serializers.SerializerMethodField(help_text="Always true; a refusal has another shape.")
+    success = serializers.SerializerMethodField(
+        help_text="Always true; a refusal has another shape."
+    )
 
     def get_success(self, answer: Any) -> bool:
         """Return true."""

@@ -93,7 +93,9 @@ class Bucket:
     def add_all(self, items: int) -> Usage:
         """Count several at once, or none of them when they are too many."""
         usage = self.read()
-        key = _make_cache_key(self.scope, _get_window(self.who, PERIOD), (self.limit, PERIOD), self.who, None)
+        key = _make_cache_key(
+            self.scope, _get_window(self.who, PERIOD), (self.limit, PERIOD), self.who, None
+        )
         try:
             counted = caches["default"].incr(key, items)
         except ValueError:  # the minute has turned
@@ -210,4 +212,6 @@ def block(address: str) -> str:
     """Return what is counted as one client: an IPv4 address, or the /64 that one IPv6 site is given."""
     if not isinstance(parsed(address), ipaddress.IPv6Address):
         return address
-    return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False).network_address)
+    return str(
+        ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False).network_address
+    )

@@ -26,14 +26,31 @@ class LengthRequired(APIException):
 class ApiViewSet(viewsets.ViewSet):
     """A viewset that only declares; identity, role, rate and refusals are settled here."""
 
-    roles: ClassVar[dict[str, Role | None]] = {}  # action -> least role; None = public; not named = admin only
-    rate_scopes: ClassVar[dict[str, str]] = {}  # action -> key of settings.RATE_LIMITS; not named = "other"
-    once_actions: ClassVar[tuple[str, ...]] = ("create",)  # those that take an Idempotency-Key, for the schema
-    examples: ClassVar[dict[str, Any]] = {}  # action -> a body that works as it stands, for the schema
+    roles: ClassVar[
+        dict[str, Role | None]
+    ] = {}  # action -> least role; None = public; not named = admin only
+    rate_scopes: ClassVar[
+        dict[str, str]
+    ] = {}  # action -> key of settings.RATE_LIMITS; not named = "other"
+    once_actions: ClassVar[tuple[str, ...]] = (
+        "create",
+    )  # those that take an Idempotency-Key, for the schema
+    examples: ClassVar[
+        dict[str, Any]
+    ] = {}  # action -> a body that works as it stands, for the schema
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
-    refuses_bad_credentials: ClassVar[bool] = False  # public actions too: else they serve who sends one as nobody
+    refuses_bad_credentials: ClassVar[bool] = (
+        False  # public actions too: else they serve who sends one as nobody
+    )
     _bad_body: APIException | None = None
-    http_method_names = ("get", "post", "put", "patch", "delete", "head")  # OPTIONS and TRACE are a 405
+    http_method_names = (
+        "get",
+        "post",
+        "put",
+        "patch",
+        "delete",
+        "head",
+    )  # OPTIONS and TRACE are a 405
 
     @property
     def actor(self) -> Actor:
@@ -54,10 +71,15 @@ class ApiViewSet(viewsets.ViewSet):
         except APIException as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
-        public = self.roles.get(self.action or "", Role.ADMIN) is None and not self.refuses_bad_credentials
+        public = (
+            self.roles.get(self.action or "", Role.ADMIN) is None
+            and not self.refuses_bad_credentials
+        )
         if failure is not None and not public:
             raise failure
-        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+            request
+        )
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired
         self.check_permissions(request)

@@ -47,7 +47,9 @@ def as_allowed(user: Any) -> Any:
 def viewing(user: Any) -> set[str]:
     """Return the permissions to look at things, read once for an account object."""
     if not hasattr(user, "_viewing"):
-        rows = Permission.objects.filter(codename__startswith="view_").exclude(content_type__app_label="auth")
+        rows = Permission.objects.filter(codename__startswith="view_").exclude(
+            content_type__app_label="auth"
+        )
         names = rows.values_list("content_type__app_label", "codename")
         user._viewing = {f"{app}.{codename}" for app, codename in names}
     return set(user._viewing)

@@ -42,7 +42,10 @@ class EnvironmentKey:
     @property
     def key_id(self) -> str:
         """Return what tokens name the key by: the same in every process, and no help in guessing its text."""
-        return ENVIRONMENT + salted_hmac("orchestrator.api-key", self.digest, algorithm="sha256").hexdigest()[:16]
+        return (
+            ENVIRONMENT
+            + salted_hmac("orchestrator.api-key", self.digest, algorithm="sha256").hexdigest()[:16]
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,10 +191,15 @@ def persons_behind(groups: Iterable[tuple[frozenset[str], str]]) -> list[frozens
     rows = ApiKey.objects.filter(Q(name__in=spelled) | Q(prefix__in=prefixes))
     makers = rows.values_list("prefix", "name", "created_by")
     made = [(prefix, fold(name), {name, maker} - NOBODY) for prefix, name, maker in makers]
-    return [frozenset(map(fold, names.union(*who_made(made, names, credential)))) for names, credential in asked]
+    return [
+        frozenset(map(fold, names.union(*who_made(made, names, credential))))
+        for names, credential in asked
+    ]
 
 
-def who_made(made: list[tuple[str, str, set[str]]], names: frozenset[str], credential: str) -> Iterator[set[str]]:
+def who_made(
+    made: list[tuple[str, str, set[str]]], names: frozenset[str], credential: str
+) -> Iterator[set[str]]:
     """Yield owner and maker of each key that is one of the names', or the credential's."""
     folded, key_id = {fold(name) for name in names}, credential.partition(":")[2]
     for prefix, name, persons in made:

@@ -32,7 +32,10 @@ class CredentialAuthentication(BaseAuthentication):
 
 def credentials_of(meta: Mapping[str, str]) -> dict[str, str]:
     """Return the credential headers of a WSGI environment, by lower-case name."""
-    found = {"authorization": meta.get("HTTP_AUTHORIZATION"), "x-api-key": meta.get("HTTP_X_API_KEY")}
+    found = {
+        "authorization": meta.get("HTTP_AUTHORIZATION"),
+        "x-api-key": meta.get("HTTP_X_API_KEY"),
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -43,7 +46,9 @@ def authenticate_headers(headers: Mapping[str, str]) -> Actor:
     """
     bearer, key = headers.get("authorization"), headers.get("x-api-key")
     if bearer is not None and key is not None:
-        raise AuthenticationFailed("The credentials are ambiguous: send a bearer token or an API key, not both.")
+        raise AuthenticationFailed(
+            "The credentials are ambiguous: send a bearer token or an API key, not both."
+        )
     if key is not None:
         return restricted(by_key(key))
     if bearer is not None:
@@ -55,11 +60,15 @@ def by_token(header: str) -> Actor:
     """Return who signed the bearer token in an Authorization header."""
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip() or " " in text.strip():
-        raise AuthenticationFailed("The Authorization header must be: Bearer, one space, the token.")
+        raise AuthenticationFailed(
+            "The Authorization header must be: Bearer, one space, the token."
+        )
     try:
         claims = tokens.read(text.strip())
     except TokenError as refusal:
-        raise AuthenticationFailed(f"{str(refusal.args[0]).rstrip('.')}.") from None  # simplejwt's have no full stop
+        raise AuthenticationFailed(
+            f"{str(refusal.args[0]).rstrip('.')}."
+        ) from None  # simplejwt's have no full stop
     if claims.key:
         return minted(claims)
     if fault := fault_of(claims.sub):

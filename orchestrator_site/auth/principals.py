@@ -15,7 +15,10 @@ def load_restrictions() -> dict[str, Restriction]:
     found: dict[str, Restriction] = {}
     for name, disabled, role in rows.values_list("name", "disabled", "role"):
         earlier = found.get(fold(name), FREE)
-        found[fold(name)] = (disabled or earlier[0], lower(Role(role) if role else None, earlier[1]))
+        found[fold(name)] = (
+            disabled or earlier[0],
+            lower(Role(role) if role else None, earlier[1]),
+        )
     return found
 
 

@@ -41,7 +41,9 @@ class Claims:
     key: str = ""
 
 
-def mint(*, sub: str, role: Role | str, now: datetime, lifetime: timedelta = LIFETIME, key: str = "") -> str:
+def mint(
+    *, sub: str, role: Role | str, now: datetime, lifetime: timedelta = LIFETIME, key: str = ""
+) -> str:
     """Return a signed token with exactly the guide's claims, and `key` if it is to end with one (D32)."""
     claims: dict[str, Any] = {"sub": sub, "role": str(role), "exp": now + lifetime, "iat": now}
     if key:
@@ -53,7 +55,9 @@ def read(text: str) -> Claims:
     """Return what a token says; raise TokenError with one sentence when it is not good."""
     token = OrchestratorToken(text)  # type: ignore[arg-type]  # simplejwt names its argument's type wrongly
     key = token.get("key")
-    return Claims(token["sub"], Role(token["role"]), int(token["exp"]), key if is_key_id(key) else "")
+    return Claims(
+        token["sub"], Role(token["role"]), int(token["exp"]), key if is_key_id(key) else ""
+    )
 
 
 class StrictBackend(TokenBackend):

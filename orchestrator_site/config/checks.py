@@ -44,7 +44,9 @@ def malformed() -> Iterator[CheckMessage]:
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError:
-            fault = "ORCHESTRATOR_TRUSTED_PROXIES must list addresses or networks such as 10.0.0.0/8."
+            fault = (
+                "ORCHESTRATOR_TRUSTED_PROXIES must list addresses or networks such as 10.0.0.0/8."
+            )
             yield Error(fault, id="orchestrator.E102")
 
 
@@ -53,18 +55,27 @@ def unsafe() -> Iterator[CheckMessage]:
     yield from weak("ORCHESTRATOR_JWT_SECRET", settings.ORCHESTRATOR_JWT_SECRET, number=1)
     yield from weak("DJANGO_SECRET_KEY", settings.SECRET_KEY, number=2)
     if settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS:
-        yield from weak("ORCHESTRATOR_JWT_SECRET_PREVIOUS", settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS, number=3)
+        yield from weak(
+            "ORCHESTRATOR_JWT_SECRET_PREVIOUS", settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS, number=3
+        )
     if settings.ORCHESTRATOR_JWT_SECRET == settings.SECRET_KEY:
-        yield Error("ORCHESTRATOR_JWT_SECRET and DJANGO_SECRET_KEY must differ.", id="orchestrator.E004")
+        yield Error(
+            "ORCHESTRATOR_JWT_SECRET and DJANGO_SECRET_KEY must differ.", id="orchestrator.E004"
+        )
     if settings.DEBUG:
         yield Error("DEBUG must be off outside development.", id="orchestrator.E005")
     if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
-        yield Error("ALLOWED_HOSTS must name the hosts of the service, not be empty or *.", id="orchestrator.E006")
+        yield Error(
+            "ALLOWED_HOSTS must name the hosts of the service, not be empty or *.",
+            id="orchestrator.E006",
+        )
     for key in read_keys(os.environ)[0]:
         if fault := fault_of_key(key):
             yield Error(f"ORCHESTRATOR_API_KEY_{key.name.upper()} {fault}", id="orchestrator.E007")
     if settings.ORCHESTRATOR_APPROVAL_MODE == "guide":
-        warning = "ORCHESTRATOR_APPROVAL_MODE is guide: any agent may approve, its own requests too."
+        warning = (
+            "ORCHESTRATOR_APPROVAL_MODE is guide: any agent may approve, its own requests too."
+        )
         yield Warning(warning, id="orchestrator.W001")
 
 
@@ -89,7 +100,9 @@ def fault_of_key(key: EnvironmentKey) -> str:
 
 
 @register(Tags.security, deploy=True)
-def check_deployment(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+def check_deployment(
+    app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
     """Return what is weak and works all the same, for `check --deploy`."""
     return [
         Warning(sentence, id=f"orchestrator.W{number:03}")
@@ -127,7 +140,10 @@ def weaknesses() -> Iterator[tuple[bool, str]]:
         "ORCHESTRATOR_ALLOW_HTTP is on: the console's cookies travel over plain HTTP.",
     )
     yield (
-        any(not origin.startswith("https://") or "*" in origin for origin in settings.CSRF_TRUSTED_ORIGINS),
+        any(
+            not origin.startswith("https://") or "*" in origin
+            for origin in settings.CSRF_TRUSTED_ORIGINS
+        ),
         "CSRF_TRUSTED_ORIGINS should list exact https:// origins.",
     )
     yield (

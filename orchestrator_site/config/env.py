@@ -9,7 +9,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+FLAGS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 def text(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
@@ -65,7 +74,9 @@ def networks(name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, 
     try:
         return tuple(map(ipaddress.ip_network, words(name)))
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must list addresses or networks such as 10.0.0.0/8.") from None
+        raise ImproperlyConfigured(
+            f"{name} must list addresses or networks such as 10.0.0.0/8."
+        ) from None
 
 
 def secret(name: str, kept_in: Path | None = None) -> str:
@@ -123,7 +134,9 @@ def folder(path: Path) -> Path:
 def unusable(path: Path, error: OSError) -> ImproperlyConfigured:
     """Return the refusal of a place under DATA_DIR."""
     if error.errno == errno.ENOSPC:
-        return ImproperlyConfigured(f"The disk that holds {path} is full. Make room, then start again.")
+        return ImproperlyConfigured(
+            f"The disk that holds {path} is full. Make room, then start again."
+        )
     sentence = f"{path} cannot be used: {error.strerror}. Set DATA_DIR to a folder this account can write to."
     return ImproperlyConfigured(sentence)
 
@@ -151,7 +164,11 @@ def database(url: str, *, data_dir: Path) -> dict[str, object]:
         "PORT": port,
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 2, "application_name": "orchestrator", **driver_options(parts.query)},
+        "OPTIONS": {
+            "connect_timeout": 2,
+            "application_name": "orchestrator",
+            **driver_options(parts.query),
+        },
     }
 
 
@@ -164,7 +181,9 @@ def driver_options(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise ImproperlyConfigured(f"DATABASE_URL has a parameter that PostgreSQL does not know: {name}.")
+            raise ImproperlyConfigured(
+                f"DATABASE_URL has a parameter that PostgreSQL does not know: {name}."
+            )
         if name in found:
             raise ImproperlyConfigured(f"DATABASE_URL gives {name} twice.")
         found[name] = value

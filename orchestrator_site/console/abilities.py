@@ -26,7 +26,10 @@ def permissions_for(label: str, *verbs: str) -> frozenset[str]:
 
 
 ABILITIES = {
-    LOOK: ("See everything but accounts", frozenset[str]().union(*(permissions_for(one, "view") for one in MODELS))),
+    LOOK: (
+        "See everything but accounts",
+        frozenset[str]().union(*(permissions_for(one, "view") for one in MODELS)),
+    ),
     "decide": ("Approve and reject requests", frozenset({"approvals_app.decide_approval"})),
     "steer": ("Cancel, requeue and reassign tasks", frozenset({"tasks_app.operate_task"})),
     "rules": (
@@ -35,7 +38,10 @@ ABILITIES = {
         | permissions_for("tasks_app.agent", "add", "change")
         | permissions_for("approvals_app.approvalpolicy", "add", "change", "delete"),
     ),
-    "webhooks": ("Make and manage webhooks", permissions_for("events_app.subscription", "add", "change")),
+    "webhooks": (
+        "Make and manage webhooks",
+        permissions_for("events_app.subscription", "add", "change"),
+    ),
     "access": (
         "Make and revoke API keys, restrict principals",
         permissions_for("orchestrator_site.apikey", "add", "change")
@@ -55,7 +61,12 @@ def set_abilities(group: Group, chosen: Iterable[str]) -> None:
     """Give a group these abilities and take the others; permissions of no ability stay as they are."""
     wanted = frozenset[str]().union(*(ABILITIES[name][1] for name in chosen))
     known = frozenset[str]().union(*(needed for _, needed in ABILITIES.values()))
-    rows = Permission.objects.filter(content_type__app_label__in={label.partition(".")[0] for label in known})
-    found = {f"{row.content_type.app_label}.{row.codename}": row for row in rows.select_related("content_type")}
+    rows = Permission.objects.filter(
+        content_type__app_label__in={label.partition(".")[0] for label in known}
+    )
+    found = {
+        f"{row.content_type.app_label}.{row.codename}": row
+        for row in rows.select_related("content_type")
+    }
     group.permissions.remove(*(found[label] for label in known - wanted))
     group.permissions.add(*(found[label] for label in wanted))

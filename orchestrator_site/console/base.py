@@ -91,7 +91,9 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         """Nobody deletes."""
         return False
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Model | None:
         """Return the row with a public id or row number, or None."""
         return self.find(object_id)
 
@@ -100,7 +102,9 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         if not PUBLIC_ID.match(object_id):
             return None
         by_number = Q(pk=int(object_id)) if object_id.isdigit() and len(object_id) < 19 else Q()
-        return self.model._default_manager.filter(Q(**{self.public_id: object_id}) | by_number).first()
+        return self.model._default_manager.filter(
+            Q(**{self.public_id: object_id}) | by_number
+        ).first()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         """Link by public ids."""
@@ -110,7 +114,9 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         """Have the search box shown."""
         return self.exact_search
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[Any, bool]:
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[Any, bool]:
         """Return the rows with a field that equals the term: every field searched has an index or few rows."""
         term = search_term.strip()
         return (queryset.filter(self.wanted(term)) if term else queryset), False
@@ -129,7 +135,10 @@ class ReasonForm(BaseDialogForm):
     """A dialog that takes a reason."""
 
     reason = forms.CharField(
-        required=False, max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), label="Reason"
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        label="Reason",
     )
 
 
@@ -157,7 +166,11 @@ class Choice(SimpleListFilter):
         """Return the choices, and the present value if it is none of them."""
         known = list(dict.fromkeys(self.options()))
         asked = request.GET.get(self.parameter_name or "")
-        return [(value, value) for value in known + ([asked] if asked and asked not in known else []) if value]
+        return [
+            (value, value)
+            for value in known + ([asked] if asked and asked not in known else [])
+            if value
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of the chosen value."""

@@ -12,7 +12,9 @@ class ConsoleGZipMiddleware(GZipMiddleware):
     A length tells nothing of the rest: Django adds random bytes to every answer and masks its tokens.
     """
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         """Return the answer, compressed where that is safe and wanted."""
         if area_of(request) != "/admin" or getattr(request, "shows_secret", False):
             return response

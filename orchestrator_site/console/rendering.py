@@ -14,14 +14,22 @@ from django.utils.safestring import SafeString, mark_safe
 UNUSUAL = re.compile(r"[^\n\t -~]")
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 # Fillers count as letters and variation selectors as marks, but neither shows; U+FE0F only colours emoji.
-BLANKS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f") | frozenset(map(chr, range(0xFE00, 0xFE0F)))
+BLANKS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f") | frozenset(
+    map(chr, range(0xFE00, 0xFE0F))
+)
 SELECTORS = range(0xE0100, 0xE01F0)
 # Cyrillic, Greek and Armenian letters that look like Latin ones. In one word with Latin letters they are marked.
 ALIKE = re.compile("[аеорсухіјѕһԁԛԝӏгпАВЕЅІЈКМНОРСТУХЗԌοαινυκρχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօոսհԼՕՍ]")
 WORD = re.compile(r"[^\W\d_]+")
 LATIN = re.compile("[A-Za-z]")
 DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ )", re.MULTILINE)
-DIFF_LINES = {"+++": "line-place", "---": "line-place", "+": "line-added", "-": "line-removed", "@": "line-place"}
+DIFF_LINES = {
+    "+++": "line-place",
+    "---": "line-place",
+    "+": "line-added",
+    "-": "line-removed",
+    "@": "line-place",
+}
 TONES = {
     "P0": "danger",
     "P1": "warning",
@@ -46,7 +54,11 @@ TONES = {
     "agent": "info",
 }
 CREDENTIALS = {
-    "jwt": ("shared secret", "warning", "Signed with the secret that agents share: the name is claimed, not proven."),
+    "jwt": (
+        "shared secret",
+        "warning",
+        "Signed with the secret that agents share: the name is claimed, not proven.",
+    ),
     "key": ("personal key", "success", "A personal API key of this name."),
     "account": ("console account", "success", "Signed in to this console."),
 }
@@ -55,7 +67,9 @@ CREDENTIALS = {
 def is_unseen(character: str) -> bool:
     """Return whether a character shows nothing, or changes how its neighbours show: controls, bidi, zero-width."""
     return (
-        unicodedata.category(character) in UNSEEN or character in BLANKS or ord(character) in SELECTORS
+        unicodedata.category(character) in UNSEEN
+        or character in BLANKS
+        or ord(character) in SELECTORS
     ) and character not in "\n\t"
 
 
@@ -93,7 +107,9 @@ def boxed(found: re.Match[str]) -> str:
     character = found[0]
     if not is_unseen(character):
         return character
-    return format_html('<span class="unseen" title="{}">U+{}</span>', name_of(character), f"{ord(character):04X}")
+    return format_html(
+        '<span class="unseen" title="{}">U+{}</span>', name_of(character), f"{ord(character):04X}"
+    )
 
 
 def name_of(character: str) -> str:
@@ -133,7 +149,10 @@ def json_html(value: Any) -> SafeString:
 def json_parts(value: Any, margin: str) -> Iterator[str]:
     """Yield JSON data as HTML. margin: the line break and the blanks that this value's own lines begin with."""
     if isinstance(value, dict) and value:
-        items = [(f'<span class="nt">{visible(dumped(key))}</span>: ', item) for key, item in value.items()]
+        items = [
+            (f'<span class="nt">{visible(dumped(key))}</span>: ', item)
+            for key, item in value.items()
+        ]
         yield from json_block(items, "{}", margin)
     elif isinstance(value, list) and value:
         yield from json_block([("", item) for item in value], "[]", margin)
@@ -171,7 +190,10 @@ def lines_html(text: str) -> SafeString:
     text = text.replace("\r\n", "\n").strip("\n")
     if not DIFF.search(text):
         return visible(text)
-    lines = ((DIFF_LINES.get(line[:3]) or DIFF_LINES.get(line[:1], ""), visible(line)) for line in text.split("\n"))
+    lines = (
+        (DIFF_LINES.get(line[:3]) or DIFF_LINES.get(line[:1], ""), visible(line))
+        for line in text.split("\n")
+    )
     return joined([format_html('<span class="line {}">{}</span>', *line) for line in lines], "")
 
 
@@ -179,14 +201,18 @@ def said(text: Any) -> SafeString:
     """Return what somebody said, such as a reason or an error, as a block; several lines in fixed width."""
     words = str(text)
     if has_lines(words):
-        return format_html('<div class="said"><span class="text">{}</span></div>', lines_html(words))
+        return format_html(
+            '<div class="said"><span class="text">{}</span></div>', lines_html(words)
+        )
     return format_html('<p class="said">{}</p>', visible(words))
 
 
 def summary(payload: Any, width: int = 96) -> SafeString:
     """Return the first fields of a payload in one line; what is left out shows as `…`."""
     if isinstance(payload, dict):
-        text = " · ".join(f"{key}: {brief(item, width)}" for key, item in list(payload.items())[:12])
+        text = " · ".join(
+            f"{key}: {brief(item, width)}" for key, item in list(payload.items())[:12]
+        )
     else:
         text = brief(payload, width)
     return visible(cut(text, width))
@@ -208,7 +234,9 @@ def cut(text: str, width: int) -> str:
 
 def in_words(text: str) -> str:
     """Return text for places that take no HTML, such as titles: unseen characters as `[U+202E]`."""
-    return UNUSUAL.sub(lambda found: f"[U+{ord(found[0]):04X}]" if is_unseen(found[0]) else found[0], text)
+    return UNUSUAL.sub(
+        lambda found: f"[U+{ord(found[0]):04X}]" if is_unseen(found[0]) else found[0], text
+    )
 
 
 def chip(text: Any, tone: str = "", title: str = "") -> SafeString:
@@ -226,13 +254,17 @@ def chip(text: Any, tone: str = "", title: str = "") -> SafeString:
 def credential(text: str) -> SafeString:
     """Return how well a credential proves a name, such as `key:ab12`, as a label."""
     kind, _, which = text.partition(":")
-    name, tone, meaning = CREDENTIALS.get(kind, ("not known", "calm", "No credential was recorded."))
+    name, tone, meaning = CREDENTIALS.get(
+        kind, ("not known", "calm", "No credential was recorded.")
+    )
     return chip(f"{name} {which}" if kind == "key" else name, tone, meaning)
 
 
 def person(text: str, credential_text: str) -> SafeString:
     """Return who did something and how well the name is proven; the service itself needs no proof."""
-    return joined([visible(text)] if text == "system" else [visible(text), credential(credential_text)])
+    return joined(
+        [visible(text)] if text == "system" else [visible(text), credential(credential_text)]
+    )
 
 
 def span(seconds: float) -> str:
@@ -254,7 +286,10 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
     away = (now - moment).total_seconds()
     text = f"{span(away)} ago" if away >= 0 else f"in {span(-away)}"
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S} UTC", text
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        text,
     )
 
 
@@ -286,7 +321,9 @@ def faint(text: str) -> SafeString:
 def stacked(*lines: SafeString) -> SafeString:
     """Return safe HTML under each other: the first line alone, the others beside each other below it."""
     below = joined(lines[1:])
-    return format_html('<span class="stack"><span>{}</span><span class="below">{}</span></span>', lines[0], below)
+    return format_html(
+        '<span class="stack"><span>{}</span><span class="below">{}</span></span>', lines[0], below
+    )
 
 
 def joined(parts: Iterable[SafeString], between: str = " ") -> SafeString:
@@ -296,4 +333,6 @@ def joined(parts: Iterable[SafeString], between: str = " ") -> SafeString:
 
 def name(text: str) -> SafeString:
     """Return a name on one line; only a long one may break."""
-    return format_html('<span class="{}">{}</span>', "name" if len(text) <= 24 else "wrap", visible(text))
+    return format_html(
+        '<span class="{}">{}</span>', "name" if len(text) <= 24 else "wrap", visible(text)
+    )

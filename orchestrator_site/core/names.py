@@ -27,7 +27,12 @@ IGNORABLE = (  # Unicode's Default_Ignorable_Code_Point: what shows nothing
     (0xE0000, 0xE0FFF),
 )
 # Scripts that one language writes together.
-TOGETHER = {"CJK": "EAST ASIAN", "HIRAGANA": "EAST ASIAN", "KATAKANA": "EAST ASIAN", "HANGUL": "EAST ASIAN"}
+TOGETHER = {
+    "CJK": "EAST ASIAN",
+    "HIRAGANA": "EAST ASIAN",
+    "KATAKANA": "EAST ASIAN",
+    "HANGUL": "EAST ASIAN",
+}
 
 
 def is_name(value: object) -> bool:
@@ -40,7 +45,9 @@ def is_name(value: object) -> bool:
 def fault_of(value: object) -> str:
     """Return what is wrong with a new name, as one sentence, or nothing."""
     if not is_name(value):
-        return f"A name is 1 to {MAX_NAME} printable characters, not padded, and not a reserved word."
+        return (
+            f"A name is 1 to {MAX_NAME} printable characters, not padded, and not a reserved word."
+        )
     if not is_plain(str(value)):
         return "A name holds letters and digits of one script and the marks . _ - @ : / + only."
     return ""

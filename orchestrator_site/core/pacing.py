@@ -14,7 +14,10 @@ class Pace:
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, rest: Callable[[float], None] = time.sleep
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._rest = clock, rest
         self._started = clock()

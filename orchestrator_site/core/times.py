@@ -25,7 +25,11 @@ logger = logging.getLogger(__name__)
 
 def elapsed() -> float:
     """Return seconds since some moment, the time a machine was asleep included where it can tell."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return (
+        time.clock_gettime(time.CLOCK_BOOTTIME)
+        if hasattr(time, "CLOCK_BOOTTIME")
+        else time.monotonic()
+    )
 
 
 class Clock:
@@ -40,7 +44,11 @@ class Clock:
         """elapsed: monotonic seconds. system: what it begins with, until the first correction."""
         self._elapsed = elapsed
         self._corrected = False
-        self._stand = (elapsed(), system(), 0.0)  # when it was set, to what, and what is still to be made up
+        self._stand = (
+            elapsed(),
+            system(),
+            0.0,
+        )  # when it was set, to what, and what is still to be made up
 
     def seconds(self) -> float:
         """Return the time."""

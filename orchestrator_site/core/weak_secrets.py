@@ -3,7 +3,9 @@
 import itertools
 
 LEAST_VARIETY = 8  # different characters; 32 random hex digits have about 14
-LEAST_SURPRISES = 12  # characters that do not follow from those before; 32 random hex digits have about 24
+LEAST_SURPRISES = (
+    12  # characters that do not follow from those before; 32 random hex digits have about 24
+)
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "azertyuiop")
 PLACEHOLDERS = (  # of five letters and more: shorter ones turn up in random text
     "your-",

@@ -20,7 +20,9 @@ class CachedRows(Generic[T]):
     Another process hears of a change after at most `ttl` seconds.
     """
 
-    def __init__(self, model_labels: Iterable[str], load: Callable[[], T], ttl: float = 1.0) -> None:
+    def __init__(
+        self, model_labels: Iterable[str], load: Callable[[], T], ttl: float = 1.0
+    ) -> None:
         """model_labels: such as `tasks_app.RoutingRule`. load: one short query. ttl: seconds."""
         self._load, self._ttl = load, ttl
         self._labels = frozenset(label.lower() for label in model_labels)
@@ -39,7 +41,9 @@ class CachedRows(Generic[T]):
         generation, until = self._generation, time.monotonic() + self._ttl
         value = self._load()
         with self._lock:
-            if generation == self._generation:  # else a change came in while loading: use it once, keep it not
+            if (
+                generation == self._generation
+            ):  # else a change came in while loading: use it once, keep it not
                 self._kept = (until, value)
         return value
 
@@ -49,7 +53,9 @@ class CachedRows(Generic[T]):
             self._generation += 1
             self._kept = None
 
-    def _changed(self, sender: Any, instance: Any = None, using: str | None = None, **_: Any) -> None:
+    def _changed(
+        self, sender: Any, instance: Any = None, using: str | None = None, **_: Any
+    ) -> None:
         if instance is not None and instance._meta.label_lower in self._labels:
             self.forget()
             transaction.on_commit(lambda: self.forget(), using=using, robust=True)

@@ -56,7 +56,9 @@ class ConnectionWatchdog:
         return freed
 
     def _start(self) -> None:
-        if not self._watching:  # looked at without the lock first: this is on the road of every request
+        if (
+            not self._watching
+        ):  # looked at without the lock first: this is on the road of every request
             with self._lock:
                 if not self._watching:
                     self._watching = True

@@ -20,7 +20,9 @@ class StoredBytes(Func):
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         """Return the SQL of the store."""
-        return super().as_sql(compiler, connection, template=stored_bytes("%(expressions)s"), **context)
+        return super().as_sql(
+            compiler, connection, template=stored_bytes("%(expressions)s"), **context
+        )
 
 
 def stored_bytes(column: str) -> str:
@@ -30,7 +32,9 @@ def stored_bytes(column: str) -> str:
     return f"LENGTH(CAST({column} AS BLOB))"
 
 
-def fitting(rows: Any, *, limit: int, large: Iterable[str], room: int = MOST_BYTES) -> tuple[list[Any], bool]:
+def fitting(
+    rows: Any, *, limit: int, large: Iterable[str], room: int = MOST_BYTES
+) -> tuple[list[Any], bool]:
     """Return the first rows, at most `limit` and at most `room` bytes, and whether there are more.
 
     rows: a query set in order. large: the fields that callers can grow; only they are counted.
@@ -49,7 +53,9 @@ def with_small_values(rows: Any, names: list[str], share: int) -> Any:
     fields = {name: rows.model._meta.get_field(name) for name in names}
     sizes = {f"{name}_bytes": Coalesce(StoredBytes(F(name)), 0) for name in names}
     values = {
-        f"{name}_value": Case(When(**{f"{name}_bytes__lte": share}, then=F(name)), output_field=field)
+        f"{name}_value": Case(
+            When(**{f"{name}_bytes__lte": share}, then=F(name)), output_field=field
+        )
         for name, field in fields.items()
     }
     return rows.defer(*names).annotate(**sizes).annotate(**values)
@@ -91,7 +97,11 @@ def values_of(model: type[Model], keys: list[Any], names: list[str]) -> dict[Any
 def pack(*place: str | int | datetime) -> str:
     """Return the opaque cursor of a place: the values a list is ordered by."""
     texts = [part.isoformat() if isinstance(part, datetime) else part for part in place]
-    return base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def unpack(cursor: str, *kinds: type) -> list[Any]:

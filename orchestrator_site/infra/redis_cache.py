@@ -36,7 +36,9 @@ class CircuitBreaker:
             first, self.skip_until = not self.skip_until, time.monotonic() + SKIPPED_FOR
             self.faults += 1
         if first:
-            log.error("Redis is unreachable (%s): rates are counted per process.", type(error).__name__)
+            log.error(
+                "Redis is unreachable (%s): rates are counted per process.", type(error).__name__
+            )
 
     def end(self) -> None:
         """Note a success; say so once."""
@@ -89,7 +91,9 @@ class ResilientRedisCache(RedisCache):
                 return answer
         return getattr(self._memory, operation)(*args)
 
-    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    def add(
+        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
         """Set if missing; return whether it was."""
         return self._either("add", key, value, timeout, version)
 
@@ -97,7 +101,9 @@ class ResilientRedisCache(RedisCache):
         """Return the value or the default."""
         return self._either("get", key, default, version)
 
-    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    def set(
+        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
         """Set the value."""
         self._either("set", key, value, timeout, version)
 
@@ -121,7 +127,9 @@ class ResilientRedisCache(RedisCache):
         """Return the values there are."""
         return self._either("get_many", keys, version)
 
-    def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> list[Any]:
+    def set_many(
+        self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[Any]:
         """Set the values."""
         return self._either("set_many", data, timeout, version)
 

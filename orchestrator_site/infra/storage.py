@@ -13,8 +13,12 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 LOCK = "lock"
 
 FULL = "The disk that holds {place} is full. Make room."
-READ_ONLY = "{place} cannot be written. Let this account write to it and to its folder, or set DATA_DIR."
-UNOPENED = "{place} cannot be opened. Let this account write to its folder, or set DATA_DIR to another."
+READ_ONLY = (
+    "{place} cannot be written. Let this account write to it and to its folder, or set DATA_DIR."
+)
+UNOPENED = (
+    "{place} cannot be opened. Let this account write to its folder, or set DATA_DIR to another."
+)
 LOCKED = "Another process writes to {place} for too long. Try again, or end it."
 REASONS = {  # by what SQLite says
     "disk is full": FULL,

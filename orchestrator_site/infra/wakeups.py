@@ -82,7 +82,9 @@ class Relay:
     def _run(self) -> None:
         import redis
 
-        client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)
+        client = redis.Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5
+        )
         while True:
             self._ready.wait()
             self._ready.clear()
@@ -99,7 +101,9 @@ async def receive(woken: Callable[[set[str]], None]) -> None:
     """Pass on the wake-ups of the other processes, as long as Redis is there."""
     import redis.asyncio
 
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=15)
+    client = redis.asyncio.Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=15
+    )
     while True:
         try:
             async with client.pubsub() as channel:

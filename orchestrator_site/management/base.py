@@ -18,7 +18,9 @@ OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "comma
 
 def add_as(parser: CommandParser) -> None:
     """Declare `--as`."""
-    parser.add_argument("--as", dest="username", metavar="USERNAME", help="The console account that does it.")
+    parser.add_argument(
+        "--as", dest="username", metavar="USERNAME", help="The console account that does it."
+    )
 
 
 def operator(username: str | None) -> Actor:

@@ -35,5 +35,7 @@ class Progress(Pace):
         try:
             yield
         except KeyboardInterrupt:
-            sentence = f"Stopped: {self.done:,} of {self._of:,} {self._what}. Run it again to go on."
+            sentence = (
+                f"Stopped: {self.done:,} of {self._of:,} {self._what}. Run it again to go on."
+            )
             raise CommandError(sentence, returncode=INTERRUPTED) from None

@@ -14,13 +14,21 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ApiKey",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("prefix", models.CharField(max_length=16, unique=True)),
                 ("secret_hash", models.CharField(editable=False, max_length=64)),
                 ("name", models.CharField(db_index=True, max_length=128, verbose_name="owner")),
                 (
                     "role",
-                    models.CharField(choices=[("user", "user"), ("agent", "agent"), ("admin", "admin")], max_length=8),
+                    models.CharField(
+                        choices=[("user", "user"), ("agent", "agent"), ("admin", "admin")],
+                        max_length=8,
+                    ),
                 ),
                 ("created_at", models.DateTimeField()),
                 ("created_by", models.CharField(max_length=128)),
@@ -30,7 +38,9 @@ class Migration(migrations.Migration):
                 (
                     "rate_limits",
                     models.JSONField(
-                        blank=True, default=dict, help_text="Requests a minute by scope, such as tasks: 50."
+                        blank=True,
+                        default=dict,
+                        help_text="Requests a minute by scope, such as tasks: 50.",
                     ),
                 ),
             ],
@@ -42,14 +52,26 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Principal",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "name",
                     models.CharField(
-                        help_text="A token's `sub`, or the name of an API key.", max_length=128, unique=True
+                        help_text="A token's `sub`, or the name of an API key.",
+                        max_length=128,
+                        unique=True,
                     ),
                 ),
-                ("disabled", models.BooleanField(default=False, help_text="Refuse every credential of this name.")),
+                (
+                    "disabled",
+                    models.BooleanField(
+                        default=False, help_text="Refuse every credential of this name."
+                    ),
+                ),
                 (
                     "role",
                     models.CharField(
@@ -72,19 +94,33 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="IdempotencyKey",
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
                 ("principal", models.CharField(max_length=128)),
                 ("key", models.CharField(max_length=255)),
                 ("operation", models.CharField(help_text="Method and path.", max_length=300)),
                 (
                     "body_hash",
-                    models.CharField(help_text="SHA-256 of operation and canonical body, hex.", max_length=64),
+                    models.CharField(
+                        help_text="SHA-256 of operation and canonical body, hex.", max_length=64
+                    ),
                 ),
-                ("response", models.TextField(blank=True, help_text="The answer as JSON text, its order kept.")),
+                (
+                    "response",
+                    models.TextField(
+                        blank=True, help_text="The answer as JSON text, its order kept."
+                    ),
+                ),
                 ("created_at", models.DateTimeField(db_index=True)),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("principal", "key"), name="one_answer_per_key")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("principal", "key"), name="one_answer_per_key")
+                ],
             },
         ),
     ]

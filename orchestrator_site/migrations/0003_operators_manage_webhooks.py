@@ -15,7 +15,9 @@ def give(apps: Any, schema_editor: Any) -> None:
     create_permissions(config, apps=apps, using=database, verbosity=0)
     config.models_module = None
     group, permission = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
-    found = permission.objects.using(database).filter(content_type__app_label="events_app", codename__in=GIVEN)
+    found = permission.objects.using(database).filter(
+        content_type__app_label="events_app", codename__in=GIVEN
+    )
     for operators in group.objects.using(database).filter(name="Operators"):
         operators.permissions.add(*found)
 

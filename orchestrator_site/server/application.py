@@ -44,7 +44,9 @@ class Application:
         self.begin()
         with contextlib.suppress(ClientDisconnected):
             try:
-                whole, body = await read_request(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+                whole, body = await read_request(
+                    scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+                )
             except RequestRefused as refusal:
                 return await self.refuse(scope, refusal, send)
             await self.answer(whole, (await body())["body"], receive, send)

@@ -15,7 +15,11 @@ SEEN_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (an address to rec
 def text(listener: socket.socket, password: str, jobs: list[str]) -> str:
     """Return the banner. password: of the login that was just made, or empty. jobs: the parts that run here."""
     host, port = listener.getsockname()[:2]
-    lines = development(host, url(host, port), password) if settings.DEVELOPMENT else production(url(host, port), jobs)
+    lines = (
+        development(host, url(host, port), password)
+        if settings.DEVELOPMENT
+        else production(url(host, port), jobs)
+    )
     return "\n".join(["", *lines, ""])
 
 
@@ -29,7 +33,11 @@ def production(base: str, jobs: list[str]) -> Iterator[str]:
     """Yield the lines for a deployment."""
     yield f"Orchestrator {settings.VERSION} serves {base} from {database()}."
     for part in ("worker", "beat"):
-        place = "in this process" if part in jobs else f"a process of its own, `celery -A orchestrator_site {part}`"
+        place = (
+            "in this process"
+            if part in jobs
+            else f"a process of its own, `celery -A orchestrator_site {part}`"
+        )
         yield f"  {part}: {place}"
 
 

@@ -32,7 +32,9 @@ class EmbeddedCelery:
     def start(self, *, on_death: Callable[[], None]) -> None:
         """Start the threads. on_death: called from the thread of a part that ended by itself."""
         for name in self.parts:
-            thread = threading.Thread(target=self.run, args=[name, on_death], name=name, daemon=True)
+            thread = threading.Thread(
+                target=self.run, args=[name, on_death], name=name, daemon=True
+            )
             self.threads.append(thread)
             thread.start()
 

@@ -12,7 +12,9 @@ from uvicorn.server import ServerState
 from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.server.request_limits import RequestRefused
 
-MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: without an end they would fill the memory
+MAX_HEAD_BYTES = (
+    131_072  # of a request's first line and headers: without an end they would fill the memory
+)
 MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
 HEAD_SECONDS = 25  # for all of a head to arrive
 LAST_SECONDS = 1  # the same once the server ends
@@ -88,7 +90,12 @@ class Protocol(HttpToolsProtocol):
 
         Whoever waits is told by a message: a client that has left cannot be told from one that only ended its side.
         """
-        if self.in_body or self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
+        if (
+            self.in_body
+            or self.cycle is None
+            or self.cycle.response_complete
+            or self.transport.is_closing()
+        ):
             return None
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
@@ -122,13 +129,19 @@ class Protocol(HttpToolsProtocol):
 
     def await_head(self) -> None:
         """Wait for a head no longer than is fit."""
-        self.patience = self.loop.call_later(LAST_SECONDS if self.ends else HEAD_SECONDS, self.head_timed_out)
+        self.patience = self.loop.call_later(
+            LAST_SECONDS if self.ends else HEAD_SECONDS, self.head_timed_out
+        )
 
     def head_timed_out(self) -> None:
         """End a connection on which no request arrives."""
         self.patience = None
         if self.head > 0:
-            self.refuse(RequestRefused(408, f"The request's headers did not arrive within {HEAD_SECONDS} seconds."))
+            self.refuse(
+                RequestRefused(
+                    408, f"The request's headers did not arrive within {HEAD_SECONDS} seconds."
+                )
+            )
         else:
             self.transport.close()
 
@@ -188,7 +201,11 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""
         if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
-            return self.refuse(RequestRefused(405, "There is no such method.", Allow="GET, HEAD, POST, PATCH, DELETE"))
+            return self.refuse(
+                RequestRefused(
+                    405, "There is no such method.", Allow="GET, HEAD, POST, PATCH, DELETE"
+                )
+            )
         return self.refuse(RequestRefused(400, "The request is not valid HTTP."))
 
     def refuse(self, refusal: RequestRefused) -> None:

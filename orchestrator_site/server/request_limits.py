@@ -12,7 +12,9 @@ MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
 LENGTHS = (b"content-length", b"transfer-encoding")
 VERSIONS = ("1.0", "1.1")
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?")  # RFC 9110, 7.2
+HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?"
+)  # RFC 9110, 7.2
 
 
 class RequestRefused(Exception):
@@ -45,7 +47,9 @@ async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, An
         async with asyncio.timeout(BODY_SECONDS):
             body = await read_body(receive, limit)
     except TimeoutError:
-        raise RequestRefused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+        raise RequestRefused(
+            408, f"The body did not arrive within {BODY_SECONDS} seconds."
+        ) from None
     refuse_marked(scope)  # the body may have broken off
     return {**scope, "headers": with_content_length(headers, len(body))}, replay(body)
 
@@ -63,7 +67,9 @@ def check_host(headers: list[tuple[bytes, bytes]], *, needed: bool) -> None:
         return
     found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     if found is None or int(found[1] or 0) > 65_535:
-        raise RequestRefused(400, "The request needs one Host header: a name, and a port if it is not the usual one.")
+        raise RequestRefused(
+            400, "The request needs one Host header: a name, and a port if it is not the usual one."
+        )
 
 
 def checked_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -91,7 +97,9 @@ async def read_body(receive: Any, limit: int) -> bytes:
     return bytes(body[: limit + 1])
 
 
-def with_content_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+def with_content_length(
+    headers: list[tuple[bytes, bytes]], length: int
+) -> list[tuple[bytes, bytes]]:
     """Return the headers with the length that was counted: WSGI reads nothing of a chunked body."""
     if not any(name in LENGTHS for name, _ in headers):
         return headers

@@ -18,14 +18,18 @@ from orchestrator_site.server.http_protocol import Protocol, State
 GRACE_SECONDS = 3  # open requests and streams get this long to end
 LIMIT_SECONDS = 5  # whatever still runs then is cut off
 BACKLOG = 2048  # connections that the kernel makes before we take them
-REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
+REPEAT_SECONDS = (
+    1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
     """A uvicorn that returns from `run` after a signal, so that its caller can end the rest."""
 
-    def __init__(self, app: Any, *, on_ready: Callable[[], None], on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Any, *, on_ready: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
         """app: the ASGI application. on_ready: called once it serves. on_end: called at the first signal, quickly."""
         super().__init__(configuration(app))
         self.server_state = self.state = State()
@@ -70,7 +74,9 @@ class Server(uvicorn.Server):
         for number in SIGNALS:
             signal.signal(number, self.handle_exit)
         signal.signal(signal.SIGALRM, self.cut_off)
-        atexit.register(signal.alarm, 0)  # all threads have ended then, and Python takes its handlers back
+        atexit.register(
+            signal.alarm, 0
+        )  # all threads have ended then, and Python takes its handlers back
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -85,7 +91,9 @@ class Server(uvicorn.Server):
         self.ends_since = time.monotonic()
         self.should_exit = True
         self.on_end()
-        signal.alarm(LIMIT_SECONDS)  # not a timer thread: starting one inside a signal handler can deadlock
+        signal.alarm(
+            LIMIT_SECONDS
+        )  # not a timer thread: starting one inside a signal handler can deadlock
 
     def cut_off(self, sig: int, frame: FrameType | None) -> None:
         """End the process now. What was open is rolled back, and found again by the sweeps."""
@@ -111,7 +119,9 @@ def configuration(app: Any) -> uvicorn.Config:
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one. Raises OSError when it cannot."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     # Accepted sockets inherit it. Without it the kernel holds back the body of an answer for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,9 +15,13 @@ from orchestrator_site.server.wsgi_adapter import Answer
 TICK = 1.0  # seconds; what a lost wake-up costs, or something that comes with the clock and not with a change
 QUEUES_PER_TICK = 50  # that ask without a wake-up, those that waited longest first
 MAX_WAITERS = 2000  # requests that wait in one process; who comes then is answered at once
-MOST_PER_CREDENTIAL = MAX_WAITERS // 2  # all tokens signed with the shared secret are one credential
+MOST_PER_CREDENTIAL = (
+    MAX_WAITERS // 2
+)  # all tokens signed with the shared secret are one credential
 
-Ask = Callable[[], Awaitable[tuple[Answer, bool]]]  # ask again; return the answer, and whether it is worth sending
+Ask = Callable[
+    [], Awaitable[tuple[Answer, bool]]
+]  # ask again; return the answer, and whether it is worth sending
 
 
 class Waiter:
@@ -111,7 +115,10 @@ class WaiterRegistry:
         """
         if self._closing or self._is_full(hold.credential):
             return answer
-        waiter, line = Waiter(ask, answer), self._lines.setdefault(hold.key, WaiterQueue(hold.topics))
+        waiter, line = (
+            Waiter(ask, answer),
+            self._lines.setdefault(hold.key, WaiterQueue(hold.topics)),
+        )
         self._waiting[hold.credential] += 1
         line.waiters.append(waiter)
         if any(self._woken.get(topic, 0) > since for topic in hold.topics):

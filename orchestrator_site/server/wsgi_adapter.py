@@ -30,7 +30,9 @@ class Answer:
     async def send(self, send: Any, *, more: bool = False) -> None:
         """Send it. more: whether parts of the body follow."""
         if not self.sent:
-            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            await send(
+                {"type": "http.response.start", "status": self.status, "headers": self.headers}
+            )
         await send({"type": "http.response.body", "body": self.body, "more_body": more})
         self.sent, self.body = True, b""
 
@@ -41,7 +43,9 @@ class WSGIAdapter:
     def __init__(self, application: Any, *, threads: int = THREADS) -> None:
         self.application = application
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
-        self.spare = ThreadPoolExecutor(1, thread_name_prefix="live")  # asks no store, so it is never held up
+        self.spare = ThreadPoolExecutor(
+            1, thread_name_prefix="live"
+        )  # asks no store, so it is never held up
 
     async def ask(self, scope: Any, body: bytes, send: Any) -> Answer:
         """Return the answer to a request; of a long one the beginning has been sent."""
@@ -60,9 +64,13 @@ class WSGIAdapter:
         answer = Answer()
         parts: list[bytes] = []
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], None]:
             answer.status = int(status.split(" ", 1)[0])
-            answer.headers = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
+            answer.headers = [
+                (name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers
+            ]
             return parts.append
 
         found = self.application(environ, start)

@@ -35,7 +35,9 @@ def openapi_document() -> bytes:
 @functools.cache
 def made_document() -> bytes:
     """Make the OpenAPI schema."""
-    return json.dumps(SchemaGenerator(urlconf="orchestrator_site.urls").get_schema(request=None, public=True)).encode()
+    return json.dumps(
+        SchemaGenerator(urlconf="orchestrator_site.urls").get_schema(request=None, public=True)
+    ).encode()
 
 
 openapi = OpenApiView.as_view()

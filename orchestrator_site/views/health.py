@@ -49,13 +49,18 @@ class RootViewSet(ApiViewSet):
         accepted = request.headers.get("Accept", "")
         if "text/html" in accepted and "application/json" not in accepted:
             return HttpResponseRedirect("/admin/", headers=headers)
-        return Response({"service": "orchestrator", "version": settings.VERSION, "links": LINKS}, headers=headers)
+        return Response(
+            {"service": "orchestrator", "version": settings.VERSION, "links": LINKS},
+            headers=headers,
+        )
 
 
 class HealthViewSet(ApiViewSet):
     """Is the service well?"""
 
-    authentication_classes: list[type] = []  # it must answer when the database, and so the keys, cannot be read
+    authentication_classes: list[
+        type
+    ] = []  # it must answer when the database, and so the keys, cannot be read
     roles = {"retrieve": None}
     rate_scopes = {"retrieve": "health"}
 
@@ -71,7 +76,11 @@ class HealthViewSet(ApiViewSet):
         disk = storage.state_of_disk()
         stats = None if disk else queue_stats_if_alive()
         if stats is None:
-            body = {"detail": UNHEALTHY[disk or "unreachable"], "status": "unhealthy", "redis": redis}
+            body = {
+                "detail": UNHEALTHY[disk or "unreachable"],
+                "status": "unhealthy",
+                "redis": redis,
+            }
             return Response(body, 503, headers={"Retry-After": str(RETRY_AFTER)})
         status = "degraded" if redis == "disconnected" else "healthy"
         return Response({"status": status, "redis": redis, "queue_stats": stats})

@@ -93,20 +93,32 @@ class TokenViewSet(ApiViewSet):
         check_may_mint(self.actor, user_id=user_id, role=role)
         now = self.now.replace(microsecond=0)
         lifetime = lifetime_for(self.actor, now=now)
-        text = mint(sub=user_id, role=role, now=now, lifetime=lifetime, key=self.actor.key if self.actor else "")
+        text = mint(
+            sub=user_id,
+            role=role,
+            now=now,
+            lifetime=lifetime,
+            key=self.actor.key if self.actor else "",
+        )
         answer = {"access_token": text, "token": text, "token_type": "bearer", **wanted}
-        return Response(TokenSerializer({**answer, "expires_in": int(lifetime.total_seconds())}).data)
+        return Response(
+            TokenSerializer({**answer, "expires_in": int(lifetime.total_seconds())}).data
+        )
 
 
 def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
     """Refuse who asks for another's name or a higher role; nobody known may ask for anything but admin."""
     if actor is None:
         if role == Role.ADMIN:
-            raise NotAuthenticated("A token with the role admin needs a credential, on a development server too.")
+            raise NotAuthenticated(
+                "A token with the role admin needs a credential, on a development server too."
+            )
     elif not actor.role.covers(role) or (actor.name != user_id and actor.role != Role.ADMIN):
         raise Forbidden("Only an admin may ask for another name or a higher role than its own.")
     elif actor.name != user_id and actor.assurance == Assurance.SHARED and actor.key:
-        raise Forbidden("A token made with a key or by an account gets no tokens for other names; use that itself.")
+        raise Forbidden(
+            "A token made with a key or by an account gets no tokens for other names; use that itself."
+        )
 
 
 def lifetime_for(actor: Actor | None, *, now: datetime) -> timedelta:
@@ -141,7 +153,11 @@ def is_loopback(text: str) -> bool:
 def is_own_origin(origin: str, host: str) -> bool:
     """Return whether a page was served by this server under a name of this machine."""
     parts = urlsplit(origin)
-    return parts.scheme in ("http", "https") and parts.netloc == host and is_loopback(parts.hostname or "")
+    return (
+        parts.scheme in ("http", "https")
+        and parts.netloc == host
+        and is_loopback(parts.hostname or "")
+    )
 
 
 def staff_member(request: Request, encoded: str) -> Actor:
@@ -156,9 +172,13 @@ def staff_member(request: Request, encoded: str) -> Actor:
     except ValueError:
         raise AuthenticationFailed("The Basic credential cannot be read.") from None
     unfit = "\x00" in username + password
-    account = None if unfit else check_password(request._request, username=username, password=password)
+    account = (
+        None if unfit else check_password(request._request, username=username, password=password)
+    )
     if account is None or not account.is_staff:
-        raise AuthenticationFailed("The username or password is wrong, or the account is not staff.")
+        raise AuthenticationFailed(
+            "The username or password is wrong, or the account is not staff."
+        )
     minter = account_minter(account)
     return restricted(
         Actor(

@@ -38,5 +38,7 @@ class AgentViewSet(ApiViewSet):
     def change_type(self, request: Request, task_type: str) -> Response:
         """Pause, resume or limit tasks of a type. Admins only."""
         changes = self.checked(TypeChangeSerializer)
-        rule = agent_services.change_type(task_type=task_type, **changes, by=self.actor, now=self.now)
+        rule = agent_services.change_type(
+            task_type=task_type, **changes, by=self.actor, now=self.now
+        )
         return Response(TypeChangedAnswer(rule).data)

@@ -80,7 +80,9 @@ class TaskViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """List tasks, newest first."""
         tasks, following = queries.page(**self.asked(TaskListQuery), now=self.now)
-        return Response(TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data)
+        return Response(
+            TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data
+        )
 
     @extend_schema(responses=TaskAnswer)
     def retrieve(self, request: Request, task_id: str) -> Response:
@@ -94,7 +96,9 @@ class TaskViewSet(ApiViewSet):
         said = self.asked(ReportSerializer)
         said["error"] = said["error"] or ""
         if said["status"] == Status.CANCELLED:
-            task = lifecycle.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=said["error"])
+            task = lifecycle.cancel_task(
+                task_id=task_id, by=self.actor, now=self.now, reason=said["error"]
+            )
         else:
             said["status"] = Status(said["status"])
             task = lifecycle.report_status(task_id=task_id, **said, by=self.actor, now=self.now)
@@ -125,7 +129,10 @@ def trace_id_of(new: dict[str, Any], request: Request) -> str:
     said = new.get("trace_id") or new.get("metadata", {}).get("trace_id")
     if said is not None:
         if not isinstance(said, str) or not 0 < len(said) <= 128 or not said.isprintable():
-            raise Invalid("trace_id must be a string of 1 to 128 printable characters.", field="metadata.trace_id")
+            raise Invalid(
+                "trace_id must be a string of 1 to 128 printable characters.",
+                field="metadata.trace_id",
+            )
         return said
     parent = TRACEPARENT.match(request.headers.get("traceparent", ""))
     return parent[1] if parent else new_id("trace")
@@ -133,4 +140,8 @@ def trace_id_of(new: dict[str, Any], request: Request) -> str:
 
 def intake_message(agent: str) -> str:
     """Return what the answer says of a new task."""
-    return f"Task created and assigned to {agent}" if agent else "Task created; no agent can take it yet"
+    return (
+        f"Task created and assigned to {agent}"
+        if agent
+        else "Task created; no agent can take it yet"
+    )

@@ -52,7 +52,11 @@ class WorkViewSet(ApiViewSet):
     once_actions = ("batch",)
     examples = {
         "claim": {"agent": "dev_agent", "lease_seconds": 300, "wait_seconds": 0},
-        "batch": {"tasks": [{"type": "bugfix", "payload": {"issue": "The cart loses items"}, "priority": "P2"}]},
+        "batch": {
+            "tasks": [
+                {"type": "bugfix", "payload": {"issue": "The cart loses items"}, "priority": "P2"}
+            ]
+        },
         "cancel": {"reason": "Not needed any more."},
         "reassign": {"agent": "ops_agent", "reason": "It is theirs."},
     }
@@ -73,7 +77,13 @@ class WorkViewSet(ApiViewSet):
     def _wait(self, agent: str, types: list[str] | None, seconds: int) -> None:
         topic = tasks_of(agent)
         due = leases.seconds_to_next(agent=agent, now=self.now, types=types)
-        wait_for(self.request, topics=[topic], seconds=seconds, key=(topic, *sorted(types or ())), again_after=due)
+        wait_for(
+            self.request,
+            topics=[topic],
+            seconds=seconds,
+            key=(topic, *sorted(types or ())),
+            again_after=due,
+        )
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     def heartbeat(self, request: Request, task_id: str) -> Response:
@@ -113,7 +123,9 @@ class WorkViewSet(ApiViewSet):
     @extend_schema(request=RequeueSerializer, responses=RequeuedAnswer)
     def requeue_many(self, request: Request) -> Response:
         """Put dead letters back in the queue, by filter. Admins only."""
-        ids = operations.requeue_dead_letters(**self.checked(RequeueSerializer), by=self.actor, now=self.now)
+        ids = operations.requeue_dead_letters(
+            **self.checked(RequeueSerializer), by=self.actor, now=self.now
+        )
         return Response(RequeuedAnswer({"count": len(ids), "task_ids": ids}).data)
 
     @extend_schema(parameters=[DeadLetterQuery], responses=TaskListAnswer)
@@ -121,7 +133,9 @@ class WorkViewSet(ApiViewSet):
         """List tasks that were given up on, newest first."""
         asked = self.asked(DeadLetterQuery)
         tasks, following = queries.page(**operations.dead_filter(**asked), now=self.now)
-        return Response(TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data)
+        return Response(
+            TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data
+        )
 
     @extend_schema(parameters=[TimelineQuery], responses=TimelineAnswer)
     def timeline(self, request: Request, task_id: str) -> Response:
@@ -135,7 +149,11 @@ class WorkViewSet(ApiViewSet):
         """Create up to 100 tasks: `all` or none, or `each` that can be. Each counts in the rate."""
         asked = self.checked(BatchSerializer)
         self.count_items(len(asked["tasks"]))
-        return self.once(lambda: self._all(asked["tasks"]) if asked["mode"] == "all" else self._each(asked["tasks"]))
+        return self.once(
+            lambda: (
+                self._all(asked["tasks"]) if asked["mode"] == "all" else self._each(asked["tasks"])
+            )
+        )
 
     def _all(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         checked = self.checked(BatchRequest, {"tasks": items})["tasks"]
@@ -146,7 +164,9 @@ class WorkViewSet(ApiViewSet):
         read = [BatchItemSerializer(data=item) for item in items]
         valid = [place for place, item in enumerate(read) if item.is_valid()]
         made = batches.create_each(
-            [self._traced(read[place].validated_data) for place in valid], by=self.actor, now=self.now
+            [self._traced(read[place].validated_data) for place in valid],
+            by=self.actor,
+            now=self.now,
         )
         outcome: list[Task | DomainError] = [DomainError(first_error(item.errors)) for item in read]
         for place, result in zip(valid, made, strict=True):
@@ -159,7 +179,13 @@ class WorkViewSet(ApiViewSet):
 
 def first_error(errors: dict[str, Any]) -> str:
     """Return the first thing wrong with an item of a batch, as one sentence."""
-    return next((f"{field}: {said[0] if isinstance(said, list) else said}" for field, said in errors.items()), "")
+    return next(
+        (
+            f"{field}: {said[0] if isinstance(said, list) else said}"
+            for field, said in errors.items()
+        ),
+        "",
+    )
 
 
 def batch_answer(mode: str, outcome: list[Task | DomainError]) -> dict[str, Any]:

@@ -88,7 +88,12 @@ class CreatedWithin(SimpleListFilter):
         if (chosen := SPANS.get(self.value() or "")) is None:
             return queryset
         since = first_id("task", times.now() - chosen[1])
-        oldest = Task.objects.filter(task_id__gte=since).order_by("task_id").values_list("pk", flat=True).first()
+        oldest = (
+            Task.objects.filter(task_id__gte=since)
+            .order_by("task_id")
+            .values_list("pk", flat=True)
+            .first()
+        )
         return queryset.none() if oldest is None else queryset.filter(pk__gte=oldest)
 
 
@@ -124,4 +129,6 @@ class AwaitsApproval(Choice):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the tasks that wait for a person, or do not."""
-        return queryset.filter(awaiting_approval=self.value() == "yes") if self.value() else queryset
+        return (
+            queryset.filter(awaiting_approval=self.value() == "yes") if self.value() else queryset
+        )

@@ -15,20 +15,36 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Agent",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.SlugField(help_text="As tasks name it: dev_agent.", max_length=64, unique=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.SlugField(
+                        help_text="As tasks name it: dev_agent.", max_length=64, unique=True
+                    ),
+                ),
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "active",
-                    models.BooleanField(default=True, help_text="Switched off, its waiting tasks go elsewhere."),
+                    models.BooleanField(
+                        default=True, help_text="Switched off, its waiting tasks go elsewhere."
+                    ),
                 ),
                 (
                     "paused",
-                    models.BooleanField(default=False, help_text="Paused, it keeps its tasks but is handed none."),
+                    models.BooleanField(
+                        default=False, help_text="Paused, it keeps its tasks but is handed none."
+                    ),
                 ),
                 (
                     "concurrency_limit",
-                    models.PositiveIntegerField(blank=True, help_text="Most tasks at once; empty for any.", null=True),
+                    models.PositiveIntegerField(
+                        blank=True, help_text="Most tasks at once; empty for any.", null=True
+                    ),
                 ),
                 (
                     "silent_after",
@@ -52,18 +68,26 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RoutingRule",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("task_type", models.SlugField(max_length=64, unique=True)),
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "paused",
                     models.BooleanField(
-                        default=False, help_text="Paused, tasks of this type are kept but not handed out."
+                        default=False,
+                        help_text="Paused, tasks of this type are kept but not handed out.",
                     ),
                 ),
                 (
                     "concurrency_limit",
-                    models.PositiveIntegerField(blank=True, help_text="Most tasks at once; empty for any.", null=True),
+                    models.PositiveIntegerField(
+                        blank=True, help_text="Most tasks at once; empty for any.", null=True
+                    ),
                 ),
                 (
                     "agent",
@@ -91,17 +115,32 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Task",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "task_id",
-                    models.CharField(default=tasks_app.models.new_task_id, editable=False, max_length=40, unique=True),
+                    models.CharField(
+                        default=tasks_app.models.new_task_id,
+                        editable=False,
+                        max_length=40,
+                        unique=True,
+                    ),
                 ),
                 ("type", models.CharField(max_length=64)),
                 ("payload", models.JSONField()),
                 (
                     "priority",
                     models.CharField(
-                        choices=[("P0", "P0 critical"), ("P1", "P1 high"), ("P2", "P2 medium"), ("P3", "P3 low")],
+                        choices=[
+                            ("P0", "P0 critical"),
+                            ("P1", "P1 high"),
+                            ("P2", "P2 medium"),
+                            ("P3", "P3 low"),
+                        ],
                         default="P2",
                         max_length=2,
                     ),
@@ -130,7 +169,10 @@ class Migration(migrations.Migration):
                 (
                     "reported_by",
                     models.CharField(
-                        blank=True, default="", help_text="Who caused the present status.", max_length=128
+                        blank=True,
+                        default="",
+                        help_text="Who caused the present status.",
+                        max_length=128,
                     ),
                 ),
                 ("error", models.TextField(blank=True, default="")),
@@ -155,7 +197,12 @@ class Migration(migrations.Migration):
                 ("completed_at", models.DateTimeField(blank=True, null=True)),
                 ("failed_at", models.DateTimeField(blank=True, null=True)),
                 ("cancelled_at", models.DateTimeField(blank=True, null=True)),
-                ("sla_target", models.PositiveIntegerField(blank=True, help_text="Seconds from creation.", null=True)),
+                (
+                    "sla_target",
+                    models.PositiveIntegerField(
+                        blank=True, help_text="Seconds from creation.", null=True
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, null=True)),
                 ("warn_at", models.DateTimeField(blank=True, null=True)),
                 ("sla_warned_at", models.DateTimeField(blank=True, null=True)),
@@ -163,28 +210,38 @@ class Migration(migrations.Migration):
                 ("approval_id", models.CharField(blank=True, default="", max_length=40)),
                 (
                     "awaiting_approval",
-                    models.BooleanField(default=False, help_text="A hint for the queue; the gate asks the approval."),
+                    models.BooleanField(
+                        default=False, help_text="A hint for the queue; the gate asks the approval."
+                    ),
                 ),
                 (
                     "turn_at",
-                    models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait."),
+                    models.DateTimeField(
+                        help_text="The queue's order: ready time plus what its priority must wait."
+                    ),
                 ),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
                 ("open_dependencies", models.PositiveIntegerField(default=0)),
                 (
                     "on_dependency_failure",
                     models.CharField(
-                        choices=[("fail", "fail too"), ("free", "run anyway")], default="fail", max_length=4
+                        choices=[("fail", "fail too"), ("free", "run anyway")],
+                        default="fail",
+                        max_length=4,
                     ),
                 ),
                 ("holder", models.CharField(blank=True, default="", max_length=128)),
                 (
                     "attempt",
-                    models.PositiveIntegerField(default=0, help_text="How many leases were given; the fencing token."),
+                    models.PositiveIntegerField(
+                        default=0, help_text="How many leases were given; the fencing token."
+                    ),
                 ),
                 (
                     "attempts_spent",
-                    models.PositiveIntegerField(default=0, help_text="Attempts before the last requeue by hand."),
+                    models.PositiveIntegerField(
+                        default=0, help_text="Attempts before the last requeue by hand."
+                    ),
                 ),
                 ("max_attempts", models.PositiveIntegerField(default=3)),
                 ("lease_seconds", models.PositiveIntegerField(blank=True, null=True)),
@@ -198,7 +255,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         condition=models.Q(
-                            ("awaiting_approval", False), ("open_dependencies", 0), ("status", "assigned")
+                            ("awaiting_approval", False),
+                            ("open_dependencies", 0),
+                            ("status", "assigned"),
                         ),
                         fields=["assigned_agent", "turn_at", "id"],
                         name="task_queue",
@@ -239,7 +298,9 @@ class Migration(migrations.Migration):
                         name="task_sla_breach",
                     ),
                     models.Index(
-                        condition=models.Q(("lease_expires_at__isnull", False), ("status", "in_progress")),
+                        condition=models.Q(
+                            ("lease_expires_at__isnull", False), ("status", "in_progress")
+                        ),
                         fields=["lease_expires_at"],
                         name="task_leases",
                     ),
@@ -249,24 +310,35 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Dependency",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("settled_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "depends_on",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="dependents", to="tasks_app.task"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dependents",
+                        to="tasks_app.task",
                     ),
                 ),
                 (
                     "task",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="dependencies", to="tasks_app.task"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dependencies",
+                        to="tasks_app.task",
                     ),
                 ),
             ],
             options={
                 "verbose_name_plural": "dependencies",
-                "constraints": [models.UniqueConstraint(fields=("task", "depends_on"), name="dependency_once")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("task", "depends_on"), name="dependency_once")
+                ],
             },
         ),
     ]

@@ -29,11 +29,15 @@ COUNTS = (
 
 
 def add_rows(apps: Any, schema_editor: Any) -> None:
-    agent, rule, count = (apps.get_model("tasks_app", name) for name in ("Agent", "RoutingRule", "TaskCount"))
+    agent, rule, count = (
+        apps.get_model("tasks_app", name) for name in ("Agent", "RoutingRule", "TaskCount")
+    )
     for name, description in AGENTS.items():
         agent.objects.get_or_create(name=name, defaults={"description": description})
     for task_type, (name, description) in RULES.items():
-        rule.objects.get_or_create(task_type=task_type, defaults={"agent_id": name, "description": description})
+        rule.objects.get_or_create(
+            task_type=task_type, defaults={"agent_id": name, "description": description}
+        )
     for name in COUNTS:
         count.objects.get_or_create(name=name)
 

@@ -13,11 +13,18 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Settlement",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "task",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tasks_app.task"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tasks_app.task",
                     ),
                 ),
             ],

@@ -28,7 +28,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="task",
             index=models.Index(
-                condition=models.Q(("status__in", ["pending", "assigned", "in_progress"]), ("due_at__isnull", False)),
+                condition=models.Q(
+                    ("status__in", ["pending", "assigned", "in_progress"]),
+                    ("due_at__isnull", False),
+                ),
                 fields=["due_at", "sla_breached_at"],
                 name="task_due",
             ),
@@ -36,18 +39,24 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="task",
             index=models.Index(
-                condition=models.Q(("approval_id", ""), _negated=True), fields=["approval_id"], name="task_of_approval"
+                condition=models.Q(("approval_id", ""), _negated=True),
+                fields=["approval_id"],
+                name="task_of_approval",
             ),
         ),
         migrations.AddIndex(
             model_name="task",
             index=models.Index(
-                condition=models.Q(("sla_breached_at__isnull", False)), fields=["id"], name="task_breached"
+                condition=models.Q(("sla_breached_at__isnull", False)),
+                fields=["id"],
+                name="task_breached",
             ),
         ),
         migrations.AddIndex(
             model_name="task",
-            index=models.Index(condition=models.Q(("awaiting_approval", True)), fields=["id"], name="task_awaiting"),
+            index=models.Index(
+                condition=models.Q(("awaiting_approval", True)), fields=["id"], name="task_awaiting"
+            ),
         ),
         migrations.AddIndex(
             model_name="task",
@@ -60,7 +69,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="task",
             index=models.Index(
-                condition=models.Q(("source", ""), _negated=True), fields=["source", "id"], name="task_by_source"
+                condition=models.Q(("source", ""), _negated=True),
+                fields=["source", "id"],
+                name="task_by_source",
             ),
         ),
         migrations.AddIndex(

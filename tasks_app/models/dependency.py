@@ -14,7 +14,9 @@ class Dependency(models.Model):
 
     class Meta:
         verbose_name_plural = "dependencies"
-        constraints = [models.UniqueConstraint(fields=["task", "depends_on"], name="dependency_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "depends_on"], name="dependency_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.task_id} after {self.depends_on_id}"

@@ -41,7 +41,13 @@ OPEN = (Status.PENDING, Status.ASSIGNED, Status.IN_PROGRESS)
 
 NEXT = {
     Status.PENDING: {Status.ASSIGNED, Status.FAILED, Status.CANCELLED},
-    Status.ASSIGNED: {Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
+    Status.ASSIGNED: {
+        Status.PENDING,
+        Status.IN_PROGRESS,
+        Status.COMPLETED,
+        Status.FAILED,
+        Status.CANCELLED,
+    },
     Status.IN_PROGRESS: {Status.ASSIGNED, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
     Status.FAILED: {Status.ASSIGNED},  # an operator requeues it
 }
@@ -77,7 +83,13 @@ class IsOpen(models.Func):
 
 
 # What the partial indexes leave out: the value that most rows have.
-PARTIAL = {"source": "", "trace_id": "", "parent_task_id": "", "failure_reason": "", "priority": "P2"}
+PARTIAL = {
+    "source": "",
+    "trace_id": "",
+    "parent_task_id": "",
+    "failure_reason": "",
+    "priority": "P2",
+}
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -121,7 +133,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def queued(self, agent: str) -> "TaskQuerySet":
         """Return those in an agent's queue, now or on schedule."""
-        return self.filter(status=Status.ASSIGNED, assigned_agent=agent, awaiting_approval=False, open_dependencies=0)
+        return self.filter(
+            status=Status.ASSIGNED,
+            assigned_agent=agent,
+            awaiting_approval=False,
+            open_dependencies=0,
+        )
 
     def takeable(self, agent: str, now: datetime) -> "TaskQuerySet":
         """Return those an agent could be handed now, were nothing paused."""
@@ -153,10 +170,14 @@ class Task(models.Model):
     parent_task_id = models.CharField(max_length=64, blank=True, default="")
     created_by = models.CharField(max_length=128)
     door = models.CharField(max_length=16)
-    reported_by = models.CharField(max_length=128, blank=True, default="", help_text="Who caused the present status.")
+    reported_by = models.CharField(
+        max_length=128, blank=True, default="", help_text="Who caused the present status."
+    )
     error = models.TextField(blank=True, default="")
     result = models.JSONField(null=True, blank=True)
-    failure_reason = models.CharField(max_length=20, choices=FailureReason.choices, blank=True, default="")
+    failure_reason = models.CharField(
+        max_length=20, choices=FailureReason.choices, blank=True, default=""
+    )
 
     created_at = models.DateTimeField()
     assigned_at = models.DateTimeField(null=True, blank=True)
@@ -165,7 +186,9 @@ class Task(models.Model):
     failed_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
 
-    sla_target = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds from creation.")
+    sla_target = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds from creation."
+    )
     due_at = models.DateTimeField(null=True, blank=True)
     warn_at = models.DateTimeField(null=True, blank=True)
     sla_warned_at = models.DateTimeField(null=True, blank=True)
@@ -176,15 +199,21 @@ class Task(models.Model):
         default=False, help_text="A hint for the queue; the gate asks the approval."
     )
 
-    turn_at = models.DateTimeField(help_text="The queue's order: ready time plus what its priority must wait.")
+    turn_at = models.DateTimeField(
+        help_text="The queue's order: ready time plus what its priority must wait."
+    )
     not_before = models.DateTimeField(null=True, blank=True)
     open_dependencies = models.PositiveIntegerField(default=0)
     on_dependency_failure = models.CharField(
         max_length=4, choices=[("fail", "fail too"), ("free", "run anyway")], default="fail"
     )
     holder = models.CharField(max_length=128, blank=True, default="")
-    attempt = models.PositiveIntegerField(default=0, help_text="How many leases were given; the fencing token.")
-    attempts_spent = models.PositiveIntegerField(default=0, help_text="Attempts before the last requeue by hand.")
+    attempt = models.PositiveIntegerField(
+        default=0, help_text="How many leases were given; the fencing token."
+    )
+    attempts_spent = models.PositiveIntegerField(
+        default=0, help_text="Attempts before the last requeue by hand."
+    )
     max_attempts = models.PositiveIntegerField(default=3)
     lease_seconds = models.PositiveIntegerField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -197,17 +226,27 @@ class Task(models.Model):
     class Meta:
         permissions = [("operate_task", "Can cancel, requeue and reassign tasks")]
         indexes = [
-            models.Index(fields=["assigned_agent", "turn_at", "id"], condition=FREE, name="task_queue"),
+            models.Index(
+                fields=["assigned_agent", "turn_at", "id"], condition=FREE, name="task_queue"
+            ),
             models.Index(
                 fields=["assigned_agent", "not_before"],
                 condition=FREE & Q(not_before__isnull=False),
                 name="task_scheduled",
             ),
-            models.Index(fields=["assigned_agent", "status", "id"], condition=IS_OPEN, name="task_open_of_agent"),
+            models.Index(
+                fields=["assigned_agent", "status", "id"],
+                condition=IS_OPEN,
+                name="task_open_of_agent",
+            ),
             models.Index(fields=["status", "id"], name="task_by_status"),
-            models.Index(fields=["trace_id", "id"], condition=~Q(trace_id=""), name="task_of_trace"),
+            models.Index(
+                fields=["trace_id", "id"], condition=~Q(trace_id=""), name="task_of_trace"
+            ),
             models.Index(fields=["created_by", "id"], name="task_by_creator"),
-            models.Index(fields=["parent_task_id"], condition=~Q(parent_task_id=""), name="task_children"),
+            models.Index(
+                fields=["parent_task_id"], condition=~Q(parent_task_id=""), name="task_children"
+            ),
             models.Index(
                 fields=["warn_at"],
                 condition=IS_OPEN & Q(sla_warned_at__isnull=True, warn_at__isnull=False),
@@ -218,14 +257,24 @@ class Task(models.Model):
                 condition=IS_OPEN & Q(due_at__isnull=False),
                 name="task_due",
             ),
-            models.Index(fields=["approval_id"], condition=~Q(approval_id=""), name="task_of_approval"),
-            models.Index(fields=["id"], condition=Q(sla_breached_at__isnull=False), name="task_breached"),
+            models.Index(
+                fields=["approval_id"], condition=~Q(approval_id=""), name="task_of_approval"
+            ),
+            models.Index(
+                fields=["id"], condition=Q(sla_breached_at__isnull=False), name="task_breached"
+            ),
             models.Index(fields=["id"], condition=Q(awaiting_approval=True), name="task_awaiting"),
             models.Index(fields=["type", "id"], name="task_by_type"),
             models.Index(fields=["assigned_agent", "id"], name="task_by_agent"),
             models.Index(fields=["source", "id"], condition=~Q(source=""), name="task_by_source"),
-            models.Index(fields=["priority", "id"], condition=~Q(priority="P2"), name="task_by_priority"),
-            models.Index(fields=["failure_reason", "id"], condition=~Q(failure_reason=""), name="task_by_failure"),
+            models.Index(
+                fields=["priority", "id"], condition=~Q(priority="P2"), name="task_by_priority"
+            ),
+            models.Index(
+                fields=["failure_reason", "id"],
+                condition=~Q(failure_reason=""),
+                name="task_by_failure",
+            ),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(status="in_progress", lease_expires_at__isnull=False),

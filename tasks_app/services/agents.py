@@ -18,8 +18,12 @@ SILENT = "agent.silent"
 BACK = "agent.back"
 CHANGED = "agent.changed"
 RULE_CHANGED = "rule.changed"
-SEEN_EVERY = timedelta(seconds=5)  # how often a sign of life is written down, so that the queue is not slowed
-MAX_COUNTED = 1000  # a longer queue is said to be this long: counting costs the same however long it is
+SEEN_EVERY = timedelta(
+    seconds=5
+)  # how often a sign of life is written down, so that the queue is not slowed
+MAX_COUNTED = (
+    1000  # a longer queue is said to be this long: counting costs the same however long it is
+)
 
 
 class UnknownAgent(NotFound):
@@ -74,7 +78,9 @@ def record_heartbeat(agent: Agent, *, by: Actor, now: datetime) -> None:
 @transaction.atomic
 def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
     """End an agent's silence; of many at once one says so."""
-    if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(silent_since=None, last_seen_at=now):
+    if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(
+        silent_since=None, last_seen_at=now
+    ):
         record(event_type=BACK, by=SYSTEM, now=now, payload={"agent": agent.name, "seen": by.name})
         routing.agents.forget()
 
@@ -82,8 +88,12 @@ def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
 def mark_stale_agents(*, now: datetime) -> int:
     """Mark agents unseen for longer than they may be, each once; return how many."""
     silent = 0
-    for agent in Agent.objects.filter(active=True, silent_since__isnull=True, silent_after__isnull=False):
-        if agent.last_seen_at and now - agent.last_seen_at > timedelta(seconds=agent.silent_after or 0):
+    for agent in Agent.objects.filter(
+        active=True, silent_since__isnull=True, silent_after__isnull=False
+    ):
+        if agent.last_seen_at and now - agent.last_seen_at > timedelta(
+            seconds=agent.silent_after or 0
+        ):
             silent += mark_stale(agent, now=now)
     return silent
 
@@ -91,11 +101,18 @@ def mark_stale_agents(*, now: datetime) -> int:
 @transaction.atomic
 def mark_stale(agent: Agent, *, now: datetime) -> int:
     """Mark one agent silent unless it was seen or marked meanwhile; return 1 if it was marked."""
-    unseen = Agent.objects.filter(pk=agent.pk, silent_since__isnull=True, last_seen_at=agent.last_seen_at)
+    unseen = Agent.objects.filter(
+        pk=agent.pk, silent_since__isnull=True, last_seen_at=agent.last_seen_at
+    )
     if not unseen.update(silent_since=now):
         return 0
     last_seen = agent.last_seen_at.isoformat() if agent.last_seen_at else None
-    record(event_type=SILENT, by=SYSTEM, now=now, payload={"agent": agent.name, "last_seen_at": last_seen})
+    record(
+        event_type=SILENT,
+        by=SYSTEM,
+        now=now,
+        payload={"agent": agent.name, "last_seen_at": last_seen},
+    )
     routing.agents.forget()
     return 1
 
@@ -106,7 +123,9 @@ def overview(*, now: datetime) -> list[dict[str, Any]]:
     running = Task.objects.filter(status=Status.IN_PROGRESS).order_by("pk")
     for row in running.values("assigned_agent", "holder", "task_id", "attempt", "lease_expires_at"):
         holders[row.pop("assigned_agent")].append(row)
-    return [describe(agent, holders[agent.name], now=now) for agent in Agent.objects.order_by("name")]
+    return [
+        describe(agent, holders[agent.name], now=now) for agent in Agent.objects.order_by("name")
+    ]
 
 
 def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
@@ -124,13 +143,19 @@ def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> d
         "running": len(running),
         "waiting": waiting[:MAX_COUNTED].count(),
         "holders": sorted({row["holder"] for row in running if alive(row, now)}),
-        "types": sorted(rule.task_type for rule in routing.routing_rules().values() if rule.agent_id == agent.name),
+        "types": sorted(
+            rule.task_type
+            for rule in routing.routing_rules().values()
+            if rule.agent_id == agent.name
+        ),
     }
 
 
 def alive(row: dict[str, Any], now: datetime) -> bool:
     """Return whether a running task is held under a lease that has not run out."""
-    return bool(row["holder"]) and (row["lease_expires_at"] is None or row["lease_expires_at"] > now)
+    return bool(row["holder"]) and (
+        row["lease_expires_at"] is None or row["lease_expires_at"] > now
+    )
 
 
 def change_agent(*, name: str, by: Actor, now: datetime, **changes: Any) -> Agent:

@@ -46,7 +46,9 @@ def ensure_open(task: Task, *, starting: bool) -> None:
             content = task.content()
             approvals.ensure_granted(approval_id=task.approval_id, content=content, demand=demand)
         elif demand:
-            raise approvals.AskAnew(f"{task.task_id} needs sign-off: {demand.policy}.", approval_status="missing")
+            raise approvals.AskAnew(
+                f"{task.task_id} needs sign-off: {demand.policy}.", approval_status="missing"
+            )
     except approvals.NotGranted as refusal:
         refusal.state |= {"task_id": task.task_id, "status": task.status}
         raise
@@ -73,7 +75,9 @@ def dequeue(*, task_id: str, now: datetime) -> None:
     Ask for a new decision if its content was changed after the last one, or if policy asks for more by now.
     """
     anew = isinstance(refusal_of(Task.objects.get(task_id=task_id)), approvals.AskAnew)
-    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
+    task = (
+        lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
+    )
     if task is None or task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
         transaction.set_rollback(True)
         return
@@ -90,16 +94,24 @@ def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
     """Supersede a waiting request of which policy asks for more by now, and ask on the new terms."""
     reason = "Policy asks for more by now."
     task = lock_for_change(task_id=task_id, by=SYSTEM, now=now, reason=reason)
-    if task is None or task.status not in (Status.PENDING, Status.ASSIGNED) or task.approval_id != approval_id:
+    if (
+        task is None
+        or task.status not in (Status.PENDING, Status.ASSIGNED)
+        or task.approval_id != approval_id
+    ):
         transaction.set_rollback(True)
         return
     request_again(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
-def lock_for_change(*, task_id: str, by: Actor, now: datetime, reason: str = "The task has changed.") -> Task | None:
+def lock_for_change(
+    *, task_id: str, by: Actor, now: datetime, reason: str = "The task has changed."
+) -> Task | None:
     """Supersede what a task waits for, because somebody else is about to be asked, and lock its row; return it."""
-    return lock_without_requests(task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason=reason)
+    return lock_without_requests(
+        task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason=reason
+    )
 
 
 def lock_without_requests(
@@ -111,7 +123,9 @@ def lock_without_requests(
     """
     while True:
         with transaction.atomic():
-            approvals.end_open_requests(task_id=task_id, status=status, by=by, now=now, reason=reason)
+            approvals.end_open_requests(
+                task_id=task_id, status=status, by=by, now=now, reason=reason
+            )
             task = Task.objects.lock(task_id)
             if task is None or not approvals.waits(task_id):
                 return task

@@ -25,7 +25,9 @@ def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[
     return [made[place] for place in range(len(news))]
 
 
-def create_in_order(news: list[dict[str, Any]], order: Iterable[int], *, by: Actor, now: datetime) -> dict[int, Task]:
+def create_in_order(
+    news: list[dict[str, Any]], order: Iterable[int], *, by: Actor, now: datetime
+) -> dict[int, Task]:
     """Create tasks after those they wait for; return them by their place in the batch."""
     made: dict[int, Task] = {}
     ids: dict[str, str] = {}
@@ -37,7 +39,9 @@ def create_in_order(news: list[dict[str, Any]], order: Iterable[int], *, by: Act
     return made
 
 
-def create_each(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task | DomainError]:
+def create_each(
+    news: list[dict[str, Any]], *, by: Actor, now: datetime
+) -> list[Task | DomainError]:
     """Create what can be created; return a task or the refusal in each place."""
     outcome: list[Task | DomainError] = [Cycle() for _ in news]
     ids: dict[str, str] = {}
@@ -66,7 +70,8 @@ def in_order(news: list[dict[str, Any]]) -> list[int]:
     if len(places) < sum(1 for new in news if new.get("ref")):
         raise Invalid("Each ref may be used once in a batch.", field="tasks")
     graph = {
-        place: [places[name] for name in new.get("depends_on", ()) if name in places] for place, new in enumerate(news)
+        place: [places[name] for name in new.get("depends_on", ()) if name in places]
+        for place, new in enumerate(news)
     }
     try:
         return list(TopologicalSorter(graph).static_order())

@@ -79,7 +79,9 @@ def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:
 def ensure_room(needed: list[Task]) -> None:
     """Raise TooManyDependents if one of these locked tasks cannot have another dependent."""
     edges = Dependency.objects.filter(depends_on__in=[other.pk for other in needed]).order_by()
-    full = edges.values("depends_on").annotate(number=Count("pk")).filter(number__gte=MOST_DEPENDENTS)
+    full = (
+        edges.values("depends_on").annotate(number=Count("pk")).filter(number__gte=MOST_DEPENDENTS)
+    )
     for pk in full.values_list("depends_on", flat=True)[:1]:
         name = next(other.task_id for other in needed if other.pk == pk)
         sentence = f"{name} has {MOST_DEPENDENTS:,} dependents already; a task has no more."
@@ -88,7 +90,10 @@ def ensure_room(needed: list[Task]) -> None:
 
 def blocks(task: Task, other: Task) -> bool:
     """Return whether an ended task makes one that waits for it impossible."""
-    return task.on_dependency_failure == "fail" and other.status in (Status.FAILED, Status.CANCELLED)
+    return task.on_dependency_failure == "fail" and other.status in (
+        Status.FAILED,
+        Status.CANCELLED,
+    )
 
 
 def store(task: Task, needed: list[Task]) -> None:
@@ -96,7 +101,11 @@ def store(task: Task, needed: list[Task]) -> None:
     if not needed:
         return
     Dependency.objects.bulk_create(
-        Dependency(task=task, depends_on=other, settled_at=task.created_at if other.status in SETTLED else None)
+        Dependency(
+            task=task,
+            depends_on=other,
+            settled_at=task.created_at if other.status in SETTLED else None,
+        )
         for other in needed
     )
 
@@ -122,7 +131,9 @@ def settle_dependents(*, task_id: str, now: datetime) -> None:
     leave_to_the_job(left)
 
 
-def settle_down(queue: list[Task], *, now: datetime, patient: bool = False) -> tuple[int, list[Task]]:
+def settle_down(
+    queue: list[Task], *, now: datetime, patient: bool = False
+) -> tuple[int, list[Task]]:
     """Tell the dependents of ended, locked tasks, and those of the tasks that fail by it, for one step.
 
     Return how many were told, and the ended tasks that have dependents left. patient: there is one task, and rows
@@ -146,14 +157,19 @@ def settle_down(queue: list[Task], *, now: datetime, patient: bool = False) -> t
 
 def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
     """Tell some dependents of an ended, locked task, each once; those that others hold are left, unless we wait."""
-    open_edges = Dependency.objects.filter(depends_on=ended, settled_at__isnull=True).order_by("task_id")
+    open_edges = Dependency.objects.filter(depends_on=ended, settled_at__isnull=True).order_by(
+        "task_id"
+    )
     edges = dict(open_edges.values_list("task_id", "pk")[:most])
     tasks = lock_dependents(list(edges), ended, now=now, wait=wait) if edges else []
     if tasks:
         mark_told(tasks, [edges[task.pk] for task in tasks], now=now)
     waiting = [task for task in tasks if task.status in WAITING]
     failed = [task for task in waiting if blocks(task, ended)]
-    tell_ready([task for task in waiting if not blocks(task, ended) and not task.open_dependencies], now=now)
+    tell_ready(
+        [task for task in waiting if not blocks(task, ended) and not task.open_dependencies],
+        now=now,
+    )
     retries.fail_for_dependency(failed, ended, now=now)
     return Told(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
 
@@ -168,7 +184,9 @@ def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -
         rows = Task.objects.filter(pk__in=pks, on_dependency_failure="fail", status__in=WAITING)
         doomed = list(rows.values_list("task_id", flat=True))
         reason = f"{ended.task_id} is {ended.status}."
-        approvals.end_requests_of(task_ids=doomed, status=ApprovalStatus.WITHDRAWN, by=SYSTEM, now=now, reason=reason)
+        approvals.end_requests_of(
+            task_ids=doomed, status=ApprovalStatus.WITHDRAWN, by=SYSTEM, now=now, reason=reason
+        )
     rows = light().filter(pk__in=pks).order_by("pk")
     tasks = list(rows.select_for_update() if wait else free(rows))
     asked = approvals.waiting_among(doomed)
@@ -188,7 +206,9 @@ def with_dependents(tasks: list[Task]) -> list[Task]:
     """Return those of these tasks that have somebody to tell."""
     if not tasks:
         return []
-    edges = Dependency.objects.filter(depends_on__in=[task.pk for task in tasks], settled_at__isnull=True)
+    edges = Dependency.objects.filter(
+        depends_on__in=[task.pk for task in tasks], settled_at__isnull=True
+    )
     some = set(edges.order_by().values_list("depends_on", flat=True).distinct())
     return [task for task in tasks if task.pk in some]
 
@@ -197,18 +217,27 @@ def tell_ready(tasks: list[Task], *, now: datetime) -> None:
     """Record that tasks wait for no other any more."""
     events = [
         new_event(
-            event_type=READY, by=SYSTEM, now=now, task_id=task.task_id, trace_id=task.trace_id, priority=task.priority
+            event_type=READY,
+            by=SYSTEM,
+            now=now,
+            task_id=task.task_id,
+            trace_id=task.trace_id,
+            priority=task.priority,
         )
         for task in tasks
     ]
     if events:
-        record_all(events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent})
+        record_all(
+            events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent}
+        )
 
 
 def leave_to_the_job(left: list[Task]) -> None:
     """Note the ended tasks that have dependents left, and send for the job after the commit."""
     if left:
-        Settlement.objects.bulk_create([Settlement(task=task) for task in left], ignore_conflicts=True)
+        Settlement.objects.bulk_create(
+            [Settlement(task=task) for task in left], ignore_conflicts=True
+        )
         transaction.on_commit(send_for_the_job, robust=True)
 
 
@@ -217,7 +246,9 @@ def send_for_the_job() -> None:
     current_app.send_task(JOB, expires=60)
 
 
-def settle_waiting(*, clock: Callable[[], datetime], between: Callable[[int], None] = no_rest) -> int:
+def settle_waiting(
+    *, clock: Callable[[], datetime], between: Callable[[int], None] = no_rest
+) -> int:
     """Settle what is left, step by step; return how many dependents were told.
 
     After some steps the job is sent for again, so that a stop need not wait long. between: called after each step.
@@ -238,7 +269,9 @@ def settle_step(*, now: datetime) -> int | None:
     """Do one step of what is left; return how many dependents were told, None if nothing could be done."""
     rows = list(free(Settlement.objects.order_by("pk"))[: STEP // FIXED_COST])
     locked = list(free(light().filter(pk__in=[row.task_id for row in rows])).order_by("pk"))
-    ended = [task for task in locked if task.status in SETTLED]  # what was requeued meanwhile ends again
+    ended = [
+        task for task in locked if task.status in SETTLED
+    ]  # what was requeued meanwhile ends again
     number, left = settle_down(list(ended), now=now)
     done = {task.pk for task in locked} - {task.pk for task in left}
     removed, _ = Settlement.objects.filter(task__in=done).delete()

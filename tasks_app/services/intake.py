@@ -41,7 +41,10 @@ def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: An
     task.assigned_agent = agent
     task.status = Status.ASSIGNED if agent else Status.PENDING
     task.assigned_at = now if agent else None
-    task.due_at, task.warn_at = rules.due_at(now, task.sla_target), rules.warn_at(now, task.sla_target)
+    task.due_at, task.warn_at = (
+        rules.due_at(now, task.sla_target),
+        rules.warn_at(now, task.sla_target),
+    )
     task.turn_at = rules.turn_at(max(now, task.not_before or now), task.priority)
     return task
 
@@ -64,7 +67,13 @@ def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) ->
 
 def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
     """Return what the log says of a new task: created, and assigned if it has an agent."""
-    about = {"by": by, "now": now, "task_id": task.task_id, "trace_id": task.trace_id, "priority": task.priority}
+    about = {
+        "by": by,
+        "now": now,
+        "task_id": task.task_id,
+        "trace_id": task.trace_id,
+        "priority": task.priority,
+    }
     created = new_event(
         event_type=CREATED,
         payload={"type": task.type, "agent": task.assigned_agent, "source": task.source},
@@ -73,4 +82,7 @@ def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
     )
     if not task.assigned_agent:
         return [created]
-    return [created, new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about)]
+    return [
+        created,
+        new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about),
+    ]

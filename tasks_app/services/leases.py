@@ -18,7 +18,9 @@ from tasks_app.services import approval_gate, retries, routing
 from tasks_app.services.lifecycle import ensure_may_report
 from tasks_app.services.transitions import save_transition
 
-MOST_HELD_BACK = 100  # in one claim: after a policy change thousands may be waiting; the next claims go on
+MOST_HELD_BACK = (
+    100  # in one claim: after a policy change thousands may be waiting; the next claims go on
+)
 CLAIMED = "task.claimed"
 RELEASED = "task.released"
 
@@ -52,7 +54,13 @@ UNMEASURED = {"measured": "", "fitting": "", "chosen": "waiting", "bytes": ""}
 
 
 def claim(
-    *, agent: str, by: Actor, now: datetime, types: list[str] | None = None, limit: int = 1, lease_seconds: int = 60
+    *,
+    agent: str,
+    by: Actor,
+    now: datetime,
+    types: list[str] | None = None,
+    limit: int = 1,
+    lease_seconds: int = 60,
 ) -> list[Task]:
     """Hand out up to `limit` tasks of an agent's queue, most urgent first, each to one holder only.
 
@@ -65,7 +73,9 @@ def claim(
         return []
     held_back = 0
     while held_back < MOST_HELD_BACK:
-        handed, shut = try_to_claim(pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds)
+        handed, shut = try_to_claim(
+            pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds
+        )
         if not shut:
             return handed
         for task in shut:
@@ -76,7 +86,13 @@ def claim(
 
 @transaction.atomic
 def try_to_claim(
-    pool: Agent, types: list[str] | None, limit: int, *, by: Actor, now: datetime, lease_seconds: int
+    pool: Agent,
+    types: list[str] | None,
+    limit: int,
+    *,
+    by: Actor,
+    now: datetime,
+    lease_seconds: int,
 ) -> tuple[list[Task], list[Task]]:
     """Lease the next tasks and record it; if a gate is shut, return those tasks and leave all as it was."""
     tasks = take_within_limits(pool, types, limit, by=by, now=now, lease_seconds=lease_seconds)
@@ -168,17 +184,36 @@ def record_handed(tasks: list[Task], *, by: Actor, now: datetime) -> None:
 
 
 def take_within_limits(
-    pool: Agent, types: list[str] | None, limit: int, *, by: Actor, now: datetime, lease_seconds: int
+    pool: Agent,
+    types: list[str] | None,
+    limit: int,
+    *,
+    by: Actor,
+    now: datetime,
+    lease_seconds: int,
 ) -> list[Task]:
     """Lease the next tasks as far as concurrency limits allow; one by one where a type has a limit."""
     limit = min(limit, room_of(pool, limit))
     limited = limited_types(types)
     if not limited:
-        return take(pool.name, types, limit, by=by, now=now, lease_seconds=lease_seconds) if limit else []
+        return (
+            take(pool.name, types, limit, by=by, now=now, lease_seconds=lease_seconds)
+            if limit
+            else []
+        )
     tasks: list[Task] = []
     while len(tasks) < limit:
-        free = [kind for kind in types or routing.routing_rules() if kind not in limited or has_room(limited[kind])]
-        asked: dict[str, Any] = {"by": by, "now": now, "lease_seconds": lease_seconds, "before": tasks}
+        free = [
+            kind
+            for kind in types or routing.routing_rules()
+            if kind not in limited or has_room(limited[kind])
+        ]
+        asked: dict[str, Any] = {
+            "by": by,
+            "now": now,
+            "lease_seconds": lease_seconds,
+            "before": tasks,
+        }
         batch = take(pool.name, free, 1, **asked) if free else []
         if not batch:
             break
@@ -190,14 +225,22 @@ def room_of(pool: Agent, most: int) -> int:
     """Return how many more tasks an agent may run, at most `most`; its row is locked if it has a limit."""
     if pool.concurrency_limit is None:
         return most
-    limit = Agent.objects.select_for_update().values_list("concurrency_limit", flat=True).get(pk=pool.pk)
+    limit = (
+        Agent.objects.select_for_update()
+        .values_list("concurrency_limit", flat=True)
+        .get(pk=pool.pk)
+    )
     running = Task.objects.filter(assigned_agent=pool.name, status=Status.IN_PROGRESS).count()
     return most if limit is None else max(0, limit - running)
 
 
 def limited_types(types: list[str] | None) -> dict[str, RoutingRule]:
     """Return the rules, locked until the commit, of the asked types that have a limit."""
-    names = [rule.task_type for rule in routing.routing_rules().values() if rule.concurrency_limit is not None]
+    names = [
+        rule.task_type
+        for rule in routing.routing_rules().values()
+        if rule.concurrency_limit is not None
+    ]
     asked = [name for name in names if types is None or name in types]
     if not asked:
         return {}
@@ -213,7 +256,13 @@ def has_room(rule: RoutingRule) -> bool:
 
 @transaction.atomic
 def heartbeat(
-    *, task_id: str, attempt: int, by: Actor, now: datetime, progress: int | None = None, note: str | None = None
+    *,
+    task_id: str,
+    attempt: int,
+    by: Actor,
+    now: datetime,
+    progress: int | None = None,
+    note: str | None = None,
 ) -> Task:
     """Extend a live lease; the task's status tells the holder whether it was cancelled.
 
@@ -236,7 +285,11 @@ def heartbeat(
 def ensure_held(task: Task, *, attempt: int, by: Actor, now: datetime) -> None:
     """Raise NotHolder or LeaseLost unless the caller holds this attempt of a running task."""
     if task.status != Status.IN_PROGRESS or not task.holder:
-        raise LeaseLost(f"{task.task_id} is {task.status}; nobody holds it.", task_id=task.task_id, status=task.status)
+        raise LeaseLost(
+            f"{task.task_id} is {task.status}; nobody holds it.",
+            task_id=task.task_id,
+            status=task.status,
+        )
     ensure_may_report(task, by=by, attempt=attempt, now=now)
 
 
@@ -275,8 +328,16 @@ def reclaim(pk: int, attempt: int, *, now: datetime) -> int:
     if task is None:
         return 0
     error = f"{task.holder} did not report before the lease of attempt {attempt} ran out."
-    facts = {"lease_expired_at": task.lease_expires_at.isoformat() if task.lease_expires_at else None}
+    facts = {
+        "lease_expired_at": task.lease_expires_at.isoformat() if task.lease_expires_at else None
+    }
     retries.retry_later(
-        task, reason=FailureReason.LEASE_LOST, error=error, by=SYSTEM, now=now, wait=timedelta(0), facts=facts
+        task,
+        reason=FailureReason.LEASE_LOST,
+        error=error,
+        by=SYSTEM,
+        now=now,
+        wait=timedelta(0),
+        facts=facts,
     )
     return 1

@@ -71,7 +71,11 @@ def take_report(
     Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
     """
     failed = status == Status.FAILED
-    task = locked_and_withdrawn(task_id, by=by, now=now, reason="The task failed.") if failed else locked_task(task_id)
+    task = (
+        locked_and_withdrawn(task_id, by=by, now=now, reason="The task failed.")
+        if failed
+        else locked_task(task_id)
+    )
     if is_repeat(task, status, by, attempt):
         return task
     ensure_may_report(task, by=by, attempt=attempt, now=now)
@@ -79,7 +83,9 @@ def take_report(
         approval_gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
         dependencies.ensure_settled(task)
     if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
-        return retries.retry_later(task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now)
+        return retries.retry_later(
+            task, reason=FailureReason.RETRIES_EXHAUSTED, error=error, by=by, now=now
+        )
     finish_or_start(task, status, by=by, now=now, error=error, result=result)
     return task
 
@@ -106,7 +112,13 @@ def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: dateti
 
 
 def finish_or_start(
-    task: Task, status: Status, *, by: Actor, now: datetime, error: str = "", result: dict[str, Any] | None = None
+    task: Task,
+    status: Status,
+    *,
+    by: Actor,
+    now: datetime,
+    error: str = "",
+    result: dict[str, Any] | None = None,
 ) -> None:
     """Take a reported status, save and record."""
     moved = task.move_to(status, now=now)
@@ -115,7 +127,9 @@ def finish_or_start(
         task.holder, task.lease_expires_at, task.result = "", None, result
     if status == Status.FAILED:
         task.failure_reason = FailureReason.REPORTED
-    payload = ({"error": error} if error else {}) | ({"attempt": task.attempt} if task.attempt else {})
+    payload = ({"error": error} if error else {}) | (
+        {"attempt": task.attempt} if task.attempt else {}
+    )
     save_transition(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
 
 

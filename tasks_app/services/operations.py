@@ -28,9 +28,15 @@ def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime)
     """
     agent_services.known_agent(agent)
     task = get_task(task_id)
-    if not routing.assign(task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason):
+    if not routing.assign(
+        task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason
+    ):
         task = get_task(task_id)
-        raise NotWaiting(f"{task_id} is {task.status}; it cannot be reassigned.", task_id=task_id, status=task.status)
+        raise NotWaiting(
+            f"{task_id} is {task.status}; it cannot be reassigned.",
+            task_id=task_id,
+            status=task.status,
+        )
     return get_task(task_id)
 
 
@@ -46,7 +52,9 @@ def requeue_dead_letters(*, limit: int, by: Actor, now: datetime, **which: Any) 
     which: type, assigned_agent, failure_reason, exactly.
     """
     rows = Task.objects.filter(**dead_filter(**which)).order_by("pk")
-    done, _ = requeue_many(task_ids=list(rows.values_list("task_id", flat=True)[:limit]), by=by, now=now)
+    done, _ = requeue_many(
+        task_ids=list(rows.values_list("task_id", flat=True)[:limit]), by=by, now=now
+    )
     return done
 
 
@@ -55,9 +63,13 @@ def requeue_many(*, task_ids: list[str], by: Actor, now: datetime) -> tuple[list
     return each(lambda task_id: requeue(task_id=task_id, by=by, now=now), task_ids)
 
 
-def cancel_many(*, task_ids: list[str], reason: str, by: Actor, now: datetime) -> tuple[list[str], list[str]]:
+def cancel_many(
+    *, task_ids: list[str], reason: str, by: Actor, now: datetime
+) -> tuple[list[str], list[str]]:
     """Cancel tasks; return the ids of those that were, and why others were not."""
-    return each(lambda task_id: cancel_task(task_id=task_id, by=by, now=now, reason=reason), task_ids)
+    return each(
+        lambda task_id: cancel_task(task_id=task_id, by=by, now=now, reason=reason), task_ids
+    )
 
 
 def each(act: Callable[[str], object], task_ids: list[str]) -> tuple[list[str], list[str]]:

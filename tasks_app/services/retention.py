@@ -26,13 +26,19 @@ EDGES = 2000  # dependencies that go with them, as far as one task has fewer
 def prunable(before: datetime) -> TaskQuerySet:
     """Return ended tasks that ended before a moment and that no open task waits for or belongs under."""
     waiting = Dependency.objects.filter(depends_on=OuterRef("pk"), task__status__in=OPEN)
-    children = Task.objects.open().filter(parent_task_id=OuterRef("task_id")).exclude(parent_task_id="")
+    children = (
+        Task.objects.open().filter(parent_task_id=OuterRef("task_id")).exclude(parent_task_id="")
+    )
     ended = Task.objects.exclude(status__in=OPEN).filter(created_at__lt=before)
-    ended = ended.annotate(ended_at=Coalesce("completed_at", "failed_at", "cancelled_at", "created_at"))
+    ended = ended.annotate(
+        ended_at=Coalesce("completed_at", "failed_at", "cancelled_at", "created_at")
+    )
     return ended.filter(~Exists(waiting), ~Exists(children), ended_at__lt=before)
 
 
-def prune_tasks(*, before: datetime, by: Actor, now: datetime, between: Callable[[int], None] = no_rest) -> int:
+def prune_tasks(
+    *, before: datetime, by: Actor, now: datetime, between: Callable[[int], None] = no_rest
+) -> int:
     """Remove what is prunable, oldest first, step by step; return how many tasks went.
 
     before: aware, UTC. between: called after each step with how many went so far. Approvals and dependencies go with
@@ -48,8 +54,15 @@ def prune_tasks(*, before: datetime, by: Actor, now: datetime, between: Callable
 
 def candidates(before: datetime, *, after: int) -> list[int]:
     """Return the row numbers of the next tasks that may go, as many as one transaction should remove."""
-    pks = list(prunable(before).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH])
-    edges = Dependency.objects.filter(depends_on__in=pks).order_by().values("depends_on").annotate(number=Count("pk"))
+    pks = list(
+        prunable(before).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]
+    )
+    edges = (
+        Dependency.objects.filter(depends_on__in=pks)
+        .order_by()
+        .values("depends_on")
+        .annotate(number=Count("pk"))
+    )
     numbers = dict(edges.values_list("depends_on", "number"))
     chosen, total = pks[:1], numbers.get(pks[0], 0) if pks else 0
     for pk in pks[1:]:
@@ -80,7 +93,12 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
     ):
         rows._raw_delete(rows.db)  # one statement each: nothing else hangs on them
     uncount(Counter(status for _, _, status in found))
-    record(event_type=PRUNED, by=by, now=now, payload={"number": len(found), "before": before.isoformat()})
+    record(
+        event_type=PRUNED,
+        by=by,
+        now=now,
+        payload={"number": len(found), "before": before.isoformat()},
+    )
     return len(found)
 
 

@@ -38,7 +38,9 @@ def retry_later(
     return requeue(task, ready_at=ready_at, by=by, now=now, payload=payload)
 
 
-def requeue(task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload: dict[str, Any]) -> Task:
+def requeue(
+    task: Task, *, ready_at: datetime, by: Actor, now: datetime, payload: dict[str, Any]
+) -> Task:
     """Put a locked task back in the queue, save and record."""
     moved = task.move_to(Status.ASSIGNED, now=now)
     task.queue_again(ready_at=ready_at, wait=rules.WAIT[task.priority])
@@ -54,13 +56,20 @@ def give_up(task: Task, *, reason: FailureReason, error: str, by: Actor, now: da
     return task
 
 
-def given_up(task: Task, *, reason: FailureReason, error: str, now: datetime) -> tuple[tuple[str, str], dict[str, Any]]:
+def given_up(
+    task: Task, *, reason: FailureReason, error: str, now: datetime
+) -> tuple[tuple[str, str], dict[str, Any]]:
     """Fail a task in memory; return its move and what the event says of it."""
     moved = task.move_to(Status.FAILED, now=now)
     task.holder, task.lease_expires_at = "", None
     task.failure_reason = reason
     task.error = error or f"Gave up after {task.attempt} attempt(s): {FailureReason(reason).label}."
-    return moved, {"reason": reason, "error": task.error, "attempt": task.attempt, "dead_letter": True}
+    return moved, {
+        "reason": reason,
+        "error": task.error,
+        "attempt": task.attempt,
+        "dead_letter": True,
+    }
 
 
 def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> None:
@@ -68,7 +77,10 @@ def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> Non
     if not tasks:
         return
     error = f"{ended.task_id}, which this task waited for, is {ended.status}."
-    lost = [(task, *given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now)) for task in tasks]
+    lost = [
+        (task, *given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now))
+        for task in tasks
+    ]
     fields = ["status", "failed_at", "holder", "lease_expires_at", "failure_reason", "error"]
     save_ended(lost, FAILED, fields=fields, by=SYSTEM, now=now)
 
@@ -90,7 +102,12 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
         task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
         approval_gate.request_again(task, by=by, now=now)
         save_transition(
-            task, REQUEUED, moved=moved, by=by, now=now, payload={"reason": "requeued", "attempt": task.attempt}
+            task,
+            REQUEUED,
+            moved=moved,
+            by=by,
+            now=now,
+            payload={"reason": "requeued", "attempt": task.attempt},
         )
         return task
 
@@ -106,4 +123,6 @@ def able_agent(task: Task) -> str:
     """Return the agent for a task that failed before it had one; raise InvalidTransition while there is none."""
     if agent := routing.route(task.type):
         return agent
-    raise InvalidTransition(f"No agent can take {task.task_id} now.", task_id=task.task_id, status=Status.FAILED)
+    raise InvalidTransition(
+        f"No agent can take {task.task_id} now.", task_id=task.task_id, status=Status.FAILED
+    )

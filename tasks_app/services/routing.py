@@ -15,7 +15,9 @@ from tasks_app.services.transitions import save_transition
 ASSIGNED = "task.assigned"
 UNROUTED = "task.unrouted"
 MOST = 500  # tasks moved in one sweep, each in a transaction of its own
-agents = CachedRows(["tasks_app.Agent"], lambda: {agent.name: agent for agent in Agent.objects.all()})
+agents = CachedRows(
+    ["tasks_app.Agent"], lambda: {agent.name: agent for agent in Agent.objects.all()}
+)
 routing_rules = CachedRows(
     ["tasks_app.RoutingRule"], lambda: {rule.task_type: rule for rule in RoutingRule.objects.all()}
 )
@@ -41,11 +43,15 @@ def route_pending(*, now: datetime, limit: int = MOST) -> int:
 
 def stranded(limit: int) -> list[tuple[str, str, str]]:
     """Return (task id, type, agent) of waiting tasks that another agent should have, oldest first."""
-    found = first_waiting(limit, status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)])
+    found = first_waiting(
+        limit, status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)]
+    )
     for agent in agents().values():
         if not agent.active or agent.silent_since:
             kinds = [kind for kind in routing_rules() if route(kind) != agent.name]
-            found += first_waiting(limit, status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds)
+            found += first_waiting(
+                limit, status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds
+            )
     return [row[1:] for row in sorted(found)[:limit]]
 
 
@@ -56,18 +62,26 @@ def first_waiting(limit: int, **which: Any) -> list[tuple[int, str, str, str]]:
 
 
 @transaction.atomic
-def assign(*, task_id: str, agent: str, by: Actor, now: datetime, only_from: str, reason: str = "") -> bool:
+def assign(
+    *, task_id: str, agent: str, by: Actor, now: datetime, only_from: str, reason: str = ""
+) -> bool:
     """Hand a waiting task from one agent to another ("" for none); return whether it moved.
 
     A sign-off holds for the agent that was shown, so a gated task asks for a new one.
     """
     task = approval_gate.lock_for_change(task_id=task_id, by=by, now=now)
-    if not task or task.status not in (Status.PENDING, Status.ASSIGNED) or task.assigned_agent != only_from:
+    if (
+        not task
+        or task.status not in (Status.PENDING, Status.ASSIGNED)
+        or task.assigned_agent != only_from
+    ):
         transaction.set_rollback(True)
         return False
     moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
     task.status, task.assigned_agent, task.assigned_at = moved[1], agent, now if agent else None
     approval_gate.request_again(task, by=by, now=now)
     payload = {"previous_agent": only_from, "reason": reason}
-    save_transition(task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(
+        task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload
+    )
     return True

@@ -12,7 +12,13 @@ from tasks_app.services import sla
 
 
 def save_transition(
-    task: Task, event_type: str, *, moved: tuple[str, str], by: Actor, now: datetime, payload: dict[str, Any]
+    task: Task,
+    event_type: str,
+    *,
+    moved: tuple[str, str],
+    by: Actor,
+    now: datetime,
+    payload: dict[str, Any],
 ) -> None:
     """Save a locked task with its event; settle its SLA when it is over, wake its agent when it waits again.
 
@@ -22,7 +28,9 @@ def save_transition(
     events = [] if task.status in OPEN else sla.settle(task, by=by, now=now)
     task.save()
     events.append(moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload))
-    record_all(events, wakes=[tasks_of(task.assigned_agent)] if task.status == Status.ASSIGNED else [])
+    record_all(
+        events, wakes=[tasks_of(task.assigned_agent)] if task.status == Status.ASSIGNED else []
+    )
 
 
 def save_ended(
@@ -42,7 +50,10 @@ def save_ended(
         task.reported_by = by.name
         if missed := sla.settle(task, by=by, now=now):
             late.append(task)
-        events += [*missed, moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload)]
+        events += [
+            *missed,
+            moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload),
+        ]
     first = ended[0][0]
     values = {name: getattr(first, name) for name in (*fields, "reported_by")}
     Task.objects.filter(pk__in=[task.pk for task, _, _ in ended]).update(**values)
@@ -51,7 +62,13 @@ def save_ended(
 
 
 def moved_event(
-    task: Task, event_type: str, *, moved: tuple[str, str], by: Actor, now: datetime, payload: dict[str, Any]
+    task: Task,
+    event_type: str,
+    *,
+    moved: tuple[str, str],
+    by: Actor,
+    now: datetime,
+    payload: dict[str, Any],
 ) -> Event:
     """Return what the log says of a task that has taken a status."""
     return new_event(

@@ -16,7 +16,9 @@ from tests.live import LiveServer, live_server
 
 PAGE = documents.ROOT / "docs" / "api.md"
 BLOCKS = documents.blocks(PAGE)
-ANSWERED = [pair for pair in pairwise(BLOCKS) if (pair[0].language, pair[1].language) == ("bash", "json")]
+ANSWERED = [
+    pair for pair in pairwise(BLOCKS) if (pair[0].language, pair[1].language) == ("bash", "json")
+]
 RATES = {  # what the page calls the scopes of the settings
     "POST /tasks": "tasks",
     "GET /tasks/{id}": "task_read",
@@ -52,7 +54,11 @@ def server() -> Iterator[LiveServer]:
 @pytest.fixture(scope="module")
 def fill(server: LiveServer) -> Callable[[str], str]:
     """Put the server's address and secret, and the interpreter at hand, where the page has examples."""
-    filled = {"http://127.0.0.1:8000": server.url, "YOUR_SECRET": server.secret, ".venv/bin/python": documents.PYTHON}
+    filled = {
+        "http://127.0.0.1:8000": server.url,
+        "YOUR_SECRET": server.secret,
+        ".venv/bin/python": documents.PYTHON,
+    }
 
     def put(text: str) -> str:
         for example, real in filled.items():
@@ -77,7 +83,9 @@ def test_a_shell_block_runs(block: Block, printed: dict[int, str]) -> None:
 
 
 @pytest.mark.parametrize(("asked", "answer"), ANSWERED, ids=str)
-def test_an_answer_has_what_the_page_shows(asked: Block, answer: Block, printed: dict[int, str]) -> None:
+def test_an_answer_has_what_the_page_shows(
+    asked: Block, answer: Block, printed: dict[int, str]
+) -> None:
     real = documents.json_in(printed[asked.line])
 
     assert documents.missing(json.loads(answer.text), real) == []
@@ -91,9 +99,13 @@ def test_a_json_block_is_json(block: Block) -> None:
 def test_the_python_blocks_run(server: LiveServer, fill: Callable[[str], str]) -> None:
     parts = [(block.line, fill(block.text)) for block in of("python")]
     new: Any = {"json": {"type": "bugfix", "payload": {}}, "headers": {"X-API-Key": server.api_key}}
-    requests.post(f"{server.url}/tasks", timeout=10, **new).raise_for_status()  # so that there is news to listen to
+    requests.post(
+        f"{server.url}/tasks", timeout=10, **new
+    ).raise_for_status()  # so that there is news to listen to
 
-    assert documents.run_python(parts, environment=server.environment).keys() == {line for line, _ in parts}
+    assert documents.run_python(parts, environment=server.environment).keys() == {
+        line for line, _ in parts
+    }
 
 
 @pytest.mark.skipif(bool(documents.why_no_node()), reason=documents.why_no_node())

@@ -25,7 +25,11 @@ def test_the_guides_fields_of_a_pending_request(api: Callers, make_task: Make) -
     assert approval["approval_id"] == task.approval_id and approval["task_id"] == task.task_id
     assert (approval["priority"], approval["status"]) == ("P0", "pending")
     assert approval["reason"] and approval["created_at"].endswith("Z")
-    assert (approval["approved_by"], approval["approved_at"], approval["rejected_by"]) == (None, None, None)
+    assert (approval["approved_by"], approval["approved_at"], approval["rejected_by"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_the_most_urgent_and_then_the_oldest_comes_first(api: Callers, make_task: Make) -> None:
@@ -33,7 +37,9 @@ def test_the_most_urgent_and_then_the_oldest_comes_first(api: Callers, make_task
 
     listed = api("user").get("/approvals/pending").json()["approvals"]
 
-    assert [approval["approval_id"] for approval in listed] == [ids[place] for place in (1, 3, 0, 2)]
+    assert [approval["approval_id"] for approval in listed] == [
+        ids[place] for place in (1, 3, 0, 2)
+    ]
 
 
 def test_an_approval_names_who_gave_it(api: Callers, make_task: Make) -> None:
@@ -43,7 +49,11 @@ def test_an_approval_names_who_gave_it(api: Callers, make_task: Make) -> None:
     answer = agent.post(f"/approvals/{approval_id}/approve")
 
     said = api("user").get(f"/approvals/{approval_id}").json()["approval"]
-    assert answer.json() == {"success": True, "approval_id": approval_id, "message": "Approved by agent-user"}
+    assert answer.json() == {
+        "success": True,
+        "approval_id": approval_id,
+        "message": "Approved by agent-user",
+    }
     assert (said["status"], said["approved_by"], said["door"]) == ("approved", "agent-user", "api")
     assert said["approved_at"] == said["decided_at"] and said["approved_at"].endswith("Z")
     assert (said["rejected_by"], said["rejected_at"]) == (None, None)
@@ -61,7 +71,11 @@ def test_a_rejection_keeps_its_reason(api: Callers, make_task: Make, way: str) -
         answer = agent.post(path, {"reason": "Security concerns"})
 
     said = api("user").get(f"/approvals/{approval_id}").json()["approval"]
-    assert answer.json() == {"success": True, "approval_id": approval_id, "message": "Rejected by agent-user"}
+    assert answer.json() == {
+        "success": True,
+        "approval_id": approval_id,
+        "message": "Rejected by agent-user",
+    }
     assert (said["status"], said["rejected_by"], said["decision_reason"]) == (
         "rejected",
         "agent-user",
@@ -71,10 +85,13 @@ def test_a_rejection_keeps_its_reason(api: Callers, make_task: Make, way: str) -
 
 
 @pytest.mark.parametrize(
-    ("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"{}", "application/json")]
+    ("data", "content_type"),
+    [(b"", ""), (b"null", "application/json"), (b"{}", "application/json")],
 )
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_a_decision_needs_no_body(api: Callers, make_task: Make, verb: str, data: bytes, content_type: str) -> None:
+def test_a_decision_needs_no_body(
+    api: Callers, make_task: Make, verb: str, data: bytes, content_type: str
+) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}/{verb}"
 
     assert api("agent").send_raw("POST", path, data, content_type).status_code == 200
@@ -82,7 +99,9 @@ def test_a_decision_needs_no_body(api: Callers, make_task: Make, verb: str, data
 
 @pytest.mark.parametrize("second", ["approve", "reject"])
 @pytest.mark.parametrize("first", ["approve", "reject"])
-def test_a_second_decision_is_told_the_first(api: Callers, make_task: Make, first: str, second: str) -> None:
+def test_a_second_decision_is_told_the_first(
+    api: Callers, make_task: Make, first: str, second: str
+) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}"
     api("agent", name="alice").post(f"{path}/{first}")
 
@@ -96,13 +115,19 @@ def test_a_second_decision_is_told_the_first(api: Callers, make_task: Make, firs
 
 @pytest.mark.parametrize("way", ["query", "body"])
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_a_decision_may_name_what_was_looked_at(api: Callers, make_task: Make, verb: str, way: str) -> None:
+def test_a_decision_may_name_what_was_looked_at(
+    api: Callers, make_task: Make, verb: str, way: str
+) -> None:
     approval = Approval.objects.get(task_id=make_task(priority="P0").task_id)
     path = f"/approvals/{approval.approval_id}/{verb}"
 
     def decide(digest: str) -> Any:
         caller = api("agent", name="alice")
-        return caller.post(f"{path}?digest={digest}") if way == "query" else caller.post(path, {"digest": digest})
+        return (
+            caller.post(f"{path}?digest={digest}")
+            if way == "query"
+            else caller.post(path, {"digest": digest})
+        )
 
     refused = decide("0" * 64)
     assert (refused.status_code, refused.json()["status"]) == (409, "pending")
@@ -117,7 +142,11 @@ def test_the_history_is_newest_first_and_bounded(api: Callers, make_task: Make) 
     everything = api("user").get("/approvals/history").json()
     two = api("user").get("/approvals/history?limit=2").json()
 
-    assert [approval["approval_id"] for approval in everything["history"]] == [ids[2], ids[1], ids[0]]
+    assert [approval["approval_id"] for approval in everything["history"]] == [
+        ids[2],
+        ids[1],
+        ids[0],
+    ]
     assert (everything["count"], two["count"]) == (3, 2)
     assert two["history"] == everything["history"][:2]
 
@@ -148,7 +177,9 @@ def test_nobody_signs_what_they_asked_for_outside_the_guides_mode(
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_reading_an_address_that_decides_changes_nothing(api: Callers, make_task: Make, verb: str) -> None:
+def test_reading_an_address_that_decides_changes_nothing(
+    api: Callers, make_task: Make, verb: str
+) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}/{verb}"
 
     answers = [api("admin").send(method, path) for method in ("GET", "HEAD", "PUT", "DELETE")]
@@ -159,7 +190,12 @@ def test_reading_an_address_that_decides_changes_nothing(api: Callers, make_task
 
 def test_a_body_cannot_say_who_decided(api: Callers, make_task: Make) -> None:
     approval_id = make_task(priority="P0").approval_id
-    forged = {"approved_by": "root", "decided_by": "root", "decided_at": "2020-01-01T00:00:00Z", "status": "rejected"}
+    forged = {
+        "approved_by": "root",
+        "decided_by": "root",
+        "decided_at": "2020-01-01T00:00:00Z",
+        "status": "rejected",
+    }
 
     api("agent").post(f"/approvals/{approval_id}/approve", forged)
 
@@ -193,7 +229,9 @@ def test_every_door_asks_for_its_role(
 
 
 @pytest.mark.parametrize(("verb", "other"), [("approve", "reject"), ("reject", "approve")])
-def test_the_same_again_is_neither_refused_nor_written(api: Callers, make_task: Make, verb: str, other: str) -> None:
+def test_the_same_again_is_neither_refused_nor_written(
+    api: Callers, make_task: Make, verb: str, other: str
+) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}"
     first = api("agent", name="agent-user").post(f"{path}/{verb}")
     events = Event.objects.count()
@@ -209,7 +247,10 @@ def test_the_same_again_is_neither_refused_nor_written(api: Callers, make_task: 
 def test_who_may_not_even_try_leaves_a_record(api: Callers, make_task: Make) -> None:
     path = f"/approvals/{make_task(priority='P0').approval_id}"
 
-    codes = [api("user", name="viewer").post(f"{path}/{verb}").status_code for verb in ("approve", "approve", "reject")]
+    codes = [
+        api("user", name="viewer").post(f"{path}/{verb}").status_code
+        for verb in ("approve", "approve", "reject")
+    ]
     unknown = api("user", name="viewer").post("/approvals/approval_nowhere/approve")
 
     told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")

@@ -94,7 +94,9 @@ DOORS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("path", ["/tasks", "/tasks/batch", "/tasks/claim", "/events/publish", "/auth/token"])
+@pytest.mark.parametrize(
+    "path", ["/tasks", "/tasks/batch", "/tasks/claim", "/events/publish", "/auth/token"]
+)
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_body_that_is_no_good(agent: Any, path: str, case: str) -> None:
     data, status = TEXTS[case]
@@ -135,13 +137,31 @@ NO_TIMES = [
 ]
 # B: a new task; the one field that is wrong.
 TASKS: dict[str, list[Any]] = {
-    "type": [None, "", 5, "unknown", "BUGFIX", " bugfix", "bugfix\n", "\uff42ugfix", ["bugfix"], {}, True, LONG],
+    "type": [
+        None,
+        "",
+        5,
+        "unknown",
+        "BUGFIX",
+        " bugfix",
+        "bugfix\n",
+        "\uff42ugfix",
+        ["bugfix"],
+        {},
+        True,
+        LONG,
+    ],
     "payload": [None, [], "x", 1, True, ""],
     "priority": ["P4", "p0", "P0 ", "", 0, None, ["P0"], {}, True, "high"],
     "sla_target": [0, -1, 1.5, "x", "3600", True, 31_536_001, 2**31, 2**53 - 1, 10**12, [], {}],
     "source": [None, "x" * 101, ["a"], {}, True],
     "metadata": [None, [], "x", 1],
-    "metadata.trace_id": [{"trace_id": {}}, {"trace_id": "x" * 129}, {"trace_id": "a\nb"}, {"trace_id": 5}],
+    "metadata.trace_id": [
+        {"trace_id": {}},
+        {"trace_id": "x" * 129},
+        {"trace_id": "a\nb"},
+        {"trace_id": 5},
+    ],
     "trace_id": ["x" * 129, [], {}, True],
     "parent_task_id": ["task_nowhere", "x" * 65, [], {}],
     "not_before": ["soon", "2026-13-01T00:00:00Z", 5, [], "99999-01-01T00:00:00Z", *NO_TIMES],
@@ -151,7 +171,23 @@ TASKS: dict[str, list[Any]] = {
 }
 # F: an event; the one field that is wrong.
 EVENTS: dict[str, list[Any]] = {
-    "event_type": [None, "", "*", "a..b", "A.B", "x" * 129, "a\nb", "a.b\n", ".a", "a.", "a b", "é", [], {}, True],
+    "event_type": [
+        None,
+        "",
+        "*",
+        "a..b",
+        "A.B",
+        "x" * 129,
+        "a\nb",
+        "a.b\n",
+        ".a",
+        "a.",
+        "a b",
+        "é",
+        [],
+        {},
+        True,
+    ],
     "source_agent": [None, "", "x" * 101, [], {}, True],
     "payload": [[], "x", 1, True],
     "task_id": ["x" * 65, [], {}, True],
@@ -187,7 +223,11 @@ def test_an_event_with_one_wrong_field(agent: Any, field: str, value: Any) -> No
 
 @pytest.mark.parametrize("missing", ["type", "payload"])
 def test_a_task_without_what_it_needs(agent: Any, missing: str) -> None:
-    check_refused(agent.post("/tasks", {name: value for name, value in TASK.items() if name != missing}), 400, missing)
+    check_refused(
+        agent.post("/tasks", {name: value for name, value in TASK.items() if name != missing}),
+        400,
+        missing,
+    )
 
 
 @pytest.mark.parametrize("missing", ["event_type", "source_agent"])
@@ -200,7 +240,9 @@ def test_an_event_without_what_it_needs(agent: Any, missing: str) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "é"])
 @pytest.mark.parametrize("path", ["/tasks", "/events/publish"])
 def test_an_idempotency_key_that_is_none(agent: Any, path: str, key: str) -> None:
-    check_refused(agent.post(path, TASK if path == "/tasks" else EVENT, **{"Idempotency-Key": key}), 400)
+    check_refused(
+        agent.post(path, TASK if path == "/tasks" else EVENT, **{"Idempotency-Key": key}), 400
+    )
 
 
 # C, H: what is read. {task} and {approval} stand for ids that exist.
@@ -300,12 +342,16 @@ BODIES: list[tuple[Any, int]] = [
 
 
 @pytest.mark.parametrize(("body", "status"), BODIES, ids=lambda body: str(body)[:40])
-def test_a_report_whose_body_is_no_good(agent: Any, nothing_stored: Task, body: Any, status: int) -> None:
+def test_a_report_whose_body_is_no_good(
+    agent: Any, nothing_stored: Task, body: Any, status: int
+) -> None:
     check_refused(agent.patch(f"/tasks/{nothing_stored.task_id}/status", body), status)
 
 
 def test_a_cancellation_by_somebody_else(api: Callers, nothing_stored: Task) -> None:
-    answer = api("agent", name="ops-agent-1").patch(f"/tasks/{nothing_stored.task_id}/status?status=cancelled")
+    answer = api("agent", name="ops-agent-1").patch(
+        f"/tasks/{nothing_stored.task_id}/status?status=cancelled"
+    )
 
     check_refused(answer, 403)
 
@@ -333,9 +379,13 @@ def test_a_decision_that_cannot_be(agent: Any, nothing_stored: Task, path: str) 
     check_refused(agent.post(path.format(approval=nothing_stored.approval_id)), DECISIONS[path])
 
 
-@pytest.mark.parametrize("body", [{"reason": []}, {"reason": {}}, {"reason": "x" * 2001}, [], "x", 1], ids=str)
+@pytest.mark.parametrize(
+    "body", [{"reason": []}, {"reason": {}}, {"reason": "x" * 2001}, [], "x", 1], ids=str
+)
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_a_decision_whose_body_is_no_good(agent: Any, nothing_stored: Task, verb: str, body: Any) -> None:
+def test_a_decision_whose_body_is_no_good(
+    agent: Any, nothing_stored: Task, verb: str, body: Any
+) -> None:
     check_refused(agent.post(f"/approvals/{nothing_stored.approval_id}/{verb}", body), 400)
 
 
@@ -379,5 +429,7 @@ WORK: list[tuple[str, Any, int]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "status"), WORK, ids=lambda part: str(part)[:60])
-def test_work_that_cannot_be(agent: Any, nothing_stored: Task, path: str, body: Any, status: int) -> None:
+def test_work_that_cannot_be(
+    agent: Any, nothing_stored: Task, path: str, body: Any, status: int
+) -> None:
     check_refused(agent.post(path.format(path=f"/tasks/{nothing_stored.task_id}"), body), status)

@@ -28,9 +28,13 @@ def check_refused(answer: Any, status: int) -> None:
     assert not Principal.objects.exists()
 
 
-def send(agent: Any, body: bytes | str, content_type: str = "application/json", **headers: str) -> Any:
+def send(
+    agent: Any, body: bytes | str, content_type: str = "application/json", **headers: str
+) -> Any:
     extra = {"CONTENT_TYPE": content_type} if content_type else {"CONTENT_TYPE": ""}
-    return agent.client.generic("POST", "/things", body, headers={**agent.headers, **headers}, **extra)
+    return agent.client.generic(
+        "POST", "/things", body, headers={**agent.headers, **headers}, **extra
+    )
 
 
 ADDRESSES: dict[str, tuple[str, str, int]] = {
@@ -58,7 +62,11 @@ ADDRESSES: dict[str, tuple[str, str, int]] = {
     "an unknown value": ("PATCH", "/things/x/status?status=DONE", 400),
     "a parameter twice": ("PATCH", "/things/x/status?status=done&status=open", 400),
     "NUL in a parameter": ("PATCH", "/things/x/status?status=done&error=%00", 400),
-    "too many parameters": ("PATCH", "/things/x/status?" + "&".join(f"a{n}=1" for n in range(2000)), 400),
+    "too many parameters": (
+        "PATCH",
+        "/things/x/status?" + "&".join(f"a{n}=1" for n in range(2000)),
+        400,
+    ),
 }
 
 
@@ -72,7 +80,9 @@ def test_bad_addresses_and_methods(agent: Any, name: str) -> None:
     assert status != 405 or answer.headers["Allow"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "a b", "localhost@evil.example", "localhost:x", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "a b", "localhost@evil.example", "localhost:x", ""]
+)
 def test_bad_hosts(agent: Any, host: str) -> None:
     check_refused(agent.get("/things/x", Host=host), 400)
 
@@ -84,7 +94,8 @@ def test_a_method_is_not_overridden(agent: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", [None, "*/*", "text/html", "text/event-stream", "application/json", "x", "image/*;q=0.1"]
+    "accept",
+    [None, "*/*", "text/html", "text/event-stream", "application/json", "x", "image/*;q=0.1"],
 )
 def test_the_answer_is_json_whatever_is_asked_for(agent: Any, accept: str | None) -> None:
     headers = {} if accept is None else {"Accept": accept}
@@ -94,7 +105,9 @@ def test_the_answer_is_json_whatever_is_asked_for(agent: Any, accept: str | None
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize("accept", ["application/xml", "text/xml;q=0.9", "application/xml, text/xml"])
+@pytest.mark.parametrize(
+    "accept", ["application/xml", "text/xml;q=0.9", "application/xml, text/xml"]
+)
 def test_who_takes_nothing_but_xml_is_told(agent: Any, accept: str) -> None:
     check_refused(agent.get("/things/x", Accept=accept), 406)
 
@@ -154,14 +167,21 @@ def test_a_compressed_body(agent: Any) -> None:
 
 def test_a_body_without_its_length(agent: Any) -> None:
     answer = agent.client.generic(
-        "POST", "/things", headers={**agent.headers, "Transfer-Encoding": "chunked"}, CONTENT_TYPE="application/json"
+        "POST",
+        "/things",
+        headers={**agent.headers, "Transfer-Encoding": "chunked"},
+        CONTENT_TYPE="application/json",
     )
 
     check_refused(answer, 411)
 
 
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "text/plain", ""])
-def test_an_empty_body_of_any_kind_is_fine_where_the_body_is_optional(agent: Any, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "application/json", "text/plain", ""]
+)
+def test_an_empty_body_of_any_kind_is_fine_where_the_body_is_optional(
+    agent: Any, kind: str
+) -> None:
     """What axios sends for `patch(url, null)`."""
     answer = agent.client.generic(
         "PATCH", "/things/x/status?status=done", b"", headers=agent.headers, CONTENT_TYPE=kind
@@ -171,8 +191,13 @@ def test_an_empty_body_of_any_kind_is_fine_where_the_body_is_optional(agent: Any
 
 
 def test_a_body_serves_where_the_query_is_silent_and_the_query_wins(agent: Any) -> None:
-    assert agent.patch("/things/x/status", {"status": "done", "error": "e"}).json() == {"status": "done", "error": "e"}
-    assert agent.patch("/things/x/status?status=open", {"status": "done"}).json() == {"status": "open"}
+    assert agent.patch("/things/x/status", {"status": "done", "error": "e"}).json() == {
+        "status": "done",
+        "error": "e",
+    }
+    assert agent.patch("/things/x/status?status=open", {"status": "done"}).json() == {
+        "status": "open"
+    }
     answer = agent.client.generic(
         "PATCH", "/things/x/status?status=done", b"null", "application/json", headers=agent.headers
     )
@@ -180,7 +205,9 @@ def test_a_body_serves_where_the_query_is_silent_and_the_query_wins(agent: Any) 
 
 
 def test_every_wrong_field_is_named_and_the_first_is_the_sentence(agent: Any) -> None:
-    answer = agent.post("/things", {"name": "x" * 101, "inner": {"url": "no"}, "tags": ["ok", "long"]})
+    answer = agent.post(
+        "/things", {"name": "x" * 101, "inner": {"url": "no"}, "tags": ["ok", "long"]}
+    )
 
     check_refused(answer, 400)
     assert list(answer.json()["errors"]) == ["name", "inner.url", "tags.1"]
@@ -192,10 +219,16 @@ def test_refusals_of_the_domain_have_their_codes(agent: Any) -> None:
         agent.get(f"/refuse/{kind}") for kind in ("conflict", "forbidden", "missing", "invalid")
     )
 
-    assert (conflict.status_code, conflict.json()) == (409, {"detail": "It is done.", "status": "done"})
+    assert (conflict.status_code, conflict.json()) == (
+        409,
+        {"detail": "It is done.", "status": "done"},
+    )
     assert (forbidden.status_code, forbidden.json()) == (403, {"detail": "Not yours."})
     assert (missing.status_code, missing.json()) == (404, {"detail": "There is no such thing."})
-    assert (invalid.status_code, invalid.json()) == (400, {"detail": "Too long.", "errors": {"name": ["Too long."]}})
+    assert (invalid.status_code, invalid.json()) == (
+        400,
+        {"detail": "Too long.", "errors": {"name": ["Too long."]}},
+    )
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -212,7 +245,9 @@ def test_a_fault_is_a_500_without_a_trace_and_logged_once(
     assert agent.headers["Authorization"] not in caplog.text
 
 
-def test_a_lost_database_is_a_503_that_says_when_to_come_again(agent: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_database_is_a_503_that_says_when_to_come_again(
+    agent: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = agent.get("/refuse/gone")
 
     check_refused(answer, 503)

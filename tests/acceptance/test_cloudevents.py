@@ -5,7 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cloudevents.core.bindings.http import HTTPMessage, from_http_event, to_binary_event, to_structured_event
+from cloudevents.core.bindings.http import (
+    HTTPMessage,
+    from_http_event,
+    to_binary_event,
+    to_structured_event,
+)
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
@@ -47,13 +52,19 @@ def read_by_sdk(said: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("write", [to_structured_event, to_binary_event])
-def test_what_the_sdk_sends_is_published(send: Callable[..., Any], write: Callable[..., HTTPMessage]) -> None:
+def test_what_the_sdk_sends_is_published(
+    send: Callable[..., Any], write: Callable[..., HTTPMessage]
+) -> None:
     answer = send(write(new_event(), JSONFormat()))
 
     assert answer.status_code == 200, answer.content
     event = Event.objects.get()
     assert answer.json()["event_id"] == event.event_id
-    assert (event.event_type, event.source_agent, event.task_id) == ("deployment.completed", "dev_agent", "task_1")
+    assert (event.event_type, event.source_agent, event.task_id) == (
+        "deployment.completed",
+        "dev_agent",
+        "task_1",
+    )
     assert event.payload == {"service": "api", "text": "über"}
     assert event.trace_id == "0af7651916cd43dd8448eb211c80319c"
     assert event.origin == "agent" and event.source_verified
@@ -86,7 +97,9 @@ def test_an_event_sent_twice_is_stored_once(send: Callable[..., Any]) -> None:
         ({"datacontenttype": "application/vnd.acme+json; charset=utf-8"}, 200),
     ],
 )
-def test_what_is_no_cloudevent_is_refused(api: Callable[..., Any], change: dict[str, Any], status: int) -> None:
+def test_what_is_no_cloudevent_is_refused(
+    api: Callable[..., Any], change: dict[str, Any], status: int
+) -> None:
     said = {**ATTRIBUTES, "data": {}, **change}
 
     answer = api("agent").send_raw("POST", "/events/publish", json.dumps(said).encode(), STRUCTURED)
@@ -96,7 +109,12 @@ def test_what_is_no_cloudevent_is_refused(api: Callable[..., Any], change: dict[
 
 
 def test_binary_attributes_are_percent_decoded(api: Callable[..., Any]) -> None:
-    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-type": "pr.merged", "ce-source": "/caf%C3%A9"}
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "1",
+        "ce-type": "pr.merged",
+        "ce-source": "/caf%C3%A9",
+    }
 
     api("agent").send_raw("POST", "/events/publish", b'{"a": 1}', "application/json", **headers)
 
@@ -107,29 +125,40 @@ def test_binary_attributes_are_percent_decoded(api: Callable[..., Any]) -> None:
 def published(api: Callable[..., Any]) -> Event:
     """One event with everything."""
     said = {"event_type": "pr.merged", "source_agent": "dev agent/1", "payload": {"a": [1, None]}}
-    api("agent").post("/events/publish", said | {"task_id": "task_1", "trace_id": "trace_1", "priority": "P1"})
+    api("agent").post(
+        "/events/publish", said | {"task_id": "task_1", "trace_id": "trace_1", "priority": "P1"}
+    )
     return Event.objects.get()
 
 
 @pytest.mark.parametrize("accept", [STRUCTURED, BATCH, f"text/html, {BATCH};q=0.9"])
-def test_the_log_is_read_as_cloudevents(api: Callable[..., Any], published: Event, accept: str) -> None:
+def test_the_log_is_read_as_cloudevents(
+    api: Callable[..., Any], published: Event, accept: str
+) -> None:
     caller = api("user")
 
     answer = caller.client.get("/events", headers={**caller.headers, "Accept": accept})
     following = caller.client.get(
-        f"/events?after={answer.headers['X-Next-Cursor']}", headers={**caller.headers, "Accept": accept}
+        f"/events?after={answer.headers['X-Next-Cursor']}",
+        headers={**caller.headers, "Accept": accept},
     )
 
     assert answer.headers["Content-Type"] == BATCH and following.json() == []
     assert answer.headers["X-RateLimit-Remaining"]
     event = read_by_sdk(answer.json()[0])
-    assert (event.get_id(), event.get_type(), event.get_subject()) == (published.event_id, "pr.merged", "task_1")
+    assert (event.get_id(), event.get_type(), event.get_subject()) == (
+        published.event_id,
+        "pr.merged",
+        "task_1",
+    )
     assert event.get_source() == "/dev%20agent%2F1" and event.get_data() == {"a": [1, None]}
     assert event.get_time() == published.created_at
     assert event.get_extension("traceid") == "trace_1" and event.get_extension("origin") == "agent"
 
 
-def test_what_goes_out_can_come_in_again(api: Callable[..., Any], published: Event, send: Callable[..., Any]) -> None:
+def test_what_goes_out_can_come_in_again(
+    api: Callable[..., Any], published: Event, send: Callable[..., Any]
+) -> None:
     caller = api("user")
     [said] = caller.client.get("/events", headers={**caller.headers, "Accept": BATCH}).json()
 
@@ -144,7 +173,9 @@ def test_a_consumer_fetches_cloudevents(api: Callable[..., Any], published: Even
     caller = api("agent")
     caller.post("/events/consumers", {"name": "c", "start": "beginning", "types": ["pr.*"]})
 
-    answer = caller.client.post("/events/consumers/c/fetch", headers={**caller.headers, "Accept": STRUCTURED})
+    answer = caller.client.post(
+        "/events/consumers/c/fetch", headers={**caller.headers, "Accept": STRUCTURED}
+    )
 
     assert answer.headers["Content-Type"] == BATCH
     event = read_by_sdk(answer.json()[0])

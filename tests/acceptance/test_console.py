@@ -51,7 +51,14 @@ def said(client: Client) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "approvals_app/approval/", "tasks_app/task/", "events_app/event/", "orchestrator_site/apikey/", "auth/user/"],
+    [
+        "",
+        "approvals_app/approval/",
+        "tasks_app/task/",
+        "events_app/event/",
+        "orchestrator_site/apikey/",
+        "auth/user/",
+    ],
 )
 def test_a_page_without_a_login_shows_nothing(db: None, path: str) -> None:
     answer = Client().get(f"/admin/{path}")
@@ -70,12 +77,15 @@ def test_a_dialog_without_a_login_decides_nothing(make_task: Make) -> None:
     assert waiting(Task.objects.get()).status == "pending"
 
 
-@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "/\\evil.example"]
+)
 def test_a_login_leads_to_no_other_site(login: Login, target: str) -> None:
     login(None)
 
     answer = Client().post(
-        f"/admin/login/?next={target}", {"username": "dana", "password": "a-password-9", "next": target}
+        f"/admin/login/?next={target}",
+        {"username": "dana", "password": "a-password-9", "next": target},
     )
 
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
@@ -113,7 +123,9 @@ def test_no_page_may_run_scripts_of_its_text(login: Login) -> None:
     """Only the console may evaluate, for Alpine; nowhere does a script inside a page run."""
     client = login(None)
 
-    policies = {path: client.get(path)["Content-Security-Policy"] for path in ("/admin/", "/docs", "/redoc")}
+    policies = {
+        path: client.get(path)["Content-Security-Policy"] for path in ("/admin/", "/docs", "/redoc")
+    }
 
     scripts = {path: re.findall(r"script-src [^;]*", policy) for path, policy in policies.items()}
     assert scripts == {"/admin/": ["script-src 'self' 'unsafe-eval'"], "/docs": [], "/redoc": []}
@@ -169,28 +181,50 @@ def test_the_inbox_shows_what_waits_the_most_urgent_first(login: Login, make_tas
 
 
 def test_a_request_is_shown_in_full_with_who_asked(login: Login, make_task: Make) -> None:
-    task = make_task(priority="P0", payload={"deep": {"list": [1, "x" * 3000]}}, metadata={"ticket": "OPS-1"})
+    task = make_task(
+        priority="P0", payload={"deep": {"list": [1, "x" * 3000]}}, metadata={"ticket": "OPS-1"}
+    )
     approval = waiting(task)
 
     page = login("Viewers").get(f"{INBOX}{approval.approval_id}/change/").content.decode()
 
-    for shown in ("dev-agent-1", "shared secret", "x" * 3000, "OPS-1", approval.digest, task.task_id, "task.created"):
+    for shown in (
+        "dev-agent-1",
+        "shared secret",
+        "x" * 3000,
+        "OPS-1",
+        approval.digest,
+        task.task_id,
+        "task.created",
+    ):
         assert shown in page
 
 
-def test_hidden_characters_are_boxed_and_flagged_and_markup_is_inert(login: Login, make_task: Make) -> None:
+def test_hidden_characters_are_boxed_and_flagged_and_markup_is_inert(
+    login: Login, make_task: Make
+) -> None:
     approval = waiting(make_task(priority="P0", payload={HIDDEN: HIDDEN}, source=HIDDEN))
     client = login("Approvers")
 
-    for path in (INBOX, f"{INBOX}{approval.approval_id}/change/", f"{INBOX}{approval.approval_id}/approve/", "/admin/"):
+    for path in (
+        INBOX,
+        f"{INBOX}{approval.approval_id}/change/",
+        f"{INBOX}{approval.approval_id}/approve/",
+        "/admin/",
+    ):
         page = client.get(path).content.decode()
         assert "\u202e" not in page and "\u200b" not in page
         assert "<script>alert" not in page and "<img src=x" not in page
         assert 'title="RIGHT-TO-LEFT OVERRIDE">U+202E</span>' in page
-    assert "Hidden characters." in client.get(f"{INBOX}{approval.approval_id}/change/").content.decode()
+    assert (
+        "Hidden characters."
+        in client.get(f"{INBOX}{approval.approval_id}/change/").content.decode()
+    )
 
 
-@pytest.mark.parametrize("term", ["x" * 10_000, "%", "'", "\\", "(a+)+$", "\x00", "💥", "\u202e", "' OR 1=1 --"])
+@pytest.mark.parametrize(
+    "term", ["x" * 10_000, "%", "'", "\\", "(a+)+$", "\x00", "💥", "\u202e", "' OR 1=1 --"]
+)
 @pytest.mark.parametrize("page", ["approvals_app/approval", "tasks_app/task", "events_app/event"])
 def test_a_search_takes_any_term(login: Login, make_task: Make, page: str, term: str) -> None:
     make_task()
@@ -200,7 +234,11 @@ def test_a_search_takes_any_term(login: Login, make_task: Make, page: str, term:
 
 def test_a_search_finds_by_approval_task_requester_and_trace(login: Login, make_task: Make) -> None:
     task = make_task(priority="P0", trace_id="release-7", payload={"issue": "wanted"})
-    make_task(priority="P0", payload={"issue": "other"}, by=Actor("x", Role.AGENT, Door.API, Assurance.SHARED, "jwt"))
+    make_task(
+        priority="P0",
+        payload={"issue": "other"},
+        by=Actor("x", Role.AGENT, Door.API, Assurance.SHARED, "jwt"),
+    )
     client = login("Viewers")
 
     for term in (waiting(task).approval_id, task.task_id, "dev-agent-1", "release-7"):
@@ -228,7 +266,10 @@ def test_an_approver_approves_and_the_record_names_them(login: Login, make_task:
     assert answer["HX-Refresh"] == "true"
     assert "Approved: P0 bugfix. Nothing else waits for you." in said(client)
     assert (approval.status, approval.decided_by, approval.door) == ("approved", "dana", "console")
-    assert (approval.decider_credential, approval.decision_reason) == ("account:dana", "Looked at it.")
+    assert (approval.decider_credential, approval.decision_reason) == (
+        "account:dana",
+        "Looked at it.",
+    )
     assert Event.objects.get(event_type=services.APPROVED).origin == "human"
     task.refresh_from_db()
     assert not task.awaiting_approval
@@ -248,7 +289,9 @@ def test_a_rejection_needs_a_reason_and_cancels_the_task(login: Login, make_task
 
 
 @pytest.mark.parametrize("group", ["Viewers", "Operators"])
-def test_who_may_not_decide_has_no_buttons_and_gets_no_further(login: Login, make_task: Make, group: str) -> None:
+def test_who_may_not_decide_has_no_buttons_and_gets_no_further(
+    login: Login, make_task: Make, group: str
+) -> None:
     approval = waiting(make_task(priority="P0"))
     client = login(group)
 
@@ -261,7 +304,9 @@ def test_who_may_not_decide_has_no_buttons_and_gets_no_further(login: Login, mak
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64])
-def test_a_decision_without_a_valid_token_is_refused(login: Login, make_task: Make, token: str) -> None:
+def test_a_decision_without_a_valid_token_is_refused(
+    login: Login, make_task: Make, token: str
+) -> None:
     approval = waiting(make_task(priority="P0"))
     client = login("Approvers", enforce_csrf_checks=True)
     client.get(f"{INBOX}{approval.approval_id}/approve/")
@@ -272,7 +317,9 @@ def test_a_decision_without_a_valid_token_is_refused(login: Login, make_task: Ma
     assert Approval.objects.get().status == "pending"
 
 
-def test_a_late_decision_hears_the_outcome(login: Login, make_task: Make, ops: Actor, now: Any) -> None:
+def test_a_late_decision_hears_the_outcome(
+    login: Login, make_task: Make, ops: Actor, now: Any
+) -> None:
     approval = waiting(make_task(priority="P0"))
     services.reject(approval_id=approval.approval_id, by=ops, now=now, reason="No.")
     client = login("Approvers")
@@ -285,13 +332,17 @@ def test_a_late_decision_hears_the_outcome(login: Login, make_task: Make, ops: A
 
 
 @pytest.mark.parametrize("change", ["form", "row"])
-def test_a_decision_on_something_else_than_was_shown_is_refused(login: Login, make_task: Make, change: str) -> None:
+def test_a_decision_on_something_else_than_was_shown_is_refused(
+    login: Login, make_task: Make, change: str
+) -> None:
     approval = waiting(make_task(priority="P0"))
     client = login("Approvers")
     if change == "row":
         Approval.objects.update(snapshot={**approval.snapshot, "payload": {"issue": "worse"}})
 
-    answer = decide(client, approval, digest=approval.digest if change == "row" else "0" * 64).content.decode()
+    answer = decide(
+        client, approval, digest=approval.digest if change == "row" else "0" * 64
+    ).content.decode()
 
     assert "is not what you were shown" in answer and "Looked at it." in answer
     assert Approval.objects.get().status == "pending"
@@ -300,7 +351,9 @@ def test_a_decision_on_something_else_than_was_shown_is_refused(login: Login, ma
 def test_fields_added_by_hand_change_nothing(login: Login, make_task: Make) -> None:
     approval = waiting(make_task(priority="P0"))
 
-    decide(login("Approvers"), approval, status="expired", decided_by="root", priority="P3", door="api")
+    decide(
+        login("Approvers"), approval, status="expired", decided_by="root", priority="P3", door="api"
+    )
 
     approval.refresh_from_db()
     assert (approval.status, approval.decided_by, approval.priority, approval.door) == (
@@ -312,7 +365,9 @@ def test_fields_added_by_hand_change_nothing(login: Login, make_task: Make) -> N
 
 
 @pytest.mark.parametrize("mode", ["four-eyes", "strict", "human"])
-def test_nobody_decides_their_own_request_here_either(login: Login, make_task: Make, settings: Any, mode: str) -> None:
+def test_nobody_decides_their_own_request_here_either(
+    login: Login, make_task: Make, settings: Any, mode: str
+) -> None:
     settings.ORCHESTRATOR_APPROVAL_MODE = mode
     approval = waiting(make_task(priority="P0"))
     client = login("Approvers", name="dev-agent-1")
@@ -351,7 +406,9 @@ def test_several_are_approved_after_a_second_look(login: Login, make_task: Make)
     assert Approval.objects.pending().count() == 3
     bulk(client, approvals, "approve_selected", confirmed="yes", reason="All fine.")
 
-    assert set(Approval.objects.values_list("status", "decision_reason")) == {("approved", "All fine.")}
+    assert set(Approval.objects.values_list("status", "decision_reason")) == {
+        ("approved", "All fine.")
+    }
     page = said(client)
     assert "3 requests approved." in page and approvals[0].approval_id not in page
 
@@ -360,7 +417,10 @@ def test_rejecting_several_needs_a_reason(login: Login, make_task: Make) -> None
     approvals = [waiting(make_task(priority="P1")), waiting(make_task(priority="P0"))]
     client = login("Approvers")
 
-    assert "Say why" in bulk(client, approvals, "reject_selected", confirmed="yes", reason="").content.decode()
+    assert (
+        "Say why"
+        in bulk(client, approvals, "reject_selected", confirmed="yes", reason="").content.decode()
+    )
     assert Approval.objects.pending().count() == 2
     bulk(client, approvals, "reject_selected", confirmed="yes", reason="Freeze.")
 
@@ -376,7 +436,13 @@ def test_rejecting_several_needs_a_reason(login: Login, make_task: Make) -> None
     ],
 )
 def test_a_bulk_approval_that_may_not_be_is_refused_as_a_whole(
-    login: Login, make_task: Make, settings: Any, priorities: list[str], mode: str, name: str, sentence: str
+    login: Login,
+    make_task: Make,
+    settings: Any,
+    priorities: list[str],
+    mode: str,
+    name: str,
+    sentence: str,
 ) -> None:
     settings.ORCHESTRATOR_APPROVAL_MODE = mode
     approvals = [waiting(make_task(priority=priority)) for priority in priorities]
@@ -388,7 +454,9 @@ def test_a_bulk_approval_that_may_not_be_is_refused_as_a_whole(
     assert Approval.objects.filter(status=ApprovalStatus.PENDING).count() == len(priorities)
 
 
-def test_of_several_those_decided_meanwhile_say_so(login: Login, make_task: Make, ops: Actor, now: Any) -> None:
+def test_of_several_those_decided_meanwhile_say_so(
+    login: Login, make_task: Make, ops: Actor, now: Any
+) -> None:
     first, second = waiting(make_task(priority="P1")), waiting(make_task(priority="P1"))
     services.approve(approval_id=first.approval_id, by=ops, now=now)
     client = login("Approvers")
@@ -402,7 +470,9 @@ def test_of_several_those_decided_meanwhile_say_so(login: Login, make_task: Make
 
 
 def test_rows_that_are_no_rows_are_refused(login: Login) -> None:
-    answer = login("Approvers").post(INBOX, {"action": "approve_selected", "index": "0", "_selected_action": "x"})
+    answer = login("Approvers").post(
+        INBOX, {"action": "approve_selected", "index": "0", "_selected_action": "x"}
+    )
 
     assert answer.status_code == 400
 
@@ -413,14 +483,21 @@ def test_rows_that_are_no_rows_are_refused(login: Login) -> None:
 def everywhere(client: Client, approval: Approval) -> dict[str, str]:
     """Return the pages on which one can decide this request: name -> HTML."""
     page = f"{INBOX}{approval.approval_id}/"
-    got = {"overview": "/admin/", "inbox": INBOX, "page": f"{page}change/", "dialog": f"{page}approve/"}
+    got = {
+        "overview": "/admin/",
+        "inbox": INBOX,
+        "page": f"{page}change/",
+        "dialog": f"{page}approve/",
+    }
     return {name: client.get(path).content.decode() for name, path in got.items()} | {
         "bulk": bulk(client, [approval], "approve_selected").content.decode()
     }
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "p\u0430yments"])
-def test_hidden_characters_are_warned_of_wherever_one_decides(login: Login, make_task: Make, hidden: str) -> None:
+def test_hidden_characters_are_warned_of_wherever_one_decides(
+    login: Login, make_task: Make, hidden: str
+) -> None:
     approval = waiting(make_task(priority="P1", payload={"a": "x" * 500, "b": [{"deep": hidden}]}))
 
     for name, page in everywhere(login("Approvers"), approval).items():
@@ -442,7 +519,9 @@ def test_a_deadline_is_shown_wherever_one_decides(login: Login, make_task: Make,
     Approval.objects.update(due_at=now, expires_at=timezone.now() + timedelta(minutes=10))
 
     for name, page in everywhere(login("Approvers"), approval).items():
-        assert '<span class="deadline late">' in page and '<span class="deadline soon">' in page, name
+        assert '<span class="deadline late">' in page and '<span class="deadline soon">' in page, (
+            name
+        )
 
 
 def test_the_deadline_of_a_request_is_that_of_its_task(make_task: Make) -> None:
@@ -454,7 +533,11 @@ def test_the_deadline_of_a_request_is_that_of_its_task(make_task: Make) -> None:
 def test_who_decided_is_shown_with_how_well_the_name_is_proven(
     login: Login, make_task: Make, ops: Actor, now: Any
 ) -> None:
-    approval = waiting(make_task(priority="P0", by=Actor("x", Role.AGENT, Door.API, Assurance.PERSONAL, "key:ab12")))
+    approval = waiting(
+        make_task(
+            priority="P0", by=Actor("x", Role.AGENT, Door.API, Assurance.PERSONAL, "key:ab12")
+        )
+    )
     claimed = Actor("dana", Role.AGENT, Door.API, Assurance.SHARED, "jwt")
     services.approve(approval_id=approval.approval_id, by=claimed, now=now)
     client = login("Viewers")
@@ -483,7 +566,9 @@ def test_no_button_for_what_one_may_not_decide_but_the_reason(
     assert "<span>Waiting for you</span><b>0</b>" in client.get("/admin/").content.decode()
 
 
-def test_asking_who_may_decide_costs_the_same_for_one_row_and_many(login: Login, make_task: Make) -> None:
+def test_asking_who_may_decide_costs_the_same_for_one_row_and_many(
+    login: Login, make_task: Make
+) -> None:
     client, costs = login("Approvers"), []
     for number in (1, 8):
         for _ in range(number):
@@ -493,7 +578,9 @@ def test_asking_who_may_decide_costs_the_same_for_one_row_and_many(login: Login,
             client.get(INBOX)
             client.get("/admin/")
         tables = "approvals_app_approval", "tasks_app_task"
-        costs.append(len([query for query in sent if any(table in query["sql"] for table in tables)]))
+        costs.append(
+            len([query for query in sent if any(table in query["sql"] for table in tables)])
+        )
 
     assert costs[0] == costs[1] > 0
 
@@ -519,7 +606,9 @@ def test_a_superseded_request_leads_to_the_one_that_took_its_place(
 ) -> None:
     task = make_task(priority="P0")
     old = waiting(task)
-    operations.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
+    operations.reassign(
+        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
+    )
     client = login("Approvers")
 
     for name in ("change", "approve"):
@@ -540,12 +629,16 @@ def test_after_a_decision_the_next_request_is_offered(login: Login, make_task: M
     assert "<b>." not in page and "\u202e" not in page
 
 
-def test_the_title_says_what_is_asked_and_ids_stand_under_details(login: Login, make_task: Make) -> None:
+def test_the_title_says_what_is_asked_and_ids_stand_under_details(
+    login: Login, make_task: Make
+) -> None:
     payload = {"service": "shop", "version": "1.4.1", "environment": "production"}
     approval = waiting(make_task(priority="P0", type="deployment", payload=payload))
 
     page = login("Viewers").get(f"{INBOX}{approval.approval_id}/change/").content.decode()
 
-    assert page.count("P0 deployment · shop 1.4.1 → production") >= 2  # the window and the head of the page
+    assert (
+        page.count("P0 deployment · shop 1.4.1 → production") >= 2
+    )  # the window and the head of the page
     assert f"{approval.approval_id} (pending)" not in page
     assert approval.digest in page.split("<details")[1].split("</details>")[0]

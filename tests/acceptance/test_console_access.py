@@ -67,7 +67,12 @@ def test_loading_the_page_of_a_new_key_again_makes_no_other(login: Login) -> Non
 
 @pytest.mark.parametrize(
     "form",
-    [{"name": "system"}, {"name": " "}, {"role": "root"}, {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}],
+    [
+        {"name": "system"},
+        {"name": " "},
+        {"role": "root"},
+        {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"},
+    ],
 )
 def test_a_key_that_cannot_be_is_refused(login: Login, form: dict[str, str]) -> None:
     assert new_key(login(None), **form).status_code == 200
@@ -90,7 +95,10 @@ def test_others_make_and_revoke_no_keys(login: Login, group: str, now: datetime)
     client = login(group)
 
     assert new_key(client).status_code == 403
-    assert client.post(f"/admin/orchestrator_site/apikey/{key.pk}/revoke/", SUBMITTED).status_code == 403
+    assert (
+        client.post(f"/admin/orchestrator_site/apikey/{key.pk}/revoke/", SUBMITTED).status_code
+        == 403
+    )
     assert ApiKey.objects.filter(revoked_at=None).count() == 1
 
 
@@ -102,13 +110,22 @@ def test_a_disabled_principal_is_out(login: Login, api: Callable[..., Any]) -> N
 
     assert api("agent").get("/approvals/pending").status_code == 401
     told = Event.objects.get(event_type="auth.principal_changed")
-    assert (told.publisher, told.payload["name"], told.payload["did"]) == ("dana", "dev-agent-1", "added")
+    assert (told.publisher, told.payload["name"], told.payload["did"]) == (
+        "dana",
+        "dev-agent-1",
+        "added",
+    )
     assert told.payload["changes"] == {"disabled": [None, True]}
 
 
 def test_a_superuser_makes_an_account_that_can_sign_in(login: Login) -> None:
     approvers = Group.objects.get(name="Approvers")
-    form = {"username": "newbie", "password1": "sturdy-pass-7", "password2": "sturdy-pass-7", "groups": [approvers.pk]}
+    form = {
+        "username": "newbie",
+        "password1": "sturdy-pass-7",
+        "password2": "sturdy-pass-7",
+        "groups": [approvers.pk],
+    }
 
     login(None).post("/admin/auth/user/add/", {**form, "usable_password": "true"})
 
@@ -128,7 +145,9 @@ def test_an_account_does_not_take_the_name_of_the_service(login: Login) -> None:
 
 
 def permissions_of(name: str) -> set[str]:
-    rows = Group.objects.get(name=name).permissions.values_list("content_type__app_label", "codename")
+    rows = Group.objects.get(name=name).permissions.values_list(
+        "content_type__app_label", "codename"
+    )
     return {f"{app}.{codename}" for app, codename in rows}
 
 
@@ -140,7 +159,9 @@ def permissions_of(name: str) -> set[str]:
         ("Operators", ["look", "steer", "rules", "webhooks", "access"]),
     ],
 )
-def test_a_group_is_shown_and_kept_as_what_its_accounts_may_do(login: Login, name: str, may: list[str]) -> None:
+def test_a_group_is_shown_and_kept_as_what_its_accounts_may_do(
+    login: Login, name: str, may: list[str]
+) -> None:
     client, before = login(None), permissions_of(name)
     address = f"/admin/auth/group/{Group.objects.get(name=name).pk}/change/"
 
@@ -162,7 +183,11 @@ def test_a_group_is_given_and_loses_an_ability(login: Login) -> None:
     given = permissions_of("Viewers")
     client.post(address, {"name": "Viewers", "may": ["look"]})
 
-    assert {"approvals_app.decide_approval", "approvals_app.view_approval", "auth.view_user"} <= given
+    assert {
+        "approvals_app.decide_approval",
+        "approvals_app.view_approval",
+        "auth.view_user",
+    } <= given
     assert permissions_of("Viewers") == given - {"approvals_app.decide_approval"}
     changes = [change["changes"]["may"] for change in config_changes()]
     assert changes == [[["look"], ["look", "decide"]], [["look", "decide"], ["look"]]]
@@ -176,6 +201,8 @@ def test_the_groups_of_an_account_are_boxes(login: Login) -> None:
 
 def test_every_page_of_the_console_belongs_to_an_ability() -> None:
     seen = ABILITIES["look"][1]
-    pages = {f"{model._meta.app_label}.view_{model._meta.model_name}" for model in admin.site._registry}
+    pages = {
+        f"{model._meta.app_label}.view_{model._meta.model_name}" for model in admin.site._registry
+    }
 
     assert pages - seen == {"auth.view_user", "auth.view_group"}

@@ -27,10 +27,20 @@ login = console.login
 def decided(make_task: Make) -> list[Approval]:
     """Three requests, the first asked decided last: by alice a week ago and lately, by zoe yesterday; one waits."""
     now = timezone.now()
-    tasks = [make_task(priority="P0", payload={"service": name}) for name in ("first", "second", "third", "waits")]
+    tasks = [
+        make_task(priority="P0", payload={"service": name})
+        for name in ("first", "second", "third", "waits")
+    ]
     asked = [Approval.objects.get(task_id=task.task_id) for task in tasks]
-    services.approve(approval_id=asked[2].approval_id, by=ALICE, now=now - timedelta(days=6), reason="Old.")
-    services.reject(approval_id=asked[1].approval_id, by=ZOE, now=now - timedelta(hours=20), reason="No <backup>.")
+    services.approve(
+        approval_id=asked[2].approval_id, by=ALICE, now=now - timedelta(days=6), reason="Old."
+    )
+    services.reject(
+        approval_id=asked[1].approval_id,
+        by=ZOE,
+        now=now - timedelta(hours=20),
+        reason="No <backup>.",
+    )
     services.approve(approval_id=asked[0].approval_id, by=ALICE, now=now - timedelta(minutes=5))
     return [Approval.objects.get(pk=one.pk) for one in asked]
 
@@ -46,10 +56,21 @@ def test_decisions_are_listed_as_they_were_made(login: Login, decided: list[Appr
     assert listed(login("Viewers"), status="decided") == ["first", "second", "third"]
 
 
-def test_a_decision_shows_when_who_how_well_known_why_and_by_which_door(login: Login, decided: list[Approval]) -> None:
+def test_a_decision_shows_when_who_how_well_known_why_and_by_which_door(
+    login: Login, decided: list[Approval]
+) -> None:
     page = login("Viewers").get(LIST, {"status": "decided"}).content.decode()
 
-    for shown in ("5 min ago", "20 h ago", "alice", "shared secret", "by api", "zoe", "console account", "by console"):
+    for shown in (
+        "5 min ago",
+        "20 h ago",
+        "alice",
+        "shared secret",
+        "by api",
+        "zoe",
+        "console account",
+        "by console",
+    ):
         assert shown in page
     assert "No &lt;backup&gt;." in page and "Old." in page
     assert "/approve/" not in page
@@ -93,7 +114,10 @@ def test_a_name_is_found_whether_it_asked_or_decided(login: Login, decided: list
 def test_what_is_found_waiting_can_be_decided(login: Login, decided: list[Approval]) -> None:
     page = login("Approvers").get(LIST, {"q": "dev-agent-1"}).content.decode()
 
-    assert f"{decided[3].approval_id}/approve/" in page and f"{decided[0].approval_id}/approve/" not in page
+    assert (
+        f"{decided[3].approval_id}/approve/" in page
+        and f"{decided[0].approval_id}/approve/" not in page
+    )
 
 
 def test_the_inbox_shows_nothing_decided(login: Login, decided: list[Approval]) -> None:
@@ -123,7 +147,11 @@ def test_no_list_of_decisions_reads_the_whole_table(
     assert all(plans) and len(plans) >= 2
     for plan in plans:
         assert "Seq Scan on approvals_app_approval" not in plan
-        assert not [row for row in plan.splitlines() if "SCAN approvals_app_approval" in row and "INDEX" not in row]
+        assert not [
+            row
+            for row in plan.splitlines()
+            if "SCAN approvals_app_approval" in row and "INDEX" not in row
+        ]
 
 
 def plans_of(client: Client, query: dict[str, str]) -> list[str]:

@@ -15,7 +15,9 @@ from tests.documents import ROOT
 from tests.live import LiveServer, live_server
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 PASSWORD = "a-password-9"
 INBOX = "/admin/approvals_app/approval/"
 PAGES = (
@@ -65,7 +67,9 @@ def server() -> Iterator[LiveServer]:
             "--email=d@example.com",
         ]
         environment = {**os.environ, **running.environment, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-        subprocess.run(create, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            create, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60
+        )
         yield running
 
 
@@ -84,14 +88,21 @@ class Visitor:
     def __init__(self, browser: Any, server: LiveServer, width: int, scheme: str) -> None:
         """width: of the window, pixels. scheme: `light` or `dark`."""
         self.url = server.url
-        self.context = browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme)
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 850}, color_scheme=scheme
+        )
         self.page = self.context.new_page()
         self.page.set_default_timeout(15_000)
         self.wrong: list[str] = []
-        self.page.on("request", lambda request: self.note(request.url, not self.is_ours(request.url)))
+        self.page.on(
+            "request", lambda request: self.note(request.url, not self.is_ours(request.url))
+        )
         self.page.on("console", lambda message: self.note(message.text, message.type == "error"))
         self.page.on("pageerror", lambda error: self.note(str(error), True))
-        self.page.on("response", lambda answer: self.note(f"{answer.status} {answer.url}", answer.status >= 400))
+        self.page.on(
+            "response",
+            lambda answer: self.note(f"{answer.status} {answer.url}", answer.status >= 400),
+        )
         self.page.add_init_script("window.bad = () => console.error('a script of the payload ran')")
         self.page.add_init_script(
             "document.addEventListener('securitypolicyviolation',"
@@ -143,7 +154,9 @@ def visit(chromium: Any, server: LiveServer) -> Iterator[Any]:
 def ask(server: LiveServer, method: str, path: str, **body: Any) -> Any:
     """Send a request to the API and return the answer."""
     headers = {"Authorization": f"Bearer {server.token()}"}
-    answer = requests.request(method, server.url + path, json=body or None, headers=headers, timeout=10)
+    answer = requests.request(
+        method, server.url + path, json=body or None, headers=headers, timeout=10
+    )
     answer.raise_for_status()
     return answer.json()
 
@@ -151,7 +164,10 @@ def ask(server: LiveServer, method: str, path: str, **body: Any) -> Any:
 def hand_in(server: LiveServer, **new: Any) -> dict[str, str]:
     """Hand in a task; return its id and that of its approval."""
     task = ask(
-        server, "POST", "/tasks", **{"type": "deployment", "payload": {"service": "shop"}, "priority": "P0"} | new
+        server,
+        "POST",
+        "/tasks",
+        **{"type": "deployment", "payload": {"service": "shop"}, "priority": "P0"} | new,
     )
     waiting = ask(server, "GET", "/approvals/pending?limit=1000")["approvals"]
     return next(approval for approval in waiting if approval["task_id"] == task["task_id"])
@@ -163,13 +179,20 @@ def approval_of(server: LiveServer, task: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (1360, "dark"), (390, "light")])
-def test_no_page_asks_another_host_or_reports_an_error(visit: Any, server: LiveServer, width: int, scheme: str) -> None:
+def test_no_page_asks_another_host_or_reports_an_error(
+    visit: Any, server: LiveServer, width: int, scheme: str
+) -> None:
     task = hand_in(server)
     approval, row = f"{INBOX}{task['approval_id']}", f"tasks_app/task/{task['task_id']}"
     dialogs = (f"{approval}/approve/", f"{approval}/reject/", f"{row}/cancel/", f"{row}/reassign/")
     visitor = visit(width, scheme)
 
-    for path in (*PAGES, f"{approval}/change/", f"{row}/change/", *(dialogs if scheme == "light" else ())):
+    for path in (
+        *PAGES,
+        f"{approval}/change/",
+        f"{row}/change/",
+        *(dialogs if scheme == "light" else ()),
+    ):
         visitor.go(path)
         overflow = visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{path} is {overflow} px too wide"
@@ -192,7 +215,8 @@ def test_keys_reach_the_filters_and_the_menu(visit: Any) -> None:
 
     assert visitor.page.locator("main, [role=main]").count() == 1
     assert visitor.page.eval_on_selector_all(
-        "thead th", "all => all.every((one) => one.textContent.trim() || one.querySelector('input'))"
+        "thead th",
+        "all => all.every((one) => one.textContent.trim() || one.querySelector('input'))",
     )
     assert visitor.page.eval_on_selector_all(
         "a[href]", "all => all.every((one) => one.textContent.trim() || one.ariaLabel)"
@@ -260,7 +284,14 @@ def test_what_agents_write_never_runs(visit: Any, server: LiveServer) -> None:
     visitor = visit()
 
     approval, row = f"{INBOX}{task['approval_id']}", f"tasks_app/task/{task['task_id']}"
-    for path in ("", INBOX, f"{approval}/change/", f"{approval}/approve/", f"{row}/change/", "events_app/event/"):
+    for path in (
+        "",
+        INBOX,
+        f"{approval}/change/",
+        f"{approval}/approve/",
+        f"{row}/change/",
+        "events_app/event/",
+    ):
         visitor.go(path)
         visitor.page.wait_for_timeout(100)
         assert not re.search("[\u202a-\u202e\u200b\ufeff]", visitor.page.content())
@@ -287,7 +318,9 @@ def test_a_new_key_is_shown_once(visit: Any) -> None:
     assert visitor.wrong == []
 
 
-def test_a_person_decides_by_keyboard_and_loses_nothing_typed(visit: Any, server: LiveServer) -> None:
+def test_a_person_decides_by_keyboard_and_loses_nothing_typed(
+    visit: Any, server: LiveServer
+) -> None:
     """Space opens, Tab stays inside, a click beside and a refusal keep the text, Escape gives the focus back."""
     task = hand_in(server, payload={"service": "by-keyboard"})
     visitor = visit()
@@ -319,7 +352,9 @@ def test_a_person_decides_by_keyboard_and_loses_nothing_typed(visit: Any, server
     assert visitor.wrong == []
 
 
-def test_a_refused_decision_keeps_the_reason_and_says_who_was_first(visit: Any, server: LiveServer) -> None:
+def test_a_refused_decision_keeps_the_reason_and_says_who_was_first(
+    visit: Any, server: LiveServer
+) -> None:
     task = hand_in(server, payload={"service": "decided-elsewhere"})
     first, second = visit(), visit()
     for visitor in (first, second):

@@ -38,7 +38,16 @@ REFUSED = (
     "id",
     "nonsense",
 )
-IGNORED = ("o=secret", "o=-99.9", "o=" + "9" * 5000, "p=x", "p=99999999999999999999", "all=", "e=1", "_popup=1")
+IGNORED = (
+    "o=secret",
+    "o=-99.9",
+    "o=" + "9" * 5000,
+    "p=x",
+    "p=99999999999999999999",
+    "all=",
+    "e=1",
+    "_popup=1",
+)
 
 
 @pytest.fixture
@@ -64,7 +73,9 @@ def test_every_admin_has_the_same_base() -> None:
 
 
 @pytest.mark.parametrize("label", ADMINS)
-def test_a_list_refuses_lookups_that_are_no_filters_of_it(label: str, visitors: list[Client], rows: None) -> None:
+def test_a_list_refuses_lookups_that_are_no_filters_of_it(
+    label: str, visitors: list[Client], rows: None
+) -> None:
     for client in visitors:
         allowed = client.get(list_of(label)).status_code
         assert allowed in (200, 403)
@@ -92,7 +103,10 @@ def test_a_filter_takes_any_value(label: str, login: Login, rows: None) -> None:
 
     for name in (*(one.parameter_name for one in ADMINS[label].list_filter), "q"):
         for value in ("\x00", "%'", "x" * 5000, "9" * 30):
-            assert client.get(list_of(label), {name: value}).status_code in (200, 400), (name, value)
+            assert client.get(list_of(label), {name: value}).status_code in (200, 400), (
+                name,
+                value,
+            )
 
 
 @pytest.mark.parametrize("label", ADMINS)
@@ -107,7 +121,12 @@ def test_an_address_fills_in_no_form(label: str, login: Login) -> None:
 
 
 def test_no_field_is_looked_up_by_completion(visitors: list[Client], rows: None) -> None:
-    query = {"app_label": "events_app", "model_name": "delivery", "field_name": "subscription", "term": PATTERN}
+    query = {
+        "app_label": "events_app",
+        "model_name": "delivery",
+        "field_name": "subscription",
+        "term": PATTERN,
+    }
 
     for client in visitors:
         assert client.get("/admin/autocomplete/", query).status_code == 404

@@ -34,7 +34,9 @@ def steer(client: Client, task: Task, verb: str, **form: str) -> Any:
 
 
 def failed(task: Task, by: Actor, now: datetime) -> Task:
-    return lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke.")
+    return lifecycle.report_status(
+        task_id=task.task_id, status=Status.FAILED, by=by, now=now, error="It broke."
+    )
 
 
 def told(event_type: str) -> list[dict[str, Any]]:
@@ -73,15 +75,23 @@ def test_an_operator_gives_a_task_to_another_agent(login: Login, make_task: Make
     task = make_task(priority="P2")
     client = login("Operators")
 
-    assert "ops_agent" in client.get(f"/admin/tasks_app/task/{task.task_id}/reassign/").content.decode()
+    assert (
+        "ops_agent"
+        in client.get(f"/admin/tasks_app/task/{task.task_id}/reassign/").content.decode()
+    )
     steer(client, task, "reassign", agent="ops_agent", reason="Dev is busy.")
 
     task.refresh_from_db()
     assert task.assigned_agent == "ops_agent"
-    assert Event.objects.filter(event_type="task.assigned").latest("pk").payload["reason"] == "Dev is busy."
+    assert (
+        Event.objects.filter(event_type="task.assigned").latest("pk").payload["reason"]
+        == "Dev is busy."
+    )
 
 
-def test_steering_what_is_over_says_why_not(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
+def test_steering_what_is_over_says_why_not(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
     task = make_task()
     lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now)
     client = login("Operators")
@@ -100,7 +110,10 @@ def test_others_do_not_steer_tasks(login: Login, make_task: Make, group: str, ve
     client = login(group)
 
     assert steer(client, task, verb, reason="x", agent="ops_agent").status_code == 403
-    assert f"/{verb}/" not in client.get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+    assert (
+        f"/{verb}/"
+        not in client.get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+    )
     task.refresh_from_db()
     assert (task.status, task.assigned_agent) == ("assigned", "dev_agent")
 
@@ -113,7 +126,13 @@ def test_a_task_shows_its_content_sign_off_and_history(
 
     page = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
 
-    for shown in ("It broke.", "U+202E", "approval.requested", "task.failed", Approval.objects.get().approval_id):
+    for shown in (
+        "It broke.",
+        "U+202E",
+        "approval.requested",
+        "task.failed",
+        Approval.objects.get().approval_id,
+    ):
         assert shown in page
     assert "<script>" not in page.split("What happened")[0].split('id="content"')[1]
 
@@ -144,11 +163,18 @@ def test_filters_narrow_the_tasks(
 
     page = login("Viewers").get("/admin/tasks_app/task/", asked).content.decode()
 
-    assert {name for name in ("gated", "late", "plain", "broken") if f"name: {name}" in page} == found
+    assert {
+        name for name in ("gated", "late", "plain", "broken") if f"name: {name}" in page
+    } == found
 
 
 def bulk(client: Client, action: str, tasks: list[Task], query: str = "", **form: str) -> Any:
-    asked = {"action": action, "_selected_action": [task.pk for task in tasks], "index": "0", **form}
+    asked = {
+        "action": action,
+        "_selected_action": [task.pk for task in tasks],
+        "index": "0",
+        **form,
+    }
     return client.post(f"/admin/tasks_app/task/{query}", asked)
 
 
@@ -199,7 +225,10 @@ def test_several_are_cancelled_with_one_reason(login: Login, make_task: Make) ->
 def test_others_do_nothing_to_several(login: Login, make_task: Make, group: str) -> None:
     task = make_task()
 
-    assert bulk(login(group), "cancel_selected", [task], confirmed="yes", reason="x").status_code == 403
+    assert (
+        bulk(login(group), "cancel_selected", [task], confirmed="yes", reason="x").status_code
+        == 403
+    )
     assert Task.objects.get().status == "assigned"
 
 
@@ -219,12 +248,16 @@ def test_tasks_are_found_by_why_they_failed_and_by_age(
     assert found(created="1h") == {"broken"} and found(created="nonsense") == {"broken", "old"}
 
 
-def test_a_task_shows_its_family_and_how_it_ended(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_task_shows_its_family_and_how_it_ended(
+    login: Login, make_task: Make, dev: Actor, now: datetime
+) -> None:
     task = make_task(sla_target=3600)
     child = make_task(parent_task_id=task.task_id)
     later = make_task(depends_on=[task.task_id])
     [held] = leases.claim(agent="dev_agent", by=dev, now=now)
-    lifecycle.report_status(task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke.")
+    lifecycle.report_status(
+        task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke."
+    )
 
     page = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
 
@@ -244,10 +277,14 @@ def test_the_log_links_to_the_tasks_it_tells_of(login: Login, make_task: Make) -
 
 
 @pytest.mark.parametrize("page", ["approvals_app/approval", "tasks_app/task", "events_app/event"])
-def test_records_are_not_added_changed_or_deleted_by_anybody(login: Login, make_task: Make, page: str) -> None:
+def test_records_are_not_added_changed_or_deleted_by_anybody(
+    login: Login, make_task: Make, page: str
+) -> None:
     task = make_task(priority="P0")
     event = Event.objects.filter(task_id=task.task_id).first()
-    row = {"approval": Approval.objects.get().pk, "task": task.pk, "event": event and event.pk}[page.split("/")[1]]
+    row = {"approval": Approval.objects.get().pk, "task": task.pk, "event": event and event.pk}[
+        page.split("/")[1]
+    ]
     client = login(None)
     before = (Approval.objects.count(), Task.objects.count(), Event.objects.count())
 
@@ -255,7 +292,10 @@ def test_records_are_not_added_changed_or_deleted_by_anybody(login: Login, make_
     assert client.post(f"/admin/{page}/add/", {"task_id": "x"}).status_code == 403
     assert client.post(f"/admin/{page}/{row}/change/", {"status": "approved"}).status_code == 403
     assert client.post(f"/admin/{page}/{row}/delete/", {"post": "yes"}).status_code == 403
-    client.post(f"/admin/{page}/", {"action": "delete_selected", "_selected_action": row, "post": "yes", "index": "0"})
+    client.post(
+        f"/admin/{page}/",
+        {"action": "delete_selected", "_selected_action": row, "post": "yes", "index": "0"},
+    )
     assert before == (Approval.objects.count(), Task.objects.count(), Event.objects.count())
     assert Approval.objects.get().status == "pending"
 
@@ -269,7 +309,9 @@ def test_accounts_are_for_superusers(login: Login, page: str, group: str) -> Non
     assert client.post(f"/admin/{page}/add/", {"username": "eve", "name": "Eve"}).status_code == 403
 
 
-@pytest.mark.parametrize("page", ["tasks_app/agent", "tasks_app/routingrule", "approvals_app/approvalpolicy"])
+@pytest.mark.parametrize(
+    "page", ["tasks_app/agent", "tasks_app/routingrule", "approvals_app/approvalpolicy"]
+)
 @pytest.mark.parametrize("group", ["Viewers", "Approvers"])
 def test_only_operators_change_the_set_up(login: Login, page: str, group: str) -> None:
     client = login(group)
@@ -280,7 +322,10 @@ def test_only_operators_change_the_set_up(login: Login, page: str, group: str) -
 
 
 def links_of(page: str) -> set[str]:
-    return {link.replace("&amp;", "&") for link in re.findall(r'(?:href|hx-get)="(/admin/[^"#]*|\?[^"#]*)"', page)}
+    return {
+        link.replace("&amp;", "&")
+        for link in re.findall(r'(?:href|hx-get)="(/admin/[^"#]*|\?[^"#]*)"', page)
+    }
 
 
 def test_no_get_changes_anything(login: Login, make_task: Make, dev: Actor, now: datetime) -> None:
@@ -288,14 +333,19 @@ def test_no_get_changes_anything(login: Login, make_task: Make, dev: Actor, now:
     make_task(priority="P0")
     failed(make_task(), dev, now)
     client = login(None, name="root")
-    ApiKey.objects.create(prefix="abc", secret_hash="0" * 64, name="dev", role="agent", created_at=now, created_by="x")
+    ApiKey.objects.create(
+        prefix="abc", secret_hash="0" * 64, name="dev", role="agent", created_at=now, created_by="x"
+    )
     before = everything()
     seen, left = {"/admin/logout/"}, ["/admin/"]
     while left and len(seen) < 150:
         path = left.pop()
         answer = client.get(path)
         assert answer.status_code < 500 and answer.status_code != 404, path
-        found = {path.split("?")[0] + link if link[0] == "?" else link for link in links_of(answer.content.decode())}
+        found = {
+            path.split("?")[0] + link if link[0] == "?" else link
+            for link in links_of(answer.content.decode())
+        }
         left += sorted(found - seen)
         seen |= found
 
@@ -304,28 +354,49 @@ def test_no_get_changes_anything(login: Login, make_task: Make, dev: Actor, now:
 
 
 def everything() -> tuple[Any, ...]:
-    rows = (Task.objects.values_list("status"), Approval.objects.values_list("status"), Event.objects.values_list("pk"))
-    return (*(sorted(row) for row in rows), ApiKey.objects.filter(revoked_at=None).count(), User.objects.count())
+    rows = (
+        Task.objects.values_list("status"),
+        Approval.objects.values_list("status"),
+        Event.objects.values_list("pk"),
+    )
+    return (
+        *(sorted(row) for row in rows),
+        ApiKey.objects.filter(revoked_at=None).count(),
+        User.objects.count(),
+    )
 
 
 # --- Set-up -----------------------------------------------------------------------------------
 
 
 def agent_form(**changes: Any) -> dict[str, Any]:
-    return {"description": "Dev", "active": "on", "concurrency_limit": "", "silent_after": "", **changes}
+    return {
+        "description": "Dev",
+        "active": "on",
+        "concurrency_limit": "",
+        "silent_after": "",
+        **changes,
+    }
 
 
 def test_a_change_of_an_agent_is_recorded_and_routes_what_waits(
-    login: Login, make_task: Make, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+    login: Login,
+    make_task: Make,
+    django_capture_on_commit_callbacks: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs.route_pending, "delay", jobs.route_pending)  # what a worker would do, done here
+    monkeypatch.setattr(
+        jobs.route_pending, "delay", jobs.route_pending
+    )  # what a worker would do, done here
     Agent.objects.update(active=False)
     task = make_task()
     assert task.status == "pending"
     agent = Agent.objects.get(name="dev_agent")
 
     with django_capture_on_commit_callbacks(execute=True):
-        login("Operators", name="olga").post(f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form())
+        login("Operators", name="olga").post(
+            f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form()
+        )
 
     task.refresh_from_db()
     assert (task.status, task.assigned_agent) == ("assigned", "dev_agent")
@@ -345,7 +416,9 @@ def test_a_broker_that_is_away_does_not_fail_the_change(
     agent = Agent.objects.get(name="dev_agent")
 
     with django_capture_on_commit_callbacks(execute=True):
-        answer = login("Operators").post(f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form(paused="on"))
+        answer = login("Operators").post(
+            f"/admin/tasks_app/agent/{agent.pk}/change/", agent_form(paused="on")
+        )
 
     assert answer.status_code == 302
     agent.refresh_from_db()
@@ -360,13 +433,19 @@ def test_the_name_of_an_agent_stays_and_nobody_deletes_one(login: Login) -> None
 
     agent.refresh_from_db()
     assert agent.name == "dev_agent"
-    assert client.post(f"/admin/tasks_app/agent/{agent.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        client.post(f"/admin/tasks_app/agent/{agent.pk}/delete/", {"post": "yes"}).status_code
+        == 403
+    )
 
 
 def test_rules_are_added_and_removed_on_record(login: Login) -> None:
     client = login("Operators")
 
-    client.post("/admin/tasks_app/routingrule/add/", {"task_type": "audit", "agent": "ops_agent", "fallback": ""})
+    client.post(
+        "/admin/tasks_app/routingrule/add/",
+        {"task_type": "audit", "agent": "ops_agent", "fallback": ""},
+    )
     rule = RoutingRule.objects.get(task_type="audit")
     client.post(f"/admin/tasks_app/routingrule/{rule.pk}/delete/", {"post": "yes"})
 
@@ -378,7 +457,12 @@ def test_rules_are_added_and_removed_on_record(login: Login) -> None:
 
 def test_a_policy_takes_priorities_and_types(login: Login, make_task: Make) -> None:
     policy = ApprovalPolicy.objects.get()
-    form = {"name": policy.name, "active": "on", "priorities": ["P0"], "types": "deployment, incident"}
+    form = {
+        "name": policy.name,
+        "active": "on",
+        "priorities": ["P0"],
+        "types": "deployment, incident",
+    }
     client = login("Operators")
 
     client.post(
@@ -411,7 +495,9 @@ def test_the_overview_shows_how_things_stand(
     assert ("/approve/" in page) == (group in ("Approvers", None))
 
 
-@pytest.mark.parametrize("path", ["", "approvals_app/approval/", "tasks_app/task/", "events_app/event/"])
+@pytest.mark.parametrize(
+    "path", ["", "approvals_app/approval/", "tasks_app/task/", "events_app/event/"]
+)
 def test_a_page_asks_no_more_for_more_rows(login: Login, make_task: Make, path: str) -> None:
     client = login(None)
     make_task(priority="P0")
@@ -424,14 +510,22 @@ def test_a_page_asks_no_more_for_more_rows(login: Login, make_task: Make, path: 
 
 
 def statements(client: Client, path: str) -> int:
-    client.get(f"/admin/{path}")  # what is new gets its number in the log, and lists are read into memory
+    client.get(
+        f"/admin/{path}"
+    )  # what is new gets its number in the log, and lists are read into memory
     with CaptureQueriesContext(connection) as captured:
         assert client.get(f"/admin/{path}").status_code == 200
     by_the_clock = "orchestrator_site_principal"  # restricted names are read again every second
     return len([query for query in captured.captured_queries if by_the_clock not in query["sql"]])
 
 
-POLICY = {"name": "Production", "active": "on", "decider_role": "admin", "expires_after": "", "reason": "Careful."}
+POLICY = {
+    "name": "Production",
+    "active": "on",
+    "decider_role": "admin",
+    "expires_after": "",
+    "reason": "Careful.",
+}
 
 
 @pytest.mark.parametrize(
@@ -442,7 +536,9 @@ POLICY = {"name": "Production", "active": "on", "decider_role": "admin", "expire
     ],
 )
 def test_a_policy_for_a_type_that_is_none_is_refused(login: Login, types: str, said: str) -> None:
-    answer = login("Operators").post("/admin/approvals_app/approvalpolicy/add/", POLICY | {"types": types})
+    answer = login("Operators").post(
+        "/admin/approvals_app/approvalpolicy/add/", POLICY | {"types": types}
+    )
 
     assert answer.status_code == 200 and said in answer.content.decode()
     assert not ApprovalPolicy.objects.filter(name="Production").exists()
@@ -459,9 +555,19 @@ def test_a_policy_keeps_a_type_that_has_lost_its_rule(login: Login) -> None:
 
 
 def test_a_rule_for_a_type_that_looks_like_a_slip_says_so(login: Login) -> None:
-    form = {"task_type": "deploymnet", "description": "", "agent": "ops_agent", "fallback": "", "concurrency_limit": ""}
+    form = {
+        "task_type": "deploymnet",
+        "description": "",
+        "agent": "ops_agent",
+        "fallback": "",
+        "concurrency_limit": "",
+    }
 
-    page = login("Operators").post("/admin/tasks_app/routingrule/add/", form, follow=True).content.decode()
+    page = (
+        login("Operators")
+        .post("/admin/tasks_app/routingrule/add/", form, follow=True)
+        .content.decode()
+    )
 
     assert "deploymnet is a new type. Did you mean deployment, which has a rule?" in page
     assert RoutingRule.objects.filter(task_type="deploymnet").exists()

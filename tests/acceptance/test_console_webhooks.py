@@ -23,13 +23,17 @@ LIST = "/admin/events_app/subscription/"
 @pytest.fixture
 def subscription(db: None, admin: Actor, dev: Actor, now: datetime) -> Subscription:
     """A subscription with one delivery that was given up."""
-    made = webhooks.subscribe(url="https://hook.example.com/in?token=hush", types=["pr.*"], by=admin, now=now)
+    made = webhooks.subscribe(
+        url="https://hook.example.com/in?token=hush", types=["pr.*"], by=admin, now=now
+    )
     publish(event_type="pr.merged", source_agent="dev_agent", by=dev, now=now)
     fan_out.fan_out(now=now)
     [delivery] = Delivery.objects.all()
     answer = "<script>alert(1)</script>"
     outcome = sender.Outcome(500, 12, "The receiver answered 500.", answer=answer)
-    Delivery.objects.update(status="dead", attempts=10, log=sender.logged(delivery, outcome, now=now))
+    Delivery.objects.update(
+        status="dead", attempts=10, log=sender.logged(delivery, outcome, now=now)
+    )
     return made
 
 
@@ -37,10 +41,14 @@ def press(client: Client, subscription: Subscription, verb: str, **form: str) ->
     return client.post(f"{LIST}{subscription.subscription_id}/{verb}/", {**SUBMITTED, **form})
 
 
-def test_the_list_shows_the_host_and_how_it_fares_but_no_secret(login: Login, subscription: Subscription) -> None:
+def test_the_list_shows_the_host_and_how_it_fares_but_no_secret(
+    login: Login, subscription: Subscription
+) -> None:
     page = login(None).get(LIST).content.decode()
 
-    assert "hook.example.com" in page and "1 given up" in page and subscription.subscription_id in page
+    assert (
+        "hook.example.com" in page and "1 given up" in page and subscription.subscription_id in page
+    )
     assert "hush" not in page and subscription.secret not in page
 
 
@@ -48,13 +56,17 @@ def test_a_page_shows_one_and_its_deliveries(login: Login, subscription: Subscri
     client = login(None)
     page = client.get(f"{LIST}{subscription.subscription_id}/change/").content.decode()
 
-    assert "pr.merged" in page and "The receiver answered 500." in page and "Rotate the secret" in page
+    assert (
+        "pr.merged" in page and "The receiver answered 500." in page and "Rotate the secret" in page
+    )
     assert subscription.secret not in page
     delivery = Delivery.objects.get()
     shown = client.get(f"/admin/events_app/delivery/{delivery.pk}/change/").content.decode()
     assert "&lt;script&gt;alert(1)" in shown and "12 ms" in shown
     assert "+00:00," not in shown and "ago</time>" in shown
-    listed = client.get(f"/admin/events_app/delivery/?status=dead&q={subscription.subscription_id}").content.decode()
+    listed = client.get(
+        f"/admin/events_app/delivery/?status=dead&q={subscription.subscription_id}"
+    ).content.decode()
     assert delivery.event_id in listed
 
 
@@ -75,7 +87,9 @@ def test_a_new_secret_is_shown_once(login: Login, subscription: Subscription) ->
     assert changed.secret not in page_of(client, subscription)
 
 
-def test_a_secret_that_waits_to_be_shown_is_nowhere_in_clear(login: Login, subscription: Subscription) -> None:
+def test_a_secret_that_waits_to_be_shown_is_nowhere_in_clear(
+    login: Login, subscription: Subscription
+) -> None:
     client = login(None)
 
     press(client, subscription, "rotate")
@@ -87,7 +101,9 @@ def test_a_secret_that_waits_to_be_shown_is_nowhere_in_clear(login: Login, subsc
     assert secret not in page_of(client, subscription)
 
 
-@pytest.mark.parametrize(("group", "shown"), [("Viewers", False), ("Approvers", False), ("Operators", True)])
+@pytest.mark.parametrize(
+    ("group", "shown"), [("Viewers", False), ("Approvers", False), ("Operators", True)]
+)
 def test_the_whole_url_is_for_those_who_may_change_it(
     login: Login, subscription: Subscription, group: str, shown: bool
 ) -> None:
@@ -99,7 +115,11 @@ def test_the_whole_url_is_for_those_who_may_change_it(
 
 def test_an_operator_makes_a_webhook(login: Login) -> None:
     client = login("Operators", name="olga")
-    form = {"url": "https://hook.example.com/in?key=hush", "types": "task.*, sla.violation", "format": "json"}
+    form = {
+        "url": "https://hook.example.com/in?key=hush",
+        "types": "task.*, sla.violation",
+        "format": "json",
+    }
 
     page = client.post(f"{LIST}add/", form, follow=True).content.decode()
 
@@ -129,7 +149,9 @@ def test_a_webhook_that_cannot_be_is_refused(login: Login, form: dict[str, str],
     assert not Subscription.objects.exists()
 
 
-def test_as_many_webhooks_as_there_may_be(login: Login, subscription: Subscription, settings: Any) -> None:
+def test_as_many_webhooks_as_there_may_be(
+    login: Login, subscription: Subscription, settings: Any
+) -> None:
     settings.WEBHOOK_MAX_SUBSCRIPTIONS = 1
     form = {"url": "https://hook.example.com/in", "types": "*", "format": "json"}
 
@@ -138,7 +160,9 @@ def test_as_many_webhooks_as_there_may_be(login: Login, subscription: Subscripti
     assert "as many subscriptions as there may be" in page and Subscription.objects.count() == 1
 
 
-def test_it_is_switched_off_with_a_reason_and_on_again(login: Login, subscription: Subscription) -> None:
+def test_it_is_switched_off_with_a_reason_and_on_again(
+    login: Login, subscription: Subscription
+) -> None:
     client = login(None, name="root")
 
     assert "Say why" in press(client, subscription, "switch_off").content.decode()
@@ -157,7 +181,11 @@ def test_it_is_switched_off_with_a_reason_and_on_again(login: Login, subscriptio
 
 @pytest.mark.parametrize("asked", [{"event_id": "the one"}, {"hours": "24"}])
 def test_it_is_sent_again(
-    asked: dict[str, str], login: Login, subscription: Subscription, monkeypatch: pytest.MonkeyPatch, now: datetime
+    asked: dict[str, str],
+    login: Login,
+    subscription: Subscription,
+    monkeypatch: pytest.MonkeyPatch,
+    now: datetime,
 ) -> None:
     if "event_id" in asked:
         asked = {"event_id": Delivery.objects.get().event_id}
@@ -175,7 +203,9 @@ def test_it_is_sent_again(
 
 
 @pytest.mark.parametrize("asked", [{}, {"event_id": "evt_1", "hours": "24"}, {"hours": "5"}])
-def test_sending_again_needs_to_know_what(asked: dict[str, str], login: Login, subscription: Subscription) -> None:
+def test_sending_again_needs_to_know_what(
+    asked: dict[str, str], login: Login, subscription: Subscription
+) -> None:
     answer = press(login(None), subscription, "resend", **asked)
 
     assert answer.status_code == 200 and Delivery.objects.get().status == "dead"
@@ -189,7 +219,10 @@ def test_who_may_not_manage_cannot(verb: str, login: Login, subscription: Subscr
     assert answer.status_code in (302, 403)
     assert client.get(f"{LIST}add/").status_code == 403
     assert "Operators send again" in page_of(client, subscription)
-    assert Subscription.objects.get().secret == subscription.secret and Subscription.objects.get().active
+    assert (
+        Subscription.objects.get().secret == subscription.secret
+        and Subscription.objects.get().active
+    )
     assert Delivery.objects.get().status == "dead"
 
 

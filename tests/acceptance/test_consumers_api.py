@@ -39,7 +39,9 @@ def test_acknowledging_nothing_changes_nothing(caller: Any) -> None:
     assert caller.get("/events/consumers/c").json()["consumer"]["in_flight"] == 2
 
 
-@pytest.mark.parametrize("time", ["1970-01-01T00:00:00+00:00", "2999-12-31T23:59:59-14:00", "2030-01-01"])
+@pytest.mark.parametrize(
+    "time", ["1970-01-01T00:00:00+00:00", "2999-12-31T23:59:59-14:00", "2030-01-01"]
+)
 def test_a_time_at_the_edge_of_what_is_taken_does_no_harm(caller: Any, time: str) -> None:
     made = caller.post("/events/consumers", {"name": "edge", "start": time})
     task = {"type": "bugfix", "payload": {}, "priority": "P3", "not_before": time}
@@ -144,4 +146,7 @@ def test_a_consumer_that_slept_too_long_is_told_so(caller: Any) -> None:
     answer = caller.post("/events/consumers/c/fetch")
 
     assert answer.status_code == 410 and answer.json()["oldest"]
-    assert caller.post("/events/consumers/c/replay", {"after": answer.json()["oldest"]}).status_code == 200
+    assert (
+        caller.post("/events/consumers/c/replay", {"after": answer.json()["oldest"]}).status_code
+        == 200
+    )

@@ -43,7 +43,13 @@ def call(headers: dict[str, str], path: str = "/things/x") -> Any:
 
 
 def new_key(**changes: Any) -> tuple[ApiKey, str]:
-    options = {"name": "dev-agent-1", "role": Role.AGENT, "by": SYSTEM, "now": timezone.now(), **changes}
+    options = {
+        "name": "dev-agent-1",
+        "role": Role.AGENT,
+        "by": SYSTEM,
+        "now": timezone.now(),
+        **changes,
+    }
     return services.create_api_key(**options)
 
 
@@ -136,7 +142,9 @@ def test_bad_credentials_are_a_401_with_a_challenge(environment: None, name: str
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.headers["X-RateLimit-Limit"]
     assert list(answer.json()) == ["detail"] and answer.json()["detail"].endswith(".")
-    assert not any(len(value) > 8 and value in answer.content.decode() for value in headers.values())
+    assert not any(
+        len(value) > 8 and value in answer.content.decode() for value in headers.values()
+    )
 
 
 def test_both_credentials_together_are_called_ambiguous(environment: None) -> None:
@@ -145,7 +153,9 @@ def test_both_credentials_together_are_called_ambiguous(environment: None) -> No
     assert "ambiguous" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/things/x?token={0}", "/things/x?access_token={0}", "/things/x?api_key=" + DEV_KEY])
+@pytest.mark.parametrize(
+    "path", ["/things/x?token={0}", "/things/x?access_token={0}", "/things/x?api_key=" + DEV_KEY]
+)
 def test_a_credential_in_the_address_does_not_count(environment: None, path: str) -> None:
     assert call({}, path.format(token())).status_code == 401
 
@@ -189,7 +199,12 @@ def test_a_disabled_principal_is_refused_at_once(environment: None, door: str) -
 
 @pytest.mark.parametrize(
     ("said", "cap", "counts"),
-    [("admin", "user", "user"), ("agent", "user", "user"), ("agent", "admin", "agent"), ("user", "agent", "user")],
+    [
+        ("admin", "user", "user"),
+        ("agent", "user", "user"),
+        ("agent", "admin", "agent"),
+        ("user", "agent", "user"),
+    ],
 )
 def test_the_lower_of_two_roles_counts(said: str, cap: str, counts: str) -> None:
     Principal.objects.create(name="dev-agent-1", role=cap)
@@ -198,13 +213,21 @@ def test_the_lower_of_two_roles_counts(said: str, cap: str, counts: str) -> None
 
 
 def test_roles_are_a_ladder(api: Callable[..., Any]) -> None:
-    codes = {role: api(role).patch("/things/x/status?status=done").status_code for role in ("admin", "agent", "user")}
+    codes = {
+        role: api(role).patch("/things/x/status?status=done").status_code
+        for role in ("admin", "agent", "user")
+    }
 
     assert codes == {"admin": 200, "agent": 200, "user": 403}
 
 
 def test_an_action_that_names_no_role_is_for_admins(api: Callable[..., Any]) -> None:
-    assert [api(role).get("/unnamed").status_code for role in ("admin", "agent", "user", None)] == [200, 403, 403, 401]
+    assert [api(role).get("/unnamed").status_code for role in ("admin", "agent", "user", None)] == [
+        200,
+        403,
+        403,
+        401,
+    ]
 
 
 def test_a_public_action_serves_everybody_as_who_they_are(api: Callable[..., Any]) -> None:

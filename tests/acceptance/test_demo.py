@@ -68,8 +68,12 @@ def test_the_day_waits_for_a_person_and_ends_badly_when_they_say_no(server: Live
     with demo(server.url, ORCHESTRATOR_JWT_SECRET=server.secret) as day:
         assert day.stdout
         asked = next(line for line in day.stdout if ">>> Your turn" in line)
-        [pending] = requests.get(f"{server.url}/approvals/pending", headers=headers, timeout=10).json()["approvals"]
-        requests.post(f"{server.url}/approvals/{pending['approval_id']}/reject", headers=headers, timeout=10)
+        [pending] = requests.get(
+            f"{server.url}/approvals/pending", headers=headers, timeout=10
+        ).json()["approvals"]
+        requests.post(
+            f"{server.url}/approvals/{pending['approval_id']}/reject", headers=headers, timeout=10
+        )
         printed, _ = day.communicate(timeout=SECONDS)
 
     assert f"{server.url}/admin/approvals_app/approval/" in asked

@@ -29,7 +29,12 @@ def test_the_guides_event_is_stored_as_it_was_said(api: Callers) -> None:
     assert (said["success"], said["event_type"]) == (True, "deployment.completed")
     assert (said["message"], said["event_id"]) == ("Event published successfully", event.event_id)
     assert {name: getattr(event, name) for name in GUIDE} == GUIDE
-    assert (event.publisher, event.origin, event.door, event.source_verified) == ("ops-agent-1", "agent", "api", True)
+    assert (event.publisher, event.origin, event.door, event.source_verified) == (
+        "ops-agent-1",
+        "agent",
+        "api",
+        True,
+    )
 
 
 def test_what_is_optional_may_be_left_out_or_null(api: Callers) -> None:
@@ -37,7 +42,10 @@ def test_what_is_optional_may_be_left_out_or_null(api: Callers) -> None:
 
     answers = [
         agent.post("/events/publish", SMALL),
-        agent.post("/events/publish", {**SMALL, "task_id": None, "trace_id": None, "priority": None, "payload": {}}),
+        agent.post(
+            "/events/publish",
+            {**SMALL, "task_id": None, "trace_id": None, "priority": None, "payload": {}},
+        ),
     ]
 
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -55,21 +63,27 @@ def test_what_is_optional_may_be_left_out_or_null(api: Callers) -> None:
         ("mallory", "dev_agent", False),
     ],
 )
-def test_a_sender_is_kept_as_said_and_marked_if_verified(api: Callers, name: str, source: str, verified: bool) -> None:
+def test_a_sender_is_kept_as_said_and_marked_if_verified(
+    api: Callers, name: str, source: str, verified: bool
+) -> None:
     api("agent", name=name).post("/events/publish", {**SMALL, "source_agent": source})
 
     event = Event.objects.get()
     assert (event.source_agent, event.publisher, event.source_verified) == (source, name, verified)
 
 
-@pytest.mark.parametrize("event_type", ["task.started", "task.completed", "task.failed", "task.progress"])
+@pytest.mark.parametrize(
+    "event_type", ["task.started", "task.completed", "task.failed", "task.progress"]
+)
 def test_what_an_agent_says_of_a_task_changes_nothing(
     api: Callers, make_task: Callable[..., Task], event_type: str
 ) -> None:
     task = make_task(priority="P0")
     before = counts()
 
-    answer = api("agent").post("/events/publish", {**SMALL, "event_type": event_type, "task_id": task.task_id})
+    answer = api("agent").post(
+        "/events/publish", {**SMALL, "event_type": event_type, "task_id": task.task_id}
+    )
 
     assert answer.status_code == 200
     assert Task.objects.get().status == "assigned"
@@ -103,7 +117,13 @@ def test_nobody_speaks_under_the_servers_names(api: Callers, source: str) -> Non
 
 
 def test_a_body_cannot_say_where_an_event_stands(api: Callers) -> None:
-    forged = {"event_id": "evt_mine", "position": 1, "publisher": "root", "origin": "system", "moved_to": "completed"}
+    forged = {
+        "event_id": "evt_mine",
+        "position": 1,
+        "publisher": "root",
+        "origin": "system",
+        "moved_to": "completed",
+    }
 
     api("agent").post("/events/publish", {**SMALL, **forged})
 
@@ -120,12 +140,16 @@ def test_any_text_is_kept_as_it_is(api: Callers, text: str) -> None:
 
 
 def test_a_key_publishes_once(api: Callers) -> None:
-    answers = [api("agent").post("/events/publish", SMALL, **{"Idempotency-Key": "k-1"}) for _ in range(2)]
+    answers = [
+        api("agent").post("/events/publish", SMALL, **{"Idempotency-Key": "k-1"}) for _ in range(2)
+    ]
 
     assert answers[0].content == answers[1].content
     assert Event.objects.count() == 1
 
 
-@pytest.mark.parametrize(("role", "status"), [(None, 401), ("user", 403), ("agent", 200), ("admin", 200)])
+@pytest.mark.parametrize(
+    ("role", "status"), [(None, 401), ("user", 403), ("agent", 200), ("admin", 200)]
+)
 def test_publishing_needs_the_role_agent(api: Callers, role: str | None, status: int) -> None:
     assert api(role).post("/events/publish", SMALL).status_code == status

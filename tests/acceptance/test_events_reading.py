@@ -13,7 +13,9 @@ def say(db, dev, now):
     """Publish: `say("pr.merged", task_id="task_1")`; return the event."""
 
     def publish(event_type: str, **said) -> Event:
-        return services.publish(**{"event_type": event_type, "source_agent": "dev_agent"} | said, by=dev, now=now)
+        return services.publish(
+            **{"event_type": event_type, "source_agent": "dev_agent"} | said, by=dev, now=now
+        )
 
     return publish
 
@@ -56,7 +58,11 @@ def test_an_event_shows_who_said_it_and_whose_word_it_is(api, say) -> None:
     assert event["publisher"] == "dev-agent-1" and event["source_agent"] == "ops_agent"
     assert event["source_verified"] is False and event["origin"] == "agent"
     assert (event["task_id"], event["trace_id"], event["priority"]) == ("task_1", "trace_1", "P2")
-    assert event["payload"] == {"a": 1} and event["created_at"].endswith("Z") and event["event_id"].startswith("evt_")
+    assert (
+        event["payload"] == {"a": 1}
+        and event["created_at"].endswith("Z")
+        and event["event_id"].startswith("evt_")
+    )
 
 
 def test_a_published_event_gets_the_trace_of_its_request(api) -> None:
@@ -174,7 +180,9 @@ def test_reading_needs_a_credential_in_a_header(api, path: str) -> None:
     assert api(None).get(f"{path}?access_token=x").status_code == 401
 
 
-@pytest.mark.parametrize("event_type", ["", "*", "a..b", "A.B", ".a", "a.", "a" * 129, "a\nb", "x y.z", "..b"])
+@pytest.mark.parametrize(
+    "event_type", ["", "*", "a..b", "A.B", ".a", "a.", "a" * 129, "a\nb", "x y.z", "..b"]
+)
 def test_a_type_is_lower_case_words_joined_by_dots(api, event_type: str) -> None:
     said = {"event_type": event_type, "source_agent": "dev_agent"}
 

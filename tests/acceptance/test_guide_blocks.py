@@ -50,7 +50,9 @@ AFTER = {  # how a sample is put to use, and what must come of it
     "5. Implement Proper Error Handling": "assert sample()['task']['status'] == 'assigned'",
     "Python Agent Integration": "assert client.get_task(task['task_id'])['task']['status'] == 'in_progress'",
 }
-pytestmark = pytest.mark.skipif(not BLOCKS, reason="the owner's guide is not beside this repository")
+pytestmark = pytest.mark.skipif(
+    not BLOCKS, reason="the owner's guide is not beside this repository"
+)
 
 
 def of(language: str) -> list[Block]:
@@ -72,7 +74,9 @@ def call(server: LiveServer) -> Call:
 
     def send(method: str, path: str, **options: Any) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {server.token()}"}
-        response = requests.request(method, server.url + path, headers=headers, timeout=10, **options)
+        response = requests.request(
+            method, server.url + path, headers=headers, timeout=10, **options
+        )
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -90,9 +94,9 @@ def task_id(call: Call) -> str:
 @pytest.fixture
 def approval_id(call: Call) -> str:
     """A request that waits for a decision."""
-    return call("POST", "/tasks", json={"type": "deployment", "payload": {}, "priority": "P0"})["task"]["approval"][
-        "approval_id"
-    ]
+    return call("POST", "/tasks", json={"type": "deployment", "payload": {}, "priority": "P0"})[
+        "task"
+    ]["approval"]["approval_id"]
 
 
 @pytest.fixture
@@ -130,7 +134,9 @@ def test_a_python_block_runs(block: Block, fill: Callable[[str], str]) -> None:
     if "    return response.json()\nexcept" in text:  # the body of a function without its head
         text = "def sample():\n" + "".join(f"    {line}\n" for line in text.splitlines())
 
-    documents.run_python([(block.line, fill(PRELUDE.format(host=HOST) + text + AFTER[block.heading]))])
+    documents.run_python(
+        [(block.line, fill(PRELUDE.format(host=HOST) + text + AFTER[block.heading]))]
+    )
 
 
 @pytest.mark.skipif(bool(documents.why_no_node()), reason=documents.why_no_node())
@@ -143,7 +149,9 @@ def test_a_javascript_block_runs(block: Block, fill: Callable[[str], str]) -> No
 
 def requested(heading: str) -> Any:
     """Return the request a section shows."""
-    shown = (block for block in of("json") if (block.heading, block.before) == (heading, "**Request**:"))
+    shown = (
+        block for block in of("json") if (block.heading, block.before) == (heading, "**Request**:")
+    )
     return json.loads(next(shown).text)
 
 
@@ -151,12 +159,20 @@ def approved(call: Call, approval_id: str) -> dict[str, Any]:
     return call("POST", f"/approvals/{approval_id}/approve")
 
 
-ASK: dict[str, Callable[[Call, str, str], dict[str, Any]]] = {  # what each section describes; of a task, an approval
+ASK: dict[
+    str, Callable[[Call, str, str], dict[str, Any]]
+] = {  # what each section describes; of a task, an approval
     "2. Check API Health": lambda call, task, approval: call("GET", "/health"),
-    "Create Task": lambda call, task, approval: call("POST", "/tasks", json=requested("Create Task")),
+    "Create Task": lambda call, task, approval: call(
+        "POST", "/tasks", json=requested("Create Task")
+    ),
     "Get Task": lambda call, task, approval: call("GET", f"/tasks/{task}"),
-    "Update Task Status": lambda call, task, approval: call("PATCH", f"/tasks/{task}/status?status=completed"),
-    "Publish Event": lambda call, task, approval: call("POST", "/events/publish", json=requested("Publish Event")),
+    "Update Task Status": lambda call, task, approval: call(
+        "PATCH", f"/tasks/{task}/status?status=completed"
+    ),
+    "Publish Event": lambda call, task, approval: call(
+        "POST", "/events/publish", json=requested("Publish Event")
+    ),
     "Get Pending Approvals": lambda call, task, approval: call("GET", "/approvals/pending"),
     "Approve Request": lambda call, task, approval: approved(call, approval),
     "Get Approval Status": lambda call, task, approval: (
@@ -172,7 +188,9 @@ ASK: dict[str, Callable[[Call, str, str], dict[str, Any]]] = {  # what each sect
 }
 
 
-@pytest.mark.parametrize("block", [block for block in of("json") if block.before == "**Response**:"], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in of("json") if block.before == "**Response**:"], ids=str
+)
 def test_an_answer_has_every_documented_field_of_the_documented_kind(
     block: Block, call: Call, task_id: str, approval_id: str
 ) -> None:
@@ -186,7 +204,11 @@ def test_an_answer_has_every_documented_field_of_the_documented_kind(
 def nulls(documented: Any, real: Any) -> list[str]:
     """Return which documented fields came as null."""
     if isinstance(documented, dict):
-        return [name for name, value in documented.items() if real[name] is None or nulls(value, real[name])]
+        return [
+            name
+            for name, value in documented.items()
+            if real[name] is None or nulls(value, real[name])
+        ]
     return nulls(documented[0], real[0]) if isinstance(documented, list) else []
 
 
@@ -236,7 +258,9 @@ def test_every_answer_has_the_rate_headers(server: LiveServer) -> None:
     documented = next(block for block in BLOCKS if block.heading == "Rate Limit Headers")
     names = [line.split(":")[0] for line in documented.text.splitlines()]
 
-    answers = [requests.get(server.url + path, timeout=10) for path in ("/stats", "/tasks", "/nowhere")]
+    answers = [
+        requests.get(server.url + path, timeout=10) for path in ("/stats", "/tasks", "/nowhere")
+    ]
 
     assert [answer.status_code for answer in answers] == [200, 401, 404]
     assert all(re.fullmatch(r"\d+", answer.headers[name]) for answer in answers for name in names)
@@ -262,7 +286,11 @@ def test_the_keys_of_the_guide_can_be_read() -> None:
 
     keys, faults = read_keys(dict(line.split("=", 1) for line in lines))
 
-    assert {key.name: key.role for key in keys} == {"dev_agent": "agent", "ops_agent": "agent", "admin": "admin"}
+    assert {key.name: key.role for key in keys} == {
+        "dev_agent": "agent",
+        "ops_agent": "agent",
+        "admin": "admin",
+    }
     assert faults == []
 
 
@@ -270,4 +298,8 @@ def test_the_pages_the_guide_links_to_are_there(server: LiveServer) -> None:
     paths = re.findall(rf"\*\*: {re.escape(HOST)}(/\S+)", GUIDE.read_text(encoding="utf-8"))
 
     assert paths == ["/docs", "/redoc", "/openapi.json"]
-    assert [requests.get(server.url + path, timeout=30).status_code for path in paths] == [200, 200, 200]
+    assert [requests.get(server.url + path, timeout=30).status_code for path in paths] == [
+        200,
+        200,
+        200,
+    ]

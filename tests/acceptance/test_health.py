@@ -30,7 +30,9 @@ def database_address() -> Iterator[Callable[..., None]]:
         connections.settings["default"].update(changes)
 
     yield send
-    connections.settings["default"].update({name: kept[name] for name in ("HOST", "PORT", "NAME", "OPTIONS")})
+    connections.settings["default"].update(
+        {name: kept[name] for name in ("HOST", "PORT", "NAME", "OPTIONS")}
+    )
 
 
 def test_a_well_service_says_so(api: Callable[..., Any], settings: Any) -> None:
@@ -56,7 +58,10 @@ def test_it_counts_the_tasks(make_task: Callable[..., Any]) -> None:
 
 
 def test_it_takes_no_notice_of_credentials() -> None:
-    assert Client().get("/health", headers={"Authorization": "Bearer x", "X-API-Key": "y"}).status_code == 200
+    assert (
+        Client().get("/health", headers={"Authorization": "Bearer x", "X-API-Key": "y"}).status_code
+        == 200
+    )
 
 
 def test_without_redis_it_is_degraded(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +88,9 @@ def test_without_a_database_it_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> 
     def refused() -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("orchestrator_site.views.health.database_answers", database_probe.DatabaseProbe(refused))
+    monkeypatch.setattr(
+        "orchestrator_site.views.health.database_answers", database_probe.DatabaseProbe(refused)
+    )
 
     check_unhealthy(health())
 
@@ -96,7 +103,9 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("state", SENTENCES)
-def test_it_says_what_keeps_the_store_from_being_written(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+def test_it_says_what_keeps_the_store_from_being_written(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
     monkeypatch.setattr("orchestrator_site.infra.storage.state_of_disk", lambda: state)
 
     check_unhealthy(health())
@@ -129,7 +138,8 @@ def test_a_probe_has_the_rate_of_health(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/health", 200), ("/live", 200), ("/", 400), ("/docs", 400), ("/health/", 400)]
+    ("path", "status"),
+    [("/health", 200), ("/live", 200), ("/", 400), ("/docs", 400), ("/health/", 400)],
 )
 def test_only_probes_may_come_by_address(path: str, status: int) -> None:
     assert Client(headers={"Host": "10.1.2.3:8000"}).get(path).status_code == status
@@ -162,7 +172,9 @@ def test_the_question_reaches_the_database() -> None:
 
 
 @pytest.mark.postgres
-def test_a_database_that_refuses_connections_is_noticed(database_address: Callable[..., None]) -> None:
+def test_a_database_that_refuses_connections_is_noticed(
+    database_address: Callable[..., None],
+) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no address")
     database_address(HOST="127.0.0.1", PORT="1")

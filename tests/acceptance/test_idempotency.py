@@ -19,7 +19,9 @@ KEY = "3b2b9a4e"
 
 
 def create(caller: Any, body: Any = None, key: str = KEY) -> Any:
-    return caller.post("/things", {"name": "thing"} if body is None else body, **{"Idempotency-Key": key})
+    return caller.post(
+        "/things", {"name": "thing"} if body is None else body, **{"Idempotency-Key": key}
+    )
 
 
 def test_a_repetition_gets_the_first_answer(api: Callable[..., Any]) -> None:
@@ -28,7 +30,9 @@ def test_a_repetition_gets_the_first_answer(api: Callable[..., Any]) -> None:
     first, second = create(api("agent"), body), create(api("agent"), body)
 
     assert first.status_code == second.status_code == 200
-    assert "Idempotent-Replay" not in first.headers and second.headers["Idempotent-Replay"] == "true"
+    assert (
+        "Idempotent-Replay" not in first.headers and second.headers["Idempotent-Replay"] == "true"
+    )
     assert first.content == second.content
     assert Principal.objects.count() == 1
 
@@ -36,9 +40,15 @@ def test_a_repetition_gets_the_first_answer(api: Callable[..., Any]) -> None:
 def test_the_same_json_written_otherwise_is_the_same_body(api: Callable[..., Any]) -> None:
     agent = api("agent")
     headers = {**agent.headers, "Idempotency-Key": KEY}
-    texts = ['{"name":"thing","payload":{"a":1,"b":2}}', '{ "payload": {"b": 2, "a": 1},\n "name": "th\\u0069ng" }']
+    texts = [
+        '{"name":"thing","payload":{"a":1,"b":2}}',
+        '{ "payload": {"b": 2, "a": 1},\n "name": "th\\u0069ng" }',
+    ]
 
-    answers = [agent.client.generic("POST", "/things", text, "application/json", headers=headers) for text in texts]
+    answers = [
+        agent.client.generic("POST", "/things", text, "application/json", headers=headers)
+        for text in texts
+    ]
 
     assert [answer.status_code for answer in answers] == [200, 200]
 
@@ -90,7 +100,9 @@ def test_a_good_key_is_taken(api: Callable[..., Any], key: str) -> None:
     assert create(api("agent"), key=key).status_code == 200
 
 
-@pytest.mark.parametrize(("age", "again"), [(timedelta(hours=23, minutes=59), True), (timedelta(hours=24), False)])
+@pytest.mark.parametrize(
+    ("age", "again"), [(timedelta(hours=23, minutes=59), True), (timedelta(hours=24), False)]
+)
 def test_an_answer_is_kept_for_a_day(api: Callable[..., Any], age: timedelta, again: bool) -> None:
     create(api("agent"))
     IdempotencyKey.objects.update(created_at=timezone.now() - age)
@@ -118,7 +130,9 @@ def test_a_job_prunes_old_answers_in_steps_and_leaves_the_young(db: None) -> Non
     assert IdempotencyKey.objects.values_list("key", flat=True).get() == "young 0"
 
 
-def test_where_more_is_left_the_job_is_sent_for_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_more_is_left_the_job_is_sent_for_again(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept_answers(old=250, young=0)
     again: list[str] = []
     monkeypatch.setattr(jobs, "STEPS", 1)
@@ -133,13 +147,17 @@ def kept_answers(*, old: int, young: int) -> None:
     """Store answers that are kept no longer, and some that are."""
     now = timezone.now()
     IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(principal="dev-agent-1", key=f"{age} {number}", created_at=now - timedelta(hours=hours))
+        IdempotencyKey(
+            principal="dev-agent-1", key=f"{age} {number}", created_at=now - timedelta(hours=hours)
+        )
         for age, hours, how_many in (("old", 25, old), ("young", 23, young))
         for number in range(how_many)
     )
 
 
-def test_a_key_costs_three_statements(api: Callable[..., Any], django_assert_num_queries: Any) -> None:
+def test_a_key_costs_three_statements(
+    api: Callable[..., Any], django_assert_num_queries: Any
+) -> None:
     agent = api("agent")
     agent.post("/things", {"name": "first"})
     with django_assert_num_queries(3):
@@ -151,7 +169,9 @@ def test_a_key_costs_three_statements(api: Callable[..., Any], django_assert_num
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 @pytest.mark.parametrize("round_", range(5))
-def test_of_many_at_once_one_is_done_and_all_get_its_answer(api: Callable[..., Any], round_: int) -> None:
+def test_of_many_at_once_one_is_done_and_all_get_its_answer(
+    api: Callable[..., Any], round_: int
+) -> None:
     answers: list[Any] = []
     start = threading.Barrier(6)
 

@@ -34,12 +34,18 @@ class Caller:
 
     def publish(self, event_type: str) -> float:
         """Publish; return when it was answered."""
-        assert self.post("/events/publish", {"event_type": event_type, "source_agent": "dev_agent"}).ok
+        assert self.post(
+            "/events/publish", {"event_type": event_type, "source_agent": "dev_agent"}
+        ).ok
         return time.monotonic()
 
-    def fetch(self, name: str, seconds: int = 20, limit: int = 1) -> tuple[list[str], float, requests.Response]:
+    def fetch(
+        self, name: str, seconds: int = 20, limit: int = 1
+    ) -> tuple[list[str], float, requests.Response]:
         """Fetch; return the types, the moment of the answer, and the answer."""
-        answer = self.post(f"/events/consumers/{name}/fetch", {"wait_seconds": seconds, "limit": limit})
+        answer = self.post(
+            f"/events/consumers/{name}/fetch", {"wait_seconds": seconds, "limit": limit}
+        )
         return [event["event_type"] for event in answer.json()["events"]], time.monotonic(), answer
 
 
@@ -164,7 +170,9 @@ def test_a_scheduled_task_is_handed_out_on_time(server: LiveServer) -> None:
         task = {"type": "monitoring", "payload": {}, "not_before": due.isoformat()}
         assert caller.post("/tasks", task).ok
 
-        answer = caller.post("/tasks/claim", {"agent": "ops_agent", "types": ["monitoring"], "wait_seconds": 10})
+        answer = caller.post(
+            "/tasks/claim", {"agent": "ops_agent", "types": ["monitoring"], "wait_seconds": 10}
+        )
 
         late.append((datetime.now(UTC) - due).total_seconds())
         assert len(answer.json()["tasks"]) == 1

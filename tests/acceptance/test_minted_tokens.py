@@ -38,7 +38,9 @@ def answer_to(credential: dict[str, str], user_id: str = "alice", role: str = "a
     return Api(credential).post("/auth/token", {"user_id": user_id, "role": role})
 
 
-def minted(credential: dict[str, str], user_id: str = "alice", role: str = "agent") -> dict[str, str]:
+def minted(
+    credential: dict[str, str], user_id: str = "alice", role: str = "agent"
+) -> dict[str, str]:
     answer = answer_to(credential, user_id, role)
     assert answer.status_code == 200, answer.content
     return {"Authorization": f"Bearer {answer.json()['token']}"}
@@ -77,7 +79,9 @@ def test_a_key_takes_its_tokens_with_it(end: str) -> None:
     assert "token" not in answer_to(first, "tmp-1", "admin").json()
 
 
-def test_a_key_that_left_the_environment_takes_its_tokens_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_left_the_environment_takes_its_tokens_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_OPS", "a-key-of-the-environment:agent")
     api_keys.environment_keys.cache_clear()
     mine = minted({"X-API-Key": "a-key-of-the-environment"}, "ops")
@@ -98,7 +102,12 @@ def test_a_token_names_its_key_and_hands_it_on() -> None:
 
     assert claims_of(first)["key"] == key.prefix
     assert claims_of(minted(first))["key"] == key.prefix
-    assert set(claims_of(minted({"Authorization": f"Bearer {token(name='alice')}"}))) == {"sub", "role", "exp", "iat"}
+    assert set(claims_of(minted({"Authorization": f"Bearer {token(name='alice')}"}))) == {
+        "sub",
+        "role",
+        "exp",
+        "iat",
+    }
 
 
 def test_a_token_ends_no_later_than_what_asked_for_it() -> None:
@@ -111,13 +120,17 @@ def test_a_token_ends_no_later_than_what_asked_for_it() -> None:
 
     assert 7100 < answer.json()["expires_in"] <= 7200
     assert claims_of(again)["exp"] == int(ends.timestamp())
-    assert claims_of(minted({"Authorization": f"Bearer {token(name='alice', exp=own)}"}))["exp"] == own
+    assert (
+        claims_of(minted({"Authorization": f"Bearer {token(name='alice', exp=own)}"}))["exp"] == own
+    )
 
 
 def test_a_token_at_its_very_end_gets_no_other() -> None:
     over = int(timezone.now().timestamp()) - 2  # within the leeway for clocks
 
-    assert answer_to({"Authorization": f"Bearer {token(name='alice', exp=over)}"}).status_code == 401
+    assert (
+        answer_to({"Authorization": f"Bearer {token(name='alice', exp=over)}"}).status_code == 401
+    )
 
 
 def test_a_token_does_not_outrank_its_key() -> None:
@@ -137,13 +150,19 @@ def test_a_minted_token_gets_none_for_other_names() -> None:
 
     assert answer_to(root, "bob").status_code == 403
     assert answer_to({"X-API-Key": text}, "bob").status_code == 200
-    assert answer_to({"Authorization": f"Bearer {token('admin', 'root-1')}"}, "bob").status_code == 200
+    assert (
+        answer_to({"Authorization": f"Bearer {token('admin', 'root-1')}"}, "bob").status_code == 200
+    )
 
 
 def test_a_key_with_its_own_rate_has_one_bucket_whatever_it_mints(settings: Any) -> None:
     settings.RATE_LIMIT_SCALE = 1
     _, text = new_key(rate_limits={"tasks": 2})
-    callers = [{"X-API-Key": text}, minted({"X-API-Key": text}), minted({"X-API-Key": text}, "tmp-1")]
+    callers = [
+        {"X-API-Key": text},
+        minted({"X-API-Key": text}),
+        minted({"X-API-Key": text}, "tmp-1"),
+    ]
 
     own = [throttling.bucket_of("tasks", actor=who(by), address="192.0.2.1") for by in callers]
     other = [throttling.bucket_of("stats", actor=who(by), address="192.0.2.1") for by in callers]
@@ -154,7 +173,9 @@ def test_a_key_with_its_own_rate_has_one_bucket_whatever_it_mints(settings: Any)
 
 def test_an_open_stream_ends_with_the_key_behind_its_token() -> None:
     key, text = new_key()
-    wish = StreamRequest(0, actor("alice"), {"authorization": minted({"X-API-Key": text})["Authorization"]})
+    wish = StreamRequest(
+        0, actor("alice"), {"authorization": minted({"X-API-Key": text})["Authorization"]}
+    )
     assert refusal(wish) == ""
 
     services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=timezone.now())

@@ -20,7 +20,9 @@ from tests.processes import ROOT, Process, environment
 def run(*command: object, cwd: Path = ROOT, **settings: str) -> str:
     """Run a command; return what it printed."""
     asked = [str(part) for part in command]
-    done = subprocess.run(asked, cwd=cwd, env=environment() | settings, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        asked, cwd=cwd, env=environment() | settings, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -44,7 +46,15 @@ def installed(wheel: Path, tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--python",
+        python,
+    ]
     run(*pip, "install", "--no-index", "--no-deps", "--no-compile", wheel)
     packages = packages_of(folder)
     (packages / "needed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
@@ -66,7 +76,12 @@ def service(installed: Path, tmp_path_factory: Any) -> Iterator[tuple[Any, Path]
     """The installed service, started in an empty folder with an empty home, signed in to; and that home."""
     home: Path = tmp_path_factory.mktemp("home")
     before = files(packages_of(installed))
-    settings = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share"), "PORT": "0", "DATA_DIR": ""}
+    settings = {
+        "HOME": str(home),
+        "XDG_DATA_HOME": str(home / "share"),
+        "PORT": "0",
+        "DATA_DIR": "",
+    }
     started = Process([str(installed / "bin" / "orchestrator-server"), "up"], settings, cwd=home)
     try:
         url = started.wait_for(r"http://\S+?:\d+").group()
@@ -81,7 +96,11 @@ def signed_in(url: str, password: str) -> Any:
     """Return a function that gets a page of the console."""
     session = requests.Session()
     session.get(f"{url}/admin/login/", timeout=30)
-    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
+    form = {
+        "username": "admin",
+        "password": password,
+        "csrfmiddlewaretoken": session.cookies["csrftoken"],
+    }
     session.post(f"{url}/admin/login/", form, headers={"Referer": url}, timeout=30)
     return lambda path: session.get(url + path, timeout=30, allow_redirects=False)
 
@@ -98,7 +117,9 @@ def test_the_console_is_whole(service: tuple[Any, Path]) -> None:
 
 
 @pytest.mark.parametrize("page", ["/redoc", "/docs"])
-def test_the_pages_of_the_api_load_nothing_from_elsewhere(service: tuple[Any, Path], page: str) -> None:
+def test_the_pages_of_the_api_load_nothing_from_elsewhere(
+    service: tuple[Any, Path], page: str
+) -> None:
     get, _ = service
     answer = get(page)
 
@@ -122,7 +143,12 @@ def test_the_command_knows_every_command_and_the_version(installed: Path, tmp_pa
 
     listed = run(command, "help", cwd=tmp_path, **data)
     python = installed / "bin" / "python"
-    version = run(python, "-c", "from importlib.metadata import version; print(version('orchestrator'))", cwd=tmp_path)
+    version = run(
+        python,
+        "-c",
+        "from importlib.metadata import version; print(version('orchestrator'))",
+        cwd=tmp_path,
+    )
 
     assert {"up", "migrate", "approve", "prune_events"} <= set(listed.split())
     assert version.strip() == orchestrator_site.__version__
@@ -130,6 +156,16 @@ def test_the_command_knows_every_command_and_the_version(installed: Path, tmp_pa
 
 def test_a_checkout_keeps_its_data_beside_it(tmp_path: Path) -> None:
     asked = "from django.conf import settings; print(settings.CHECKOUT, settings.OWN_FOLDER)"
-    shown = run(sys.executable, "manage.py", "shell", "-v", "0", "-c", asked, DATA_DIR=str(tmp_path), HOME=os.devnull)
+    shown = run(
+        sys.executable,
+        "manage.py",
+        "shell",
+        "-v",
+        "0",
+        "-c",
+        asked,
+        DATA_DIR=str(tmp_path),
+        HOME=os.devnull,
+    )
 
     assert shown.split() == [str(ROOT), str(ROOT / "data")]

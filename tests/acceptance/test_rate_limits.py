@@ -17,7 +17,11 @@ from orchestrator_site.infra.redis_cache import ResilientRedisCache, redis_state
 from tasks_app.models import Task
 from tests.conftest import Clock
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db, pytest.mark.usefixtures("clock")]
+pytestmark = [
+    pytest.mark.urls("tests.doors"),
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("clock"),
+]
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 
@@ -39,10 +43,15 @@ def test_ten_pass_and_the_eleventh_is_told_when_to_come_again(api: Callable[...,
     answers = [agent.post("/things", {"name": f"thing-{n}"}) for n in range(11)]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
-    assert [rates(answer)[:2] for answer in answers[:10]] == [(10, left) for left in range(9, -1, -1)]
+    assert [rates(answer)[:2] for answer in answers[:10]] == [
+        (10, left) for left in range(9, -1, -1)
+    ]
     wait = int(answers[10].headers["Retry-After"])
     assert 1 <= wait <= 61
-    assert answers[10].content.decode() == f'{{"detail":"Rate limit exceeded. Try again in {wait} seconds."}}'
+    assert (
+        answers[10].content.decode()
+        == f'{{"detail":"Rate limit exceeded. Try again in {wait} seconds."}}'
+    )
     assert rates(answers[10])[:2] == (10, 0)
 
 
@@ -84,7 +93,9 @@ def test_each_endpoint_and_each_identity_has_its_own_bucket(api: Callable[..., A
 
 def test_a_key_and_a_token_of_one_name_are_counted_apart(api: Callable[..., Any]) -> None:
     """Whoever signs a token in the name of a key's owner cannot use up the key's rate."""
-    _, text = services.create_api_key(name="dev-agent-1", role="agent", by=SYSTEM, now=timezone.now())
+    _, text = services.create_api_key(
+        name="dev-agent-1", role="agent", by=SYSTEM, now=timezone.now()
+    )
     api("agent").get("/things/x")
 
     assert rates(Client().get("/things/x", headers={"X-API-Key": text}))[:2] == (30, 29)
@@ -92,7 +103,9 @@ def test_a_key_and_a_token_of_one_name_are_counted_apart(api: Callable[..., Any]
 
 def test_a_key_may_have_a_rate_of_its_own() -> None:
     limits = {"task_read": 2}
-    _, text = services.create_api_key(name="slow", role="agent", rate_limits=limits, by=SYSTEM, now=timezone.now())
+    _, text = services.create_api_key(
+        name="slow", role="agent", rate_limits=limits, by=SYSTEM, now=timezone.now()
+    )
 
     codes = [Client().get("/things/x", headers={"X-API-Key": text}).status_code for _ in range(3)]
 
@@ -157,7 +170,9 @@ def test_a_batch_counts_its_tasks(settings: Any, api: Callable[..., Any]) -> Non
 
 
 @pytest.mark.urls("orchestrator_site.urls")
-def test_a_batch_that_is_too_much_leaves_room_for_a_smaller_one(settings: Any, api: Callable[..., Any]) -> None:
+def test_a_batch_that_is_too_much_leaves_room_for_a_smaller_one(
+    settings: Any, api: Callable[..., Any]
+) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "tasks_batch": 10}
     agent = api("agent")
     agent.post(BATCH, tasks(4))
@@ -167,7 +182,9 @@ def test_a_batch_that_is_too_much_leaves_room_for_a_smaller_one(settings: Any, a
 
 
 @pytest.mark.urls("orchestrator_site.urls")
-def test_a_batch_that_is_too_much_for_any_minute_is_no_429(settings: Any, api: Callable[..., Any]) -> None:
+def test_a_batch_that_is_too_much_for_any_minute_is_no_429(
+    settings: Any, api: Callable[..., Any]
+) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "tasks_batch": 10}
 
     answer = api("agent").post(BATCH, tasks(11))
@@ -209,9 +226,16 @@ def claimed(agent: Any) -> dict[str, Any]:
 def test_a_report_under_a_lease_counts_as_a_claim(api: Callable[..., Any], place: str) -> None:
     agent = api("agent")
     task = claimed(agent)
-    path, said = f"/tasks/{task['task_id']}/status", {"status": "completed", "attempt": task["attempt"]}
+    path, said = (
+        f"/tasks/{task['task_id']}/status",
+        {"status": "completed", "attempt": task["attempt"]},
+    )
 
-    answer = agent.patch(path, said) if place == "body" else agent.patch(f"{path}?status=completed&attempt=1")
+    answer = (
+        agent.patch(path, said)
+        if place == "body"
+        else agent.patch(f"{path}?status=completed&attempt=1")
+    )
 
     assert answer.status_code == 200
     assert rates(answer)[:2] == (600, 598)
@@ -219,7 +243,9 @@ def test_a_report_under_a_lease_counts_as_a_claim(api: Callable[..., Any], place
 
 @pytest.mark.urls("orchestrator_site.urls")
 @pytest.mark.parametrize("said", [{}, {"attempt": None}, {"result": {"attempt": 1}}])
-def test_a_report_without_a_lease_keeps_the_guides_rate(api: Callable[..., Any], said: dict[str, Any]) -> None:
+def test_a_report_without_a_lease_keeps_the_guides_rate(
+    api: Callable[..., Any], said: dict[str, Any]
+) -> None:
     agent = api("agent")
     task_id = agent.post("/tasks", {"type": "bugfix", "payload": {}}).json()["task_id"]
 
@@ -240,7 +266,9 @@ def test_an_attempt_that_is_over_changes_nothing_at_any_rate(api: Callable[..., 
 
 @pytest.mark.urls("orchestrator_site.urls")
 def test_a_report_that_cannot_be_read_is_still_refused(api: Callable[..., Any]) -> None:
-    answer = api("agent").send_raw("PATCH", "/tasks/task_x/status?status=completed", b"{", "application/json")
+    answer = api("agent").send_raw(
+        "PATCH", "/tasks/task_x/status?status=completed", b"{", "application/json"
+    )
 
     assert answer.status_code == 400
     assert rates(answer)[0] == 10
@@ -253,7 +281,10 @@ def test_refusals_are_counted_before_permission(api: Callable[..., Any]) -> None
 
 
 def test_guessing_credentials_is_counted_by_address() -> None:
-    codes = [Client().get("/things/x", headers={"X-API-Key": f"guess-{n}"}).status_code for n in range(31)]
+    codes = [
+        Client().get("/things/x", headers={"X-API-Key": f"guess-{n}"}).status_code
+        for n in range(31)
+    ]
 
     assert codes == [401] * 30 + [429]
     assert Client(REMOTE_ADDR="192.0.2.9").get("/things/x").status_code == 401
@@ -295,13 +326,18 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
     settings: Any, peer: str, forwarded: str | None, client: str
 ) -> None:
     settings.ORCHESTRATOR_TRUSTED_PROXIES = ["10.0.0.0/8"]
-    meta = {"REMOTE_ADDR": peer} | ({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded is not None else {})
+    meta = {"REMOTE_ADDR": peer} | (
+        {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded is not None else {}
+    )
 
     assert throttling.client_address(meta) == client
 
 
 def test_no_proxy_is_trusted_unless_configured() -> None:
-    assert throttling.client_address({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4"}) == "127.0.0.1"
+    assert (
+        throttling.client_address({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4"})
+        == "127.0.0.1"
+    )
 
 
 def test_an_ipv6_site_is_one_client() -> None:
@@ -348,7 +384,9 @@ def test_without_redis_requests_are_served_and_still_limited(
     assert isinstance(caches["default"], ResilientRedisCache)
     assert codes == [200] * 10 + [429]
     assert redis_cache.breaker.faults == 1, "after a failure Redis is left alone for a while"
-    assert [record.levelname for record in caplog.records if record.name == redis_cache.__name__] == ["ERROR"]
+    assert [
+        record.levelname for record in caplog.records if record.name == redis_cache.__name__
+    ] == ["ERROR"]
     assert redis_state() == "disconnected"
 
 

@@ -24,7 +24,9 @@ def printed(server: LiveServer) -> list[str]:
     """What each block printed."""
     if not shutil.which("curl"):
         pytest.skip("there is no curl on this machine")
-    parts = [(block.line, block.text.replace("http://127.0.0.1:8000", server.url)) for block in BLOCKS]
+    parts = [
+        (block.line, block.text.replace("http://127.0.0.1:8000", server.url)) for block in BLOCKS
+    ]
     return list(documents.run_bash(parts, head="set -eo pipefail\n").values())
 
 
@@ -47,6 +49,8 @@ def test_the_first_five_minutes_go_as_told(printed: list[str]) -> None:
 def test_the_task_of_the_first_five_minutes_is_done(server: LiveServer, printed: list[str]) -> None:
     caller = {"Authorization": f"Bearer {server.token('user')}"}
 
-    task = requests.get(f"{server.url}/tasks/{printed[0].strip()}", headers=caller, timeout=10).json()["task"]
+    task = requests.get(
+        f"{server.url}/tasks/{printed[0].strip()}", headers=caller, timeout=10
+    ).json()["task"]
 
     assert (task["status"], task["result"]) == ("completed", {"healthy": True})

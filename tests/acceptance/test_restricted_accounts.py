@@ -30,7 +30,11 @@ def restrict(name: str, **terms: Any) -> None:
 
 
 def decide(client: Client, task: Task) -> Any:
-    form = {"_form_submitted": "True", "reason": "", "digest": Approval.objects.get(task_id=task.task_id).digest}
+    form = {
+        "_form_submitted": "True",
+        "reason": "",
+        "digest": Approval.objects.get(task_id=task.task_id).digest,
+    }
     return client.post(f"{INBOX}{task.approval_id}/approve/", form)
 
 
@@ -39,7 +43,9 @@ def statuses() -> set[str]:
 
 
 @pytest.mark.parametrize("spelling", ["anna", "Anna", "\uff41nna"])
-def test_a_disabled_account_is_out_at_its_next_click(login: Login, make_task: Make, spelling: str) -> None:
+def test_a_disabled_account_is_out_at_its_next_click(
+    login: Login, make_task: Make, spelling: str
+) -> None:
     client, task = login("Approvers", name="anna"), make_task(priority="P0")
     assert client.get(INBOX).status_code == 200
 
@@ -72,7 +78,9 @@ def test_a_disabled_account_gets_no_token_by_password(login: Login, settings: An
 
 
 @pytest.mark.parametrize(("cap", "code"), [("agent", 403), ("user", 403)])
-def test_a_lowered_administrator_gets_no_higher_token_by_password(login: Login, cap: str, code: int) -> None:
+def test_a_lowered_administrator_gets_no_higher_token_by_password(
+    login: Login, cap: str, code: int
+) -> None:
     login(None, name="boss")
     restrict("boss", role=cap)
     basic = {"Authorization": "Basic " + base64.b64encode(b"boss:a-password-9").decode()}
@@ -81,7 +89,9 @@ def test_a_lowered_administrator_gets_no_higher_token_by_password(login: Login, 
 
 
 @pytest.mark.parametrize("command", ["approve", "reject"])
-def test_a_disabled_account_decides_nothing_at_the_shell(login: Login, make_task: Make, command: str) -> None:
+def test_a_disabled_account_decides_nothing_at_the_shell(
+    login: Login, make_task: Make, command: str
+) -> None:
     login("Approvers", name="anna")
     task = make_task(priority="P0")
     restrict("anna", disabled=True)
@@ -116,10 +126,16 @@ def test_a_superuser_lowered_to_agent_decides_and_no_more(login: Login, make_tas
     assert statuses() == {"approved"}
 
 
-def test_a_lowered_superuser_who_changes_the_password_is_one_again_when_the_restriction_goes(login: Login) -> None:
+def test_a_lowered_superuser_who_changes_the_password_is_one_again_when_the_restriction_goes(
+    login: Login,
+) -> None:
     client = login(None, name="boss")
     restrict("boss", role="agent")
-    form = {"old_password": "a-password-9", "new_password1": "another-pass-7", "new_password2": "another-pass-7"}
+    form = {
+        "old_password": "a-password-9",
+        "new_password1": "another-pass-7",
+        "new_password2": "another-pass-7",
+    }
 
     assert client.post("/admin/password_change/", form).status_code == 302
 
@@ -145,17 +161,25 @@ def test_an_operator_does_not_lock_out_an_administrator(login: Login) -> None:
     login(None, name="boss")
     client = login("Operators", name="olga")
 
-    page = client.post("/admin/orchestrator_site/principal/add/", {"name": "boss", "disabled": "on", "role": ""})
+    page = client.post(
+        "/admin/orchestrator_site/principal/add/", {"name": "boss", "disabled": "on", "role": ""}
+    )
 
     assert b"administrator" in page.content and not Principal.objects.exists()
     assert Group.objects.filter(name="Operators").exists()
 
 
-def test_an_account_that_may_not_decide_leaves_a_record_when_it_tries(login: Login, make_task: Make) -> None:
+def test_an_account_that_may_not_decide_leaves_a_record_when_it_tries(
+    login: Login, make_task: Make
+) -> None:
     client, task = login("Operators", name="olga"), make_task(priority="P0")
     bulk = {"action": "reject_selected", "_selected_action": Approval.objects.get().pk}
 
-    codes = [decide(client, task).status_code, decide(client, task).status_code, client.post(INBOX, bulk).status_code]
+    codes = [
+        decide(client, task).status_code,
+        decide(client, task).status_code,
+        client.post(INBOX, bulk).status_code,
+    ]
 
     told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")
     assert codes == [403] * 3 and statuses() == {"pending"}

@@ -16,7 +16,8 @@ EXAMPLES = {
     (path, method): body["content"]["application/json"]["examples"]["Example"]["value"]
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
-    if "examples" in (body := operation.get("requestBody", {})).get("content", {}).get("application/json", {})
+    if "examples"
+    in (body := operation.get("requestBody", {})).get("content", {}).get("application/json", {})
 }
 
 

@@ -30,7 +30,10 @@ def test_a_replay_says_that_the_secret_was_shown_once(boss: Api, rotated: bool) 
 
     secret = first.json()["secret"]
     assert secret.startswith("whsec_") and again.headers["Idempotent-Replay"] == "true"
-    assert again.json() == {**first.json(), "secret": "The secret was shown once, in the first answer."}
+    assert again.json() == {
+        **first.json(),
+        "secret": "The secret was shown once, in the first answer.",
+    }
     assert secret not in str(list(IdempotencyKey.objects.values()))
 
 

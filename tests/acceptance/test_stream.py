@@ -30,7 +30,10 @@ def publish(server: LiveServer, event_type: str, **said: Any) -> float:
     """Publish an event; return when it was answered."""
     body = {"event_type": event_type, "source_agent": "dev_agent", **said}
     answer = requests.post(
-        f"{server.url}/events/publish", json=body, headers={"Authorization": f"Bearer {server.token()}"}, timeout=30
+        f"{server.url}/events/publish",
+        json=body,
+        headers={"Authorization": f"Bearer {server.token()}"},
+        timeout=30,
     )
     assert answer.status_code == 200, answer.text
     return time.monotonic()
@@ -70,7 +73,9 @@ def test_who_comes_back_misses_nothing(server: LiveServer) -> None:
     for number in range(1, 250):  # more than a page
         publish(server, f"back.n{number}")
 
-    with listen(server.url, server.token("user"), "types=back.*&after=now", Last_Event_ID=last.id) as stream:
+    with listen(
+        server.url, server.token("user"), "types=back.*&after=now", Last_Event_ID=last.id
+    ) as stream:
         seen = types(stream.until("back.n249"))
 
     assert seen == [f"back.n{number}" for number in range(1, 250)]
@@ -78,14 +83,20 @@ def test_who_comes_back_misses_nothing(server: LiveServer) -> None:
 
 def test_joining_under_load_leaves_no_gap_and_repeats_nothing(server: LiveServer) -> None:
     start = requests.get(
-        f"{server.url}/events?after=now", headers={"Authorization": f"Bearer {server.token()}"}, timeout=30
+        f"{server.url}/events?after=now",
+        headers={"Authorization": f"Bearer {server.token()}"},
+        timeout=30,
     ).json()["next"]
-    writer = threading.Thread(target=lambda: [publish(server, f"load.n{number}") for number in range(150)])
+    writer = threading.Thread(
+        target=lambda: [publish(server, f"load.n{number}") for number in range(150)]
+    )
     seen: list[list[str]] = []
 
     def read(query: str) -> None:
         with listen(
-            server.url, server.token("user", name=f"reader-{query[-1]}"), f"types=load.*&after={start}&{query}"
+            server.url,
+            server.token("user", name=f"reader-{query[-1]}"),
+            f"types=load.*&after={start}&{query}",
         ) as stream:
             seen.append(types(stream.until("load.n149")))
 
@@ -110,13 +121,18 @@ def test_a_stream_carries_only_what_was_asked_for(server: LiveServer, query: str
         assert types(stream.until("asked.yes")) == ["asked.yes"]
 
 
-def test_a_stream_beyond_the_limit_of_a_principal_is_refused_until_one_ends(server: LiveServer) -> None:
+def test_a_stream_beyond_the_limit_of_a_principal_is_refused_until_one_ends(
+    server: LiveServer,
+) -> None:
     token = server.token("user", name="many")
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(listen(server.url, token)) for _ in range(5)]
         with listen(server.url, token) as refused:
             assert refused.answer.status == 429
-            assert refused.answer.headers["Retry-After"] and "streams" in json.loads(refused.answer.read())["detail"]
+            assert (
+                refused.answer.headers["Retry-After"]
+                and "streams" in json.loads(refused.answer.read())["detail"]
+            )
         with listen(server.url, server.token("user", name="other")) as other:
             assert other.answer.status == 200
         streams[0].close()

@@ -37,7 +37,11 @@ def test_the_guides_request_gets_the_guides_answer(api: Callers) -> None:
     assert said["task_id"] == task["task_id"] == Task.objects.get().task_id
     assert said["task_id"].startswith("task_") and len(said["task_id"]) == 31
     assert {name: task[name] for name in GUIDE} == GUIDE
-    assert (task["status"], task["assigned_agent"], task["created_by"]) == ("assigned", "dev_agent", "dev-agent-1")
+    assert (task["status"], task["assigned_agent"], task["created_by"]) == (
+        "assigned",
+        "dev_agent",
+        "dev-agent-1",
+    )
     assert task["created_at"].endswith("Z")
     assert task["approval"] == {
         "approval_id": Approval.objects.get().approval_id,
@@ -50,7 +54,12 @@ def test_the_guides_request_gets_the_guides_answer(api: Callers) -> None:
 def test_the_smallest_request_has_the_guides_defaults(api: Callers) -> None:
     task = api("agent").post("/tasks", NEW).json()["task"]
 
-    assert (task["priority"], task["source"], task["metadata"], task["sla_target"]) == ("P2", "", {}, None)
+    assert (task["priority"], task["source"], task["metadata"], task["sla_target"]) == (
+        "P2",
+        "",
+        {},
+        None,
+    )
     assert task["approval"] == {"approval_id": None, "status": None, "required": False}
     assert task["sla"] == {"target": None, "deadline": None, "state": "none"}
 
@@ -76,7 +85,12 @@ def test_a_day_in_the_life_of_a_task(api: Callers) -> None:
     ]
 
     assert [step.status_code for step in steps] == [200, 200, 200, 409]
-    assert steps[0].json() == {"success": True, "task_id": task_id, "status": "in_progress", "attempt": 0}
+    assert steps[0].json() == {
+        "success": True,
+        "task_id": task_id,
+        "status": "in_progress",
+        "attempt": 0,
+    }
     assert steps[3].json()["status"] == "completed"
     task = api("user").get(f"/tasks/{task_id}").json()["task"]
     assert task["status"] == "completed" and task["started_at"] <= task["completed_at"]
@@ -97,11 +111,15 @@ def test_the_error_comes_from_the_query_or_the_body(api: Callers) -> None:
 @pytest.mark.parametrize(
     ("data", "content_type"), [(b"", ""), (b"null", "application/json"), (b"", "application/json")]
 )
-def test_the_body_of_a_report_may_be_absent_empty_or_null(api: Callers, data: bytes, content_type: str) -> None:
+def test_the_body_of_a_report_may_be_absent_empty_or_null(
+    api: Callers, data: bytes, content_type: str
+) -> None:
     agent = api("agent")
     task_id = made(agent)
 
-    answer = agent.send_raw("PATCH", f"/tasks/{task_id}/status?status=completed", data, content_type)
+    answer = agent.send_raw(
+        "PATCH", f"/tasks/{task_id}/status?status=completed", data, content_type
+    )
 
     assert answer.status_code == 200
 
@@ -111,13 +129,19 @@ def test_a_gated_task_starts_after_its_approval(api: Callers) -> None:
     task_id = made(agent, priority="P0")
     approval_id = agent.get(f"/tasks/{task_id}").json()["task"]["approval"]["approval_id"]
 
-    before = [agent.patch(f"/tasks/{task_id}/status?status={status}") for status in ("in_progress", "completed")]
+    before = [
+        agent.patch(f"/tasks/{task_id}/status?status={status}")
+        for status in ("in_progress", "completed")
+    ]
     agent.post(f"/approvals/{approval_id}/approve")
     after = agent.patch(f"/tasks/{task_id}/status?status=in_progress")
 
     assert [answer.status_code for answer in before] == [409, 409]
     assert approval_id in before[0].json()["detail"]
-    assert (before[0].json()["approval_id"], before[0].json()["status"]) == (approval_id, "assigned")
+    assert (before[0].json()["approval_id"], before[0].json()["status"]) == (
+        approval_id,
+        "assigned",
+    )
     assert after.status_code == 200
 
 
@@ -154,13 +178,24 @@ def test_a_caller_never_sets_what_is_the_servers(api: Callers) -> None:
     task = api("agent").post("/tasks", {**NEW, "priority": "P0", **forged}).json()["task"]
 
     assert task["task_id"] != "task_mine" and task["created_at"] > "2026"
-    assert (task["status"], task["assigned_agent"], task["created_by"]) == ("assigned", "dev_agent", "dev-agent-1")
-    assert (task["holder"], task["attempt"], task["result"], task["approval"]["status"]) == ("", 0, None, "pending")
+    assert (task["status"], task["assigned_agent"], task["created_by"]) == (
+        "assigned",
+        "dev_agent",
+        "dev-agent-1",
+    )
+    assert (task["holder"], task["attempt"], task["result"], task["approval"]["status"]) == (
+        "",
+        0,
+        None,
+        "pending",
+    )
 
 
 def test_a_smuggled_approval_does_not_open_the_gate(api: Callers) -> None:
     agent = api("agent")
-    first = agent.get(f"/tasks/{made(agent, priority='P0')}").json()["task"]["approval"]["approval_id"]
+    first = agent.get(f"/tasks/{made(agent, priority='P0')}").json()["task"]["approval"][
+        "approval_id"
+    ]
     agent.post(f"/approvals/{first}/approve")
 
     task_id = made(agent, priority="P0", metadata={"approval_id": first}, approval_id=first)
@@ -276,8 +311,16 @@ def test_a_key_makes_one_task_however_often_it_is_sent(api: Callers) -> None:
     assert {answer.content for answer in answers} == {answers[0].content}
     assert [answer.headers.get("Idempotent-Replay") for answer in answers] == [None, "true", "true"]
     assert Task.objects.count() == 1
-    assert api("agent").post("/tasks", {**NEW, "priority": "P3"}, **{"Idempotency-Key": "k-1"}).status_code == 422
-    assert api("agent", name="another").post("/tasks", NEW, **{"Idempotency-Key": "k-1"}).status_code == 200
+    assert (
+        api("agent")
+        .post("/tasks", {**NEW, "priority": "P3"}, **{"Idempotency-Key": "k-1"})
+        .status_code
+        == 422
+    )
+    assert (
+        api("agent", name="another").post("/tasks", NEW, **{"Idempotency-Key": "k-1"}).status_code
+        == 200
+    )
 
 
 def test_the_work_loop(api: Callers) -> None:
@@ -290,7 +333,9 @@ def test_the_work_loop(api: Callers) -> None:
     beat = agent.post(f"{path}/heartbeat", {"attempt": attempt, "progress": 50, "note": "half"})
     refused = other.patch(f"{path}/status?status=completed")
     stale = agent.patch(f"{path}/status?status=completed&attempt=99")
-    done = agent.patch(f"{path}/status", {"status": "completed", "attempt": attempt, "result": {"pr": 7}})
+    done = agent.patch(
+        f"{path}/status", {"status": "completed", "attempt": attempt, "result": {"pr": 7}}
+    )
 
     assert (task["status"], task["holder"], attempt, none) == ("in_progress", "dev-agent-1", 1, [])
     assert (beat.status_code, beat.json()["cancelled"]) == (200, False)
@@ -342,7 +387,12 @@ LADDER = [None, "user", "agent", "admin"]
 @pytest.mark.parametrize("role", LADDER)
 @pytest.mark.parametrize(("method", "path", "needed"), ROLES)
 def test_every_door_asks_for_its_role(
-    api: Callers, make_task: Callable[..., Task], method: str, path: str, needed: str | None, role: str | None
+    api: Callers,
+    make_task: Callable[..., Task],
+    method: str,
+    path: str,
+    needed: str | None,
+    role: str | None,
 ) -> None:
     path = path.format(task_id=make_task().task_id)
 

@@ -49,7 +49,10 @@ def test_the_guides_curl_gets_a_token_that_works() -> None:
     }
     claims = jwt.decode(body["token"], options={"verify_signature": False})
     assert set(claims) == {"sub", "role", "exp", "iat"} and claims["exp"] - claims["iat"] == 86400
-    assert Client().get("/things/x", headers={"Authorization": f"Bearer {body['token']}"}).status_code == 200
+    assert (
+        Client().get("/things/x", headers={"Authorization": f"Bearer {body['token']}"}).status_code
+        == 200
+    )
 
 
 CLOSED: dict[str, tuple[dict[str, Any], int]] = {
@@ -108,7 +111,12 @@ def test_outside_development_the_door_is_closed(production: None) -> None:
     ],
 )
 def test_the_ladder_of_roles(
-    api: Callable[..., Any], production: None, role: str, name: str, wanted: dict[str, str], status: int
+    api: Callable[..., Any],
+    production: None,
+    role: str,
+    name: str,
+    wanted: dict[str, str],
+    status: int,
 ) -> None:
     answer = api(role, name=name).post(PATH, wanted)
 
@@ -125,7 +133,10 @@ def test_a_key_gets_a_token_for_its_owner(production: None) -> None:
 def test_a_lowered_admin_mints_no_longer_for_others(api: Callable[..., Any]) -> None:
     Principal.objects.create(name="root-1", role="agent")
 
-    assert api("admin", name="root-1").post(PATH, {"user_id": "anyone", "role": "user"}).status_code == 403
+    assert (
+        api("admin", name="root-1").post(PATH, {"user_id": "anyone", "role": "user"}).status_code
+        == 403
+    )
 
 
 def test_a_staff_account_gets_a_token_by_password(production: None) -> None:
@@ -135,9 +146,18 @@ def test_a_staff_account_gets_a_token_by_password(production: None) -> None:
     users.create_user("nobody", password="pw")
     users.create_user("gone", password="pw", is_staff=True, is_active=False)
 
-    assert ask({"user_id": "any", "role": "admin"}, Authorization=basic("root", "p:w")).status_code == 200
-    assert ask({"user_id": "clerk", "role": "user"}, Authorization=basic("clerk", "pw")).status_code == 200
-    assert ask({"user_id": "clerk", "role": "agent"}, Authorization=basic("clerk", "pw")).status_code == 403
+    assert (
+        ask({"user_id": "any", "role": "admin"}, Authorization=basic("root", "p:w")).status_code
+        == 200
+    )
+    assert (
+        ask({"user_id": "clerk", "role": "user"}, Authorization=basic("clerk", "pw")).status_code
+        == 200
+    )
+    assert (
+        ask({"user_id": "clerk", "role": "agent"}, Authorization=basic("clerk", "pw")).status_code
+        == 403
+    )
     assert ask(Authorization=basic("root", "wrong")).status_code == 401
     assert ask(Authorization=basic("nobody", "pw")).status_code == 401
     assert ask(Authorization=basic("gone", "pw")).status_code == 401
@@ -145,7 +165,15 @@ def test_a_staff_account_gets_a_token_by_password(production: None) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["Basic", "Basic !", "Basic /w==", basic("a\x00", "b"), basic("root", "p\x00"), "Bearer x", "Digest x"],
+    [
+        "Basic",
+        "Basic !",
+        "Basic /w==",
+        basic("a\x00", "b"),
+        basic("root", "p\x00"),
+        "Bearer x",
+        "Digest x",
+    ],
 )
 def test_a_bad_credential_is_refused_even_at_the_open_door(header: str) -> None:
     answer = ask(Authorization=header)
@@ -163,7 +191,9 @@ def test_basic_and_a_key_together_are_ambiguous() -> None:
 def test_basic_opens_no_other_door() -> None:
     get_user_model().objects.create_superuser("root", password="pw")
 
-    assert Client().get("/things/x", headers={"Authorization": basic("root", "pw")}).status_code == 401
+    assert (
+        Client().get("/things/x", headers={"Authorization": basic("root", "pw")}).status_code == 401
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +214,9 @@ def test_basic_opens_no_other_door() -> None:
         ({"user_id": "Console"}, "user_id"),
     ],
 )
-def test_bad_wishes_name_the_field(api: Callable[..., Any], change: dict[str, Any], field: str) -> None:
+def test_bad_wishes_name_the_field(
+    api: Callable[..., Any], change: dict[str, Any], field: str
+) -> None:
     body = {name: value for name, value in {**WANTED, **change}.items() if value is not None}
 
     answer = api("admin").post(PATH, body)
@@ -195,7 +227,9 @@ def test_bad_wishes_name_the_field(api: Callable[..., Any], change: dict[str, An
 
 
 @pytest.mark.usefixtures("clock")
-def test_the_eleventh_try_in_a_minute_from_one_address_is_refused(settings: Any, api: Callable[..., Any]) -> None:
+def test_the_eleventh_try_in_a_minute_from_one_address_is_refused(
+    settings: Any, api: Callable[..., Any]
+) -> None:
     settings.RATE_LIMIT_SCALE = 1
 
     codes = [ask(Authorization="Bearer wrong").status_code for _ in range(5)]

@@ -25,8 +25,14 @@ def console_accepts(url: str, password: str) -> bool:
     """Return whether `admin` gets into the console with this password."""
     session = requests.Session()
     session.get(f"{url}/admin/login/", timeout=30)
-    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
-    answer = session.post(f"{url}/admin/login/", form, headers={"Referer": url}, allow_redirects=False, timeout=30)
+    form = {
+        "username": "admin",
+        "password": password,
+        "csrfmiddlewaretoken": session.cookies["csrftoken"],
+    }
+    answer = session.post(
+        f"{url}/admin/login/", form, headers={"Referer": url}, allow_redirects=False, timeout=30
+    )
     return answer.status_code == 302
 
 
@@ -51,7 +57,9 @@ def test_the_curl_of_the_banner_works_as_it_stands(tmp_path: Path) -> None:
         server.wait_for(END_OF_BANNER)
         command = re.search(r"curl -X POST(.+\\\n)+.+", server.text)
         assert command
-        answer = subprocess.run(["sh", "-c", command[0]], capture_output=True, text=True, timeout=30, check=True).stdout
+        answer = subprocess.run(
+            ["sh", "-c", command[0]], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
 
         assert '"access_token"' in answer
 
@@ -73,7 +81,9 @@ def test_the_second_start_keeps_everything_and_shows_no_password(tmp_path: Path)
 def patience() -> float:
     """Return how busy this machine is, 1 when it is not: a plain start of Django takes about half a second."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "manage.py", "check"], check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(
+        [sys.executable, "manage.py", "check"], check=True, capture_output=True, cwd=ROOT
+    )
     return max(1.0, (time.monotonic() - began) / 0.5)
 
 
@@ -96,8 +106,13 @@ def test_a_signal_sent_twice_at_once_is_one(tmp_path: Path) -> None:
 
 
 def test_a_request_without_end_does_not_hold_it_up(tmp_path: Path) -> None:
-    with up(tmp_path) as server, socket.create_connection(("127.0.0.1", urlsplit(server.url).port)) as caller:
-        caller.sendall(b"POST /auth/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    with (
+        up(tmp_path) as server,
+        socket.create_connection(("127.0.0.1", urlsplit(server.url).port)) as caller,
+    ):
+        caller.sendall(
+            b"POST /auth/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+        )
         began = time.monotonic()
         status = server.end()
 
@@ -157,7 +172,10 @@ def test_a_database_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> Non
 
 def test_a_loose_folder_is_tightened_and_not_shared_with_a_second_server(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    given = {"ORCHESTRATOR_JWT_SECRET": secrets.token_hex(), "DJANGO_SECRET_KEY": secrets.token_hex()}
+    given = {
+        "ORCHESTRATOR_JWT_SECRET": secrets.token_hex(),
+        "DJANGO_SECRET_KEY": secrets.token_hex(),
+    }
 
     with up(tmp_path, **given) as server:
         server.wait_for(END_OF_BANNER)
@@ -168,7 +186,9 @@ def test_a_loose_folder_is_tightened_and_not_shared_with_a_second_server(tmp_pat
         assert modes.pop(tmp_path.name) == 0o700 and set(modes.values()) == {0o600}
         with process(UP, DATA_DIR=str(tmp_path), PORT="0", **given) as second:
             assert second.finish() == 1
-            sentence = f"Process {server.popen.pid} serves {tmp_path} already. End it, or set DATA_DIR."
+            sentence = (
+                f"Process {server.popen.pid} serves {tmp_path} already. End it, or set DATA_DIR."
+            )
             assert second.output == [f"CommandError: {sentence}\n"]
 
 

@@ -43,22 +43,38 @@ def test_the_secret_is_shown_once(boss: Api) -> None:
     for answer in (boss.get(path), boss.get(PATH), boss.get(f"{path}/deliveries")):
         assert made["secret"] not in answer.content.decode()
     shown = boss.get(path).json()["subscription"]
-    assert (shown["url"], shown["types"], shown["format"], shown["active"]) == (*NEW.values(), "json", True)
+    assert (shown["url"], shown["types"], shown["format"], shown["active"]) == (
+        *NEW.values(),
+        "json",
+        True,
+    )
 
 
 def test_the_same_key_makes_one_subscription(boss: Api) -> None:
     first, again = (boss.post(PATH, NEW, **{"Idempotency-Key": "k1"}) for _ in range(2))
 
-    assert first.json()["subscription"] == again.json()["subscription"] and Subscription.objects.count() == 1
+    assert (
+        first.json()["subscription"] == again.json()["subscription"]
+        and Subscription.objects.count() == 1
+    )
 
 
 @pytest.mark.parametrize("role", ["agent", "user"])
 def test_only_administrators_may(role: str, boss: Api, api: Callable[..., Api]) -> None:
     path, other = one_of(boss), api(role)
 
-    requests = [("GET", PATH), ("POST", PATH), ("GET", path), ("DELETE", path), ("GET", f"{path}/deliveries")]
+    requests = [
+        ("GET", PATH),
+        ("POST", PATH),
+        ("GET", path),
+        ("DELETE", path),
+        ("GET", f"{path}/deliveries"),
+    ]
     requests += [("POST", f"{path}/{verb}") for verb in ("rotate", "enable", "resend")]
-    codes = {other.send(method, where, NEW if method == "POST" else None).status_code for method, where in requests}
+    codes = {
+        other.send(method, where, NEW if method == "POST" else None).status_code
+        for method, where in requests
+    }
     nobody = {api(None).send(method, where).status_code for method, where in requests}
 
     assert (codes, nobody, Subscription.objects.count()) == ({403}, {401}, 1)
@@ -75,7 +91,10 @@ def test_only_administrators_may(role: str, boss: Api, api: Callable[..., Api]) 
         {"url": " https://example.com/"},
         {"url": "https://me@example.com/"},
         {"url": "https://example.com/#part"},
-        *({"url": f"{scheme}://example.com/"} for scheme in ("ftp", "file", "gopher", "dict", "ldap", "ws")),
+        *(
+            {"url": f"{scheme}://example.com/"}
+            for scheme in ("ftp", "file", "gopher", "dict", "ldap", "ws")
+        ),
         {"url": "javascript:alert(1)"},
         {"url": "data:text/plain,x"},
         *({"url": f"https://example.com:{port}/"} for port in (22, 25, 5432, 6379, 0, 65536)),
@@ -100,7 +119,9 @@ def test_only_administrators_may(role: str, boss: Api, api: Callable[..., Api]) 
 def test_what_cannot_be_is_refused_and_nothing_is_stored(wrong: dict[str, Any], boss: Api) -> None:
     answer = boss.post(PATH, NEW | wrong)
 
-    assert answer.status_code == 400 and next(iter(wrong)) in "".join(answer.json()["errors"]), answer.json()
+    assert answer.status_code == 400 and next(iter(wrong)) in "".join(answer.json()["errors"]), (
+        answer.json()
+    )
     assert not Subscription.objects.exists()
 
 
@@ -139,7 +160,8 @@ def test_the_list_is_newest_first(boss: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "tail"), [("GET", ""), ("DELETE", ""), ("POST", "/rotate"), ("POST", "/enable"), ("GET", "/deliveries")]
+    ("method", "tail"),
+    [("GET", ""), ("DELETE", ""), ("POST", "/rotate"), ("POST", "/enable"), ("GET", "/deliveries")],
 )
 def test_one_that_is_not_there_is_a_404(method: str, tail: str, boss: Api) -> None:
     assert boss.send(method, f"{PATH}/sub_1{tail}").status_code == 404
@@ -174,7 +196,11 @@ def test_a_journey(boss: Api, api: Callable[..., Api], settings: Any) -> None:
         made = boss.post(PATH, {"url": receiver.url, "types": ["pr.*"]}).json()
         path, secret = f"{PATH}/{made['subscription_id']}", made["secret"]
         for number in range(3):
-            said = {"event_type": "pr.merged", "source_agent": "dev_agent", "payload": {"n": number}}
+            said = {
+                "event_type": "pr.merged",
+                "source_agent": "dev_agent",
+                "payload": {"n": number},
+            }
             assert api("agent").post("/events/publish", said).status_code == 200
         deliver()
 
@@ -182,7 +208,11 @@ def test_a_journey(boss: Api, api: Callable[..., Api], settings: Any) -> None:
         rest = boss.get(f"{path}/deliveries?limit=2&cursor={listed['next']}").json()
         assert (listed["count"], rest["count"], rest["next"]) == (2, 1, None)
         [attempt] = rest["deliveries"][0]["log"]
-        assert (attempt["status"], attempt["answer"], rest["deliveries"][0]["next_attempt_at"]) == (200, "noted", None)
+        assert (attempt["status"], attempt["answer"], rest["deliveries"][0]["next_attempt_at"]) == (
+            200,
+            "noted",
+            None,
+        )
 
         rotated = boss.post(f"{path}/rotate").json()["secret"]
         event_id = rest["deliveries"][0]["event_id"]
@@ -196,7 +226,10 @@ def test_a_journey(boss: Api, api: Callable[..., Api], settings: Any) -> None:
         boss.post(f"{path}/resend", {"event_id": event_id})
         deliver()
         shown = boss.get(path).json()["subscription"]
-        assert (shown["active"], shown["disabled_reason"]) == (False, "The receiver answered 410 Gone.")
+        assert (shown["active"], shown["disabled_reason"]) == (
+            False,
+            "The receiver answered 410 Gone.",
+        )
         assert boss.post(f"{path}/resend", {"event_id": event_id}).status_code == 409
         assert boss.post(f"{path}/enable").json()["subscription"]["active"] is True
 
@@ -204,6 +237,8 @@ def test_a_journey(boss: Api, api: Callable[..., Api], settings: Any) -> None:
         assert boss.get(path).status_code == 404 and not Delivery.objects.exists()
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=1_0", "status=lost", "cursor=x", "cursor=%00"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=1_0", "status=lost", "cursor=x", "cursor=%00"]
+)
 def test_a_page_that_cannot_be_is_refused(query: str, boss: Api) -> None:
     assert boss.get(f"{one_of(boss)}/deliveries?{query}").status_code == 400

@@ -17,13 +17,25 @@ POST = b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 HIDDEN = b"0\r\n\r\n" + HEAD + b"\r\n"
 BAD: dict[str, tuple[bytes, int]] = {
-    "an address of 9,000 characters": (b"GET /tasks/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
-    "a query of 9,000 characters": (b"GET /tasks?a=" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
-    "200 headers": (HEAD + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n", 431),
+    "an address of 9,000 characters": (
+        b"GET /tasks/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        414,
+    ),
+    "a query of 9,000 characters": (
+        b"GET /tasks?a=" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        414,
+    ),
+    "200 headers": (
+        HEAD + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n",
+        431,
+    ),
     "a header of 20 KB": (HEAD + b"X-A: " + b"a" * 20_480 + b"\r\n\r\n", 431),
     "a head without an end": (HEAD + b"X-A: " + b"a" * 200_000, 431),
     "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x", 400),
-    "a second request in the body": (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + HIDDEN, 400),
+    "a second request in the body": (
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + HIDDEN,
+        400,
+    ),
     "a length below nothing": (POST + b"Content-Length: -1\r\n\r\n", 400),
     "a chunk of no size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     "trailers of 20 KB": (CHUNKED + b"0\r\n" + b"X-A: %s\r\n" % (b"a" * 1_000) * 20 + b"\r\n", 431),
@@ -40,7 +52,10 @@ BAD: dict[str, tuple[bytes, int]] = {
     "a line of HTTP/0.9": (b"GET / HTTP/0.9\r\nHost: localhost\r\n\r\n", 400),
     "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "GET of everything": (b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    "POST to everything": (b"POST * HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 400),
+    "POST to everything": (
+        b"POST * HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+        400,
+    ),
     "an address without a path": (b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "a tunnel": (b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -66,7 +81,9 @@ class Wire(io.BytesIO):
         """Stay open: there may be a second answer."""
 
 
-def answers(server: LiveServer, sent: bytes, *, half_close: bool = False) -> list[tuple[http.client.HTTPResponse, Any]]:
+def answers(
+    server: LiveServer, sent: bytes, *, half_close: bool = False
+) -> list[tuple[http.client.HTTPResponse, Any]]:
     """Send bytes; return every answer and its JSON, once the server has closed the connection."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as wire:
@@ -117,7 +134,9 @@ def test_a_good_request_before_a_bad_one_is_answered(server: LiveServer) -> None
     assert second[0].status == 405
 
 
-@pytest.mark.parametrize("sent", [b"BREW\r\n\r\n", BAD["OPTIONS of everything"][0], BAD["two hosts"][0]])
+@pytest.mark.parametrize(
+    "sent", [b"BREW\r\n\r\n", BAD["OPTIONS of everything"][0], BAD["two hosts"][0]]
+)
 def test_bad_requests_are_counted_like_others(server: LiveServer, sent: bytes) -> None:
     first, second = ((answers(server, sent)[0][0]).headers for _ in range(2))
     left = [int(headers["X-RateLimit-Remaining"]) for headers in (first, second)]
@@ -126,7 +145,9 @@ def test_bad_requests_are_counted_like_others(server: LiveServer, sent: bytes) -
 
 
 def test_bad_requests_are_refused_when_there_are_too_many() -> None:
-    with live_server(ORCHESTRATOR_RATE_LIMIT_OTHER="2", ORCHESTRATOR_RATE_LIMIT_SCALE="1") as strict:
+    with live_server(
+        ORCHESTRATOR_RATE_LIMIT_OTHER="2", ORCHESTRATOR_RATE_LIMIT_SCALE="1"
+    ) as strict:
         seen = [answers(strict, b"BREW\r\n\r\n")[0][0].status for _ in range(6)]
 
     assert 429 in seen  # wherever the minute turns, one of the two holds three
@@ -159,7 +180,9 @@ def test_a_request_with_small_trailers_is_served(server: LiveServer) -> None:
 
 @pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:8000", b"127.0.0.1:80", b"[::1]:65535"])
 def test_a_good_host(server: LiveServer, host: bytes) -> None:
-    [(answer, _)] = answers(server, b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host)
+    [(answer, _)] = answers(
+        server, b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host
+    )
 
     assert answer.status == 200
 
@@ -183,7 +206,9 @@ def test_who_ends_their_side_waits_for_nothing(server: LiveServer) -> None:
     body = b'{"agent": "ops_agent", "wait_seconds": 60}'
     head = POST.replace(b"/tasks", b"/tasks/claim") + b"X-API-Key: %s\r\n" % server.api_key.encode()
 
-    [(answer, claimed)] = answers(server, head + b"Content-Length: %d\r\n\r\n" % len(body) + body, half_close=True)
+    [(answer, claimed)] = answers(
+        server, head + b"Content-Length: %d\r\n\r\n" % len(body) + body, half_close=True
+    )
 
     assert (answer.status, claimed["tasks"]) == (200, [])
 

@@ -25,7 +25,11 @@ def check(method: str, path: str, answer: Any) -> None:
     if path.startswith(PAGES) and answer.status_code < 400:
         return
     said = described(method, path, answer.status_code)
-    missing = [name for name in said["headers"] if name not in answer.headers and name != "Idempotent-Replay"]
+    missing = [
+        name
+        for name in said["headers"]
+        if name not in answer.headers and name != "Idempotent-Replay"
+    ]
     assert not missing, f"{method} {path} {answer.status_code}: headers {missing} are missing"
     if method == "HEAD":
         return
@@ -48,7 +52,11 @@ def described(method: str, path: str, status: int) -> dict[str, Any]:
 
 def refusal_outside() -> dict[str, Any]:
     """Return what any refusal looks like, where no operation answers: an unknown path or method."""
-    headers: dict[str, Any] = {"X-RateLimit-Limit": {}, "X-RateLimit-Remaining": {}, "X-RateLimit-Reset": {}}
+    headers: dict[str, Any] = {
+        "X-RateLimit-Limit": {},
+        "X-RateLimit-Remaining": {},
+        "X-RateLimit-Reset": {},
+    }
     return {"headers": headers, "content": {"application/json": {"schema": REFUSAL}}}
 
 
@@ -66,7 +74,9 @@ def document() -> dict[str, Any]:
     """Return the schema, closed: an answer may hold nothing that the schema does not name."""
     found: dict[str, Any] = json.loads(openapi_document())
     for name, schema in found["components"]["schemas"].items():
-        if name != "Error" and "properties" in schema:  # a refusal also carries facts about the state
+        if (
+            name != "Error" and "properties" in schema
+        ):  # a refusal also carries facts about the state
             schema.setdefault("additionalProperties", False)
     return found
 

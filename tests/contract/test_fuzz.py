@@ -42,7 +42,9 @@ TRIED = [(label, GOOD) for label in OPERATIONS] + [
 @pytest.fixture
 def caller(db: None) -> Client:
     """An administrator, whom no role keeps from what is to be tried."""
-    return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {token('admin', 'fuzz')}"})
+    return Client(
+        raise_request_exception=False, headers={"Authorization": f"Bearer {token('admin', 'fuzz')}"}
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ def there(caller: Client) -> dict[str, list[str]]:
         return answer.json()
 
     new = {"type": "bugfix", "payload": {}}
-    tasks = [post("/tasks", priority=priority, **new)["task_id"] for priority in ("P0", "P0", "P2", "P3")]
+    tasks = [
+        post("/tasks", priority=priority, **new)["task_id"] for priority in ("P0", "P0", "P2", "P3")
+    ]
     pending = caller.get("/approvals/pending").json()["approvals"]
     post("/events/consumers", name="reader")
     hook = post("/events/subscriptions", url="https://8.8.8.8/hook", types=["*"])
@@ -69,7 +73,9 @@ def there(caller: Client) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("label", "mode"), TRIED, ids=lambda part: str(getattr(part, "value", part)))
+@pytest.mark.parametrize(
+    ("label", "mode"), TRIED, ids=lambda part: str(getattr(part, "value", part))
+)
 def test_whatever_is_sent_is_answered_without_a_fault(
     label: str, mode: GenerationMode, caller: Client, there: dict[str, list[str]]
 ) -> None:

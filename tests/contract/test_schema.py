@@ -21,9 +21,13 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 RATE_HEADERS = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="The kept schema gives the number ranges of SQLite.")
+@pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="The kept schema gives the number ranges of SQLite."
+)
 def test_the_kept_schema_is_the_present_one() -> None:
-    assert yaml.safe_load(KEPT.read_text()) == DOCUMENT, "The schema changed. Renew the kept one: make schema"
+    assert yaml.safe_load(KEPT.read_text()) == DOCUMENT, (
+        "The schema changed. Renew the kept one: make schema"
+    )
 
 
 def test_the_schema_is_plain_json_schema_and_names_no_server() -> None:
@@ -36,7 +40,9 @@ def doors(patterns: Any, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
             yield from doors(pattern.url_patterns, prefix + str(pattern.pattern))
-        elif isinstance(pattern, URLPattern) and issubclass(getattr(pattern.callback, "cls", object), ApiViewSet):
+        elif isinstance(pattern, URLPattern) and issubclass(
+            getattr(pattern.callback, "cls", object), ApiViewSet
+        ):
             for method, action in pattern.callback.actions.items():
                 yield (
                     f"/{prefix}{pattern.pattern}".replace("<public_id:", "{").replace(">", "}"),
@@ -55,7 +61,9 @@ def test_every_door_is_in_the_schema_and_nothing_else_is() -> None:
     assert {(path, method) for path, method, _ in DOORS} == set(OPERATIONS)
 
 
-@pytest.mark.parametrize(("path", "method", "door"), DOORS, ids=lambda part: str(part) if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("path", "method", "door"), DOORS, ids=lambda part: str(part) if isinstance(part, str) else ""
+)
 def test_every_door_says_who_may_knock(path: str, method: str, door: Any) -> None:
     viewset, action = door
 
@@ -75,7 +83,9 @@ def test_every_answer_is_described(path: str, method: str) -> None:
     for status, answer in operation["responses"].items():
         assert set(answer["headers"]) >= RATE_HEADERS
         if status == "default" or int(status) >= 400:
-            assert answer["content"]["application/json"]["schema"]["$ref"].endswith(("/Error", "/Health"))
+            assert answer["content"]["application/json"]["schema"]["$ref"].endswith(
+                ("/Error", "/Health")
+            )
 
 
 GOOD = {
@@ -87,7 +97,10 @@ GOOD = {
 BAD: dict[str, dict[str, Any]] = {
     "a field that is missing": {name: value for name, value in GOOD.items() if name != "queue"},
     "a field nobody described": {**GOOD, "more": 1},
-    "a field nobody described, inside": {**GOOD, "sla": {"warnings": 0, "violations": 0, "more": 0}},
+    "a field nobody described, inside": {
+        **GOOD,
+        "sla": {"warnings": 0, "violations": 0, "more": 0},
+    },
     "another type": {**GOOD, "by_status": {"assigned": "1"}},
     "no time": {**GOOD, "timestamp": "soon"},
 }
@@ -118,7 +131,9 @@ def test_an_answer_that_is_not_as_described_is_caught(case: str) -> None:
         ("/nowhere", {}, 404),
     ],
 )
-def test_a_refusal_or_a_status_that_is_not_as_described_is_caught(path: str, body: Any, status: int) -> None:
+def test_a_refusal_or_a_status_that_is_not_as_described_is_caught(
+    path: str, body: Any, status: int
+) -> None:
     with pytest.raises(AssertionError):
         client.check("GET", path, answer(body, status))
 

@@ -21,12 +21,16 @@ from tests.servers import NotInstalled
 
 Run = Callable[[Service, int], Report]
 LONG: dict[str, Run] = {
-    "claim_storm": lambda service, seed: work.claim_storm(service, tasks=1000, claimers=64, seed=seed),
+    "claim_storm": lambda service, seed: work.claim_storm(
+        service, tasks=1000, claimers=64, seed=seed
+    ),
     "killed_agents": lambda service, seed: work.killed_agents(
         service, tasks=2000, kills=100, agents=8, seed=seed, pause=0.5
     ),
     "frozen_holders": lambda service, seed: work.frozen_holders(service, holders=200, seed=seed),
-    "reports_at_expiry": lambda service, seed: work.reports_at_expiry(service, rounds=1000, seed=seed, at_once=20),
+    "reports_at_expiry": lambda service, seed: work.reports_at_expiry(
+        service, rounds=1000, seed=seed, at_once=20
+    ),
     "ordering": lambda service, seed: ordering(
         # SQLite lets one write at a time: there the run is a matter of patience, not of order
         service,
@@ -37,15 +41,26 @@ LONG: dict[str, Run] = {
     "crashes": lambda service, seed: crashes(service, kills=20, seed=seed),
     "restarts": lambda service, seed: restarts(service, stops=20, requests=10_000, seed=seed),
     "stream_cuts": lambda service, seed: stream_cuts(service, cuts=500, seed=seed),
-    "mad_receiver": lambda service, seed: webhooks.mad_receiver(service, events=1000, kills=20, seed=seed, seconds=900),
+    "mad_receiver": lambda service, seed: webhooks.mad_receiver(
+        service, events=1000, kills=20, seed=seed, seconds=900
+    ),
 }
 ALONE: dict[str, Callable[[int], Report]] = {  # on servers of their own
     "rolling": lambda seed: rolling(rounds=10, requests=10_000, seed=seed),
 }
 TEETH: dict[str, tuple[str, Run]] = {
-    "no_attempt_check": ("embedded", lambda service, seed: work.frozen_holders(service, holders=20, seed=seed)),
-    "rescue_by_id": ("embedded", lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed)),
-    "cursor_by_id": ("servers", lambda service, seed: ordering(service, writers=8, events=60, seed=seed)),
+    "no_attempt_check": (
+        "embedded",
+        lambda service, seed: work.frozen_holders(service, holders=20, seed=seed),
+    ),
+    "rescue_by_id": (
+        "embedded",
+        lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed),
+    ),
+    "cursor_by_id": (
+        "servers",
+        lambda service, seed: ordering(service, writers=8, events=60, seed=seed),
+    ),
     "event_after_commit": ("embedded", lambda service, seed: crashes(service, kills=5, seed=seed)),
     "claim_without_lock": (
         "servers",
@@ -58,12 +73,20 @@ STORES = {"embedded": embedded, "servers": on_servers}
 
 def main() -> int:
     """Run what was asked for; return 0 if every promise held, and with --teeth if every planted fault was seen."""
-    asked = argparse.ArgumentParser(prog="make faults", description="Hurt a real service and see what holds.")
+    asked = argparse.ArgumentParser(
+        prog="make faults", description="Hurt a real service and see what holds."
+    )
     asked.add_argument("--seed", type=int, default=random.randrange(10**6), help="replay a run")
     asked.add_argument("--only", help="one run, by name")
-    asked.add_argument("--teeth", action="store_true", help="hurt a service with planted faults, which must be seen")
+    asked.add_argument(
+        "--teeth",
+        action="store_true",
+        help="hurt a service with planted faults, which must be seen",
+    )
     options = asked.parse_args()
-    good = teeth(options.seed, options.only) if options.teeth else promises(options.seed, options.only)
+    good = (
+        teeth(options.seed, options.only) if options.teeth else promises(options.seed, options.only)
+    )
     return 0 if good else 1
 
 
@@ -73,7 +96,10 @@ def promises(seed: int, only: str | None) -> bool:
     for stores, start in STORES.items():
         for name, run in LONG.items():
             if only in (None, name):
-                good &= attempt(f"{stores}: {name}", partial(with_service, start, run, seed, SETTINGS.get(name, {})))
+                good &= attempt(
+                    f"{stores}: {name}",
+                    partial(with_service, start, run, seed, SETTINGS.get(name, {})),
+                )
     for name, alone in ALONE.items():
         if only in (None, name):
             good &= attempt(name, partial(alone, seed))
@@ -87,12 +113,16 @@ def teeth(seed: int, only: str | None) -> bool:
         if only in (None, fault):
             with STORES[stores](planted=fault) as service:
                 report = run(service, seed)
-            print(f"planted {fault}: {'seen' if report.broken else 'NOT SEEN'} – {report}", flush=True)
+            print(
+                f"planted {fault}: {'seen' if report.broken else 'NOT SEEN'} – {report}", flush=True
+            )
             good &= bool(report.broken)
     return good
 
 
-def with_service(start: Callable[..., object], run: Run, seed: int, settings: dict[str, str]) -> Report:
+def with_service(
+    start: Callable[..., object], run: Run, seed: int, settings: dict[str, str]
+) -> Report:
     """Run against a fresh service."""
     with start(**settings) as service:  # type: ignore[attr-defined]
         return run(service, seed)

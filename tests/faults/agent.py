@@ -35,9 +35,13 @@ def work(caller: Caller, journal: Journal, chance: random.Random) -> None:
     """Work for ever: most tasks are short, some outlast a lease and live by heartbeats."""
     while True:
         for task in caller.claim(wait_seconds=2):
-            journal.write(claimed=task["task_id"], attempt=task["attempt"], until=task["lease_expires_at"])
+            journal.write(
+                claimed=task["task_id"], attempt=task["attempt"], until=task["lease_expires_at"]
+            )
             last(caller, task, seconds=LEASE + 1 if chance.random() < 0.02 else 0.05)
-            journal.write(reported=task["task_id"], attempt=task["attempt"], status=caller.complete(task))
+            journal.write(
+                reported=task["task_id"], attempt=task["attempt"], status=caller.complete(task)
+            )
 
 
 def last(caller: Caller, task: dict[str, Any], seconds: float) -> None:
@@ -46,7 +50,11 @@ def last(caller: Caller, task: dict[str, Any], seconds: float) -> None:
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(1, left))
         if left > 1:
-            caller.send("POST", f"/tasks/{task['task_id']}/heartbeat", {"attempt": task["attempt"], "progress": 50})
+            caller.send(
+                "POST",
+                f"/tasks/{task['task_id']}/heartbeat",
+                {"attempt": task["attempt"], "progress": 50},
+            )
 
 
 def hold(caller: Caller, number: int) -> None:

@@ -24,7 +24,10 @@ class Journal:
 def crashes(service: Service, *, kills: int, seed: int) -> Report:
     """Hand in tasks without pause while the service is killed and started again."""
     chance, journal, run = random.Random(seed), Journal(), f"run-{seed}-{uuid.uuid4().hex}"
-    writers = [threading.Thread(target=write, args=(service, journal, run, number)) for number in range(WRITERS)]
+    writers = [
+        threading.Thread(target=write, args=(service, journal, run, number))
+        for number in range(WRITERS)
+    ]
     for writer in writers:
         writer.start()
     for _ in range(kills):
@@ -35,7 +38,9 @@ def crashes(service: Service, *, kills: int, seed: int) -> Report:
     journal.stop.set()
     for writer in writers:
         writer.join()
-    return Report("crashes", len(journal.answered), seed, judge(service, journal, run), {"kills": kills})
+    return Report(
+        "crashes", len(journal.answered), seed, judge(service, journal, run), {"kills": kills}
+    )
 
 
 def write(service: Service, journal: Journal, run: str, number: int) -> None:
@@ -47,7 +52,9 @@ def write(service: Service, journal: Journal, run: str, number: int) -> None:
         try:
             caller = service.caller(f"writer-{number}")
             caller.http.headers["Idempotency-Key"] = key
-            answer = caller.send("POST", "/tasks", {"type": "bugfix", "payload": {}, "trace_id": run}, timeout=10)
+            answer = caller.send(
+                "POST", "/tasks", {"type": "bugfix", "payload": {}, "trace_id": run}, timeout=10
+            )
         except requests.RequestException:
             time.sleep(0.05)
             continue
@@ -65,9 +72,17 @@ def judge(service: Service, journal: Journal, run: str) -> list[str]:
     page = admin.get(f"/tasks?trace_id={run}&limit=200")
     while page["tasks"]:
         stored |= {task["task_id"] for task in page["tasks"]}
-        page = admin.get(f"/tasks?trace_id={run}&limit=200&cursor={page['next']}") if page["next"] else {"tasks": []}
+        page = (
+            admin.get(f"/tasks?trace_id={run}&limit=200&cursor={page['next']}")
+            if page["next"]
+            else {"tasks": []}
+        )
     told = {event["task_id"] for event in created_events(service, run)}
-    broken = [f"{task_id} was answered and is lost" for task_id in journal.answered.values() if task_id not in stored]
+    broken = [
+        f"{task_id} was answered and is lost"
+        for task_id in journal.answered.values()
+        if task_id not in stored
+    ]
     broken += [f"{task_id} has no event" for task_id in stored - told]
     broken += [f"{task_id} has an event and is not there" for task_id in told - stored]
     if len(stored) != len(journal.tried):
@@ -81,5 +96,7 @@ def created_events(service: Service, run: str) -> list[dict[str, str]]:
     page = admin.get(f"/events?trace_id={run}&types=task.created&limit=500")
     while page["events"]:
         found += page["events"]
-        page = admin.get(f"/events?trace_id={run}&types=task.created&limit=500&after={page['next']}")
+        page = admin.get(
+            f"/events?trace_id={run}&types=task.created&limit=500&after={page['next']}"
+        )
     return found

@@ -38,18 +38,25 @@ def stream_cuts(service: Service, *, cuts: int, seed: int) -> Report:
 def speak(caller: Caller, stop: threading.Event, said: list[int]) -> None:
     """Publish numbered events until told to stop; count them."""
     while not stop.is_set():
-        caller.post("/events/publish", {"event_type": "cut.n", "source_agent": "speaker", "payload": {"n": said[0]}})
+        caller.post(
+            "/events/publish",
+            {"event_type": "cut.n", "source_agent": "speaker", "payload": {"n": said[0]}},
+        )
         said[0] += 1
 
 
-def listen(service: Service, last: str, heard: list[int], *, most: int, patience: float = 20) -> str:
+def listen(
+    service: Service, last: str, heard: list[int], *, most: int, patience: float = 20
+) -> str:
     """Read up to `most` bytes and leave without a word; return the id of the last whole event.
 
     patience: seconds without a byte until it leaves, too.
     """
     http_ = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=patience)
     token = service.caller("listener").http.headers["Authorization"]
-    http_.request("GET", "/events/stream?types=cut.*", headers={"Authorization": token, "Last-Event-ID": last})
+    http_.request(
+        "GET", "/events/stream?types=cut.*", headers={"Authorization": token, "Last-Event-ID": last}
+    )
     answer, read = http_.getresponse(), b""
     try:
         while len(read) < most and (part := answer.read1(most - len(read))):

@@ -25,6 +25,8 @@ if __name__ == "__main__":
     while time.monotonic() < end:
         try:
             sender.deliver(clock=timezone.now)
-        except OperationalError:  # of an embedded database, when all write at once; the next turn finds the rest
+        except (
+            OperationalError
+        ):  # of an embedded database, when all write at once; the next turn finds the rest
             time.sleep(0.1)
         time.sleep(0.05)

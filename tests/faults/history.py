@@ -9,7 +9,9 @@ from tests.faults.service import SWEEP, Service
 ENDS = {"task.requeued", "task.completed", "task.failed", "task.released", "task.cancelled"}
 
 
-def broken_stories(service: Service, task_ids: Iterable[str], *, by: str = "completed") -> list[str]:
+def broken_stories(
+    service: Service, task_ids: Iterable[str], *, by: str = "completed"
+) -> list[str]:
     """Return what is wrong with the stories of tasks that should all have ended as `by` says."""
     admin = service.caller("judge", "admin")
     broken = []

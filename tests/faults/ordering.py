@@ -25,8 +25,14 @@ def ordering(service: Service, *, writers: int, events: int, seed: int, readers:
     """Have `readers` read by cursor, and as many by stream, while writers write `events` each."""
     start = service.caller("reader").get("/events?after=now")["next"]
     with ThreadPoolExecutor(2 * readers) as pool:
-        reading = {f"cursor {n}": pool.submit(by_cursor, service.caller(f"cursor-{n}"), start) for n in range(readers)}
-        reading |= {f"stream {n}": pool.submit(by_stream, service, f"stream-{n}", start) for n in range(readers)}
+        reading = {
+            f"cursor {n}": pool.submit(by_cursor, service.caller(f"cursor-{n}"), start)
+            for n in range(readers)
+        }
+        reading |= {
+            f"stream {n}": pool.submit(by_stream, service, f"stream-{n}", start)
+            for n in range(readers)
+        }
         written = write(service, writers, events, seed)
         say_end(service.caller("writer"))
         seen = {name: future.result() for name, future in reading.items()}
@@ -40,13 +46,18 @@ def write(service: Service, writers: int, events: int, seed: int) -> dict[str, l
 
     def run(writer: int) -> list[int]:
         command = [sys.executable, "-m", "tests.faults.writer", str(writer), str(events), str(seed)]
-        done = subprocess.run(command, cwd=ROOT, env=environment() | service.settings, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment() | service.settings, capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
         return list(json.loads(done.stdout.splitlines()[-1]))
 
     with ThreadPoolExecutor(writers) as pool:
-        return {f"order.w{writer}": numbers for writer, numbers in enumerate(pool.map(run, range(writers)))}
+        return {
+            f"order.w{writer}": numbers
+            for writer, numbers in enumerate(pool.map(run, range(writers)))
+        }
 
 
 def say_end(caller: Caller) -> None:
@@ -96,5 +107,8 @@ def faults(name: str, seen: Seen, written: dict[str, list[int]]) -> list[str]:
         "twice": lambda mine, all_: len(mine) - len(set(mine)),
         "out of order": lambda mine, all_: sum(a > b for a, b in itertools.pairwise(mine)),
     }
-    counts = {what: sum(check(found[writer], written[writer]) for writer in written) for what, check in checks.items()}
+    counts = {
+        what: sum(check(found[writer], written[writer]) for writer in written)
+        for what, check in checks.items()
+    }
     return [f"{name}: {count} {what}" for what, count in counts.items() if count]

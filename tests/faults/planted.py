@@ -44,7 +44,12 @@ def rescue_by_id() -> None:
         for task in lost:
             with transaction.atomic():
                 retries.retry_later(
-                    task, reason=FailureReason.LEASE_LOST, error="", by=SYSTEM, now=now, wait=timedelta(0)
+                    task,
+                    reason=FailureReason.LEASE_LOST,
+                    error="",
+                    by=SYSTEM,
+                    now=now,
+                    wait=timedelta(0),
                 )
         return len(lost)
 

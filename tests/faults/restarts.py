@@ -37,7 +37,9 @@ class Callers:
         self.refused = 0
         self.broken: list[str] = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=[caller]) for caller in range(number)]
+        self._threads = [
+            threading.Thread(target=self._call, args=[caller]) for caller in range(number)
+        ]
 
     def __enter__(self) -> "Callers":
         for thread in self._threads:
@@ -87,7 +89,9 @@ def restarts(service: Service, *, stops: int, seed: int, requests: int = 0) -> R
                 broken.append(f"ended with {status}")
             service.start()
     answered = callers.statuses.total()
-    broken += callers.broken + [f"{status} answered" for status in callers.statuses if status != 200]
+    broken += callers.broken + [
+        f"{status} answered" for status in callers.statuses if status != 200
+    ]
     figures = {"stops": stops, "could not connect": callers.refused}
     return Report("restarts", answered + len(callers.broken), seed, broken, figures)
 
@@ -110,7 +114,11 @@ def rolling(*, rounds: int, seed: int, requests: int = 0) -> Report:
     ]
     figures = {"restarts": rounds * len(services), "could not connect": callers.refused}
     return Report(
-        "rolling restarts behind nginx", callers.statuses.total() + len(callers.broken), seed, broken, figures
+        "rolling restarts behind nginx",
+        callers.statuses.total() + len(callers.broken),
+        seed,
+        broken,
+        figures,
     )
 
 
@@ -122,7 +130,9 @@ def nginx(url: str, upstreams: list[str]) -> Iterator[None]:
         raise NotInstalled("no nginx found")
     with private_folder() as folder:
         write(folder / "nginx.conf", configuration(folder, url, upstreams))
-        process = popen([program, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"], cwd=folder)
+        process = popen(
+            [program, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"], cwd=folder
+        )
         try:
             wait_until_it_answers(url)
             yield
@@ -133,13 +143,16 @@ def nginx(url: str, upstreams: list[str]) -> Iterator[None]:
 
 def configuration(folder: Path, url: str, upstreams: list[str]) -> str:
     """Return the deployment page's part of nginx.conf with addresses of our own, and what belongs around it."""
-    [shown] = re.findall(r"```nginx\n(.+?)```", (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8"), re.DOTALL)
+    [shown] = re.findall(
+        r"```nginx\n(.+?)```", (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     for port, upstream in zip((8000, 8001), upstreams, strict=True):
         shown = shown.replace(f"127.0.0.1:{port}", urlsplit(upstream).netloc)
     shown = re.sub(r"listen .+;", f"listen {urlsplit(url).netloc};", shown)
     shown = re.sub(r"\n *ssl_.+;|server_name .+;", "", shown)
     kept = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""
         daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;

@@ -76,14 +76,18 @@ class Caller:
         self.http.mount("http://", HTTPAdapter(max_retries=0))
         now = int(time.time())
         claims = {"sub": name, "role": role, "iat": now, "exp": now + 86_400}
-        self.http.headers["Authorization"] = f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"
+        self.http.headers["Authorization"] = (
+            f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"
+        )
 
     @property
     def authorization(self) -> str:
         """Return the header that says who calls."""
         return str(self.http.headers["Authorization"])
 
-    def send(self, method: str, path: str, body: Any = None, timeout: float = 90) -> requests.Response:
+    def send(
+        self, method: str, path: str, body: Any = None, timeout: float = 90
+    ) -> requests.Response:
         """Send a request; return whatever is answered."""
         return self.http.request(method, self.url + path, json=body, timeout=timeout)
 
@@ -103,8 +107,12 @@ class Caller:
         """Hand in tasks, a hundred at a time; return their ids."""
         ids: list[str] = []
         while len(ids) < number:
-            tasks = [{"type": "bugfix", "payload": {}, **new} for _ in range(min(100, number - len(ids)))]
-            ids += [made["task_id"] for made in self.post("/tasks/batch", {"tasks": tasks})["results"]]
+            tasks = [
+                {"type": "bugfix", "payload": {}, **new} for _ in range(min(100, number - len(ids)))
+            ]
+            ids += [
+                made["task_id"] for made in self.post("/tasks/batch", {"tasks": tasks})["results"]
+            ]
         return ids
 
     def claim(self, limit: int = 1, **asked: Any) -> list[dict[str, Any]]:
@@ -122,14 +130,24 @@ class Caller:
 def embedded(planted: str = "", **settings: str) -> Iterator[Service]:
     """Give a service on the embedded stores. planted: the name of a fault built into it."""
     with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
-        yield from running(planted, common() | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings)
+        yield from running(
+            planted, common() | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
+        )
 
 
 @contextlib.contextmanager
 def on_servers(planted: str = "", **settings: str) -> Iterator[Service]:
     """Give a service on a private PostgreSQL and Redis, its worker and beat in the same process."""
-    with private_postgres() as postgres, private_redis() as redis, tempfile.TemporaryDirectory() as folder:
-        stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "ORCHESTRATOR_ENV": "development"}
+    with (
+        private_postgres() as postgres,
+        private_redis() as redis,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        stores = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "ORCHESTRATOR_ENV": "development",
+        }
         own = common() | stores | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
         yield from running(planted, own, "--migrate", "--with-worker", "--with-beat")
 
@@ -137,8 +155,16 @@ def on_servers(planted: str = "", **settings: str) -> Iterator[Service]:
 @contextlib.contextmanager
 def two_on_servers() -> Iterator[list[Service]]:
     """Give two web services on one PostgreSQL and Redis, each at an address that it keeps."""
-    with private_postgres() as postgres, private_redis() as redis, tempfile.TemporaryDirectory() as folder:
-        stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "ORCHESTRATOR_ENV": "development"}
+    with (
+        private_postgres() as postgres,
+        private_redis() as redis,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        stores = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "ORCHESTRATOR_ENV": "development",
+        }
         own = common() | stores | {"DATA_DIR": folder, "DJANGO_SECRET_KEY": secrets.token_hex(32)}
         command = [sys.executable, "manage.py", "up", "--migrate"]
         services = [Service(own | {"PORT": str(free_port())}, command) for _ in range(2)]

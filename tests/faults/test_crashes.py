@@ -12,7 +12,9 @@ from tests.faults.crashes import crashes
 
 @pytest.mark.faults
 @pytest.mark.timeout(180)
-def test_what_was_answered_survives_a_kill_of_the_service_with_its_event_once(stores: Stores, seed: int) -> None:
+def test_what_was_answered_survives_a_kill_of_the_service_with_its_event_once(
+    stores: Stores, seed: int
+) -> None:
     with stores() as service:
         report = crashes(service, kills=2, seed=seed)
 

@@ -26,7 +26,9 @@ def service(stores: Stores) -> Iterator[Service]:
         yield running
 
 
-def test_a_connection_that_is_made_is_answered_although_the_service_is_stopped(service: Service, seed: int) -> None:
+def test_a_connection_that_is_made_is_answered_although_the_service_is_stopped(
+    service: Service, seed: int
+) -> None:
     report = restarts(service, stops=2, requests=300, seed=seed)
 
     print(report)

@@ -40,5 +40,7 @@ def test_no_task_is_lost_with_its_agents(service: Service, seed: int) -> None:
     check(work.killed_agents(service, tasks=60, kills=6, agents=4, seed=seed, pause=0.7))
 
 
-def test_at_the_moment_of_expiry_either_the_report_or_the_sweep_wins(service: Service, seed: int) -> None:
+def test_at_the_moment_of_expiry_either_the_report_or_the_sweep_wins(
+    service: Service, seed: int
+) -> None:
     check(work.reports_at_expiry(service, rounds=50, seed=seed))

@@ -24,7 +24,19 @@ SETTINGS = {  # the schedule of days in seconds
 WAYS = (
     ["200"] * 15
     + ["slow"] * 15
-    + ["500", "503 1", "429 2", "404", "302", "redirect", "reset", "half", "short", "garbage", "hang"]
+    + [
+        "500",
+        "503 1",
+        "429 2",
+        "404",
+        "302",
+        "redirect",
+        "reset",
+        "half",
+        "short",
+        "garbage",
+        "hang",
+    ]
 )
 WORKERS = 2
 
@@ -51,7 +63,9 @@ class Judge:
         return how
 
 
-def mad_receiver(service: Service, *, events: int, kills: int, seed: int, seconds: float = 300) -> Report:
+def mad_receiver(
+    service: Service, *, events: int, kills: int, seed: int, seconds: float = 300
+) -> Report:
     """Send to a receiver that refuses, hangs, errs and resets, with workers that are killed: nothing is lost.
 
     Each event arrives, or is listed as given up with all its attempts; every signature is good.
@@ -85,7 +99,11 @@ def publish(service: Service, number: int) -> list[str]:
     callers = [service.caller(f"publisher-{place}") for place in range(4)]
 
     def one(place: int) -> str:
-        said = {"event_type": "fault.seen", "source_agent": "publisher", "payload": {"number": place}}
+        said = {
+            "event_type": "fault.seen",
+            "source_agent": "publisher",
+            "payload": {"number": place},
+        }
         return str(callers[place % 4].post("/events/publish", said)["event_id"])
 
     with ThreadPoolExecutor(4) as pool:
@@ -101,7 +119,9 @@ def close_at_times(receiver: Receiver, stop: threading.Event, seed: int) -> None
         receiver.listen()
 
 
-def kill_workers(service: Service, kills: int, killed: list[int], stop: threading.Event, chance: random.Random) -> None:
+def kill_workers(
+    service: Service, kills: int, killed: list[int], stop: threading.Event, chance: random.Random
+) -> None:
     """Run workers beside the service's own, and kill one after the other with SIGKILL while they send.
 
     killed: their process ids are added to it.
@@ -128,7 +148,9 @@ def end(worker: "subprocess.Popen[bytes]") -> None:
 def start_worker(service: Service) -> "subprocess.Popen[bytes]":
     """Start a worker on the service's stores; it writes a line once it sends."""
     command = [sys.executable, "-m", "tests.faults.deliverer"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment() | service.settings, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment() | service.settings, stdout=subprocess.PIPE
+    )
 
 
 def open_deliveries(admin: Caller, path: str, expected: int) -> bool:
@@ -142,19 +164,29 @@ def listed(admin: Caller, path: str) -> list[dict[str, Any]]:
     """Return every delivery the API shows, page by page."""
     rows, following = list[dict[str, Any]](), ""
     while following is not None:
-        page = admin.get(f"{path}/deliveries?limit=200" + (f"&cursor={following}" if following else ""))
+        page = admin.get(
+            f"{path}/deliveries?limit=200" + (f"&cursor={following}" if following else "")
+        )
         rows, following = rows + page["deliveries"], page["next"]
     return rows
 
 
-def judged(published: list[str], rows: list[dict[str, Any]], judge: Judge, *, kills: int, seed: int) -> Report:
+def judged(
+    published: list[str], rows: list[dict[str, Any]], judge: Judge, *, kills: int, seed: int
+) -> Report:
     """Compare what was published, what the service says became of it, and what the receiver saw."""
     state = {row["event_id"]: row["status"] for row in rows}
     broken = [f"forged: {one}" for one in judge.forged]
-    broken += [f"{event_id} is {state.get(event_id, 'lost')}" for event_id in published if not settled(state, event_id)]
+    broken += [
+        f"{event_id} is {state.get(event_id, 'lost')}"
+        for event_id in published
+        if not settled(state, event_id)
+    ]
     arrived = [event_id for event_id, status in state.items() if status == "delivered"]
     broken += [f"{event_id} never came" for event_id in arrived if not judge.taken[event_id]]
-    broken += [f"{row['event_id']} dead, {len(row['log'])} tries" for row in rows if is_unclear(row)]
+    broken += [
+        f"{row['event_id']} dead, {len(row['log'])} tries" for row in rows if is_unclear(row)
+    ]
     figures = {
         "kills": kills,
         "delivered": len(arrived),
@@ -172,4 +204,6 @@ def settled(state: dict[str, str], event_id: str) -> bool:
 
 def is_unclear(row: dict[str, Any]) -> bool:
     """Return whether a delivery was given up without all its attempts, or without saying why."""
-    return row["status"] == "dead" and (len(row["log"]) < 10 or not all(attempt["error"] for attempt in row["log"]))
+    return row["status"] == "dead" and (
+        len(row["log"]) < 10 or not all(attempt["error"] for attempt in row["log"])
+    )

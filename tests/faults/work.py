@@ -33,17 +33,26 @@ def claim_storm(service: Service, *, tasks: int, claimers: int, seed: int) -> Re
         return mine
 
     with ThreadPoolExecutor(claimers) as pool:
-        taken = Counter(task_id for mine in pool.map(claim_all, range(claimers)) for task_id in mine)
-    broken = [f"{task_id} was leased {taken[task_id]} times" for task_id in ids if taken[task_id] != 1]
+        taken = Counter(
+            task_id for mine in pool.map(claim_all, range(claimers)) for task_id in mine
+        )
+    broken = [
+        f"{task_id} was leased {taken[task_id]} times" for task_id in ids if taken[task_id] != 1
+    ]
     return Report("claim storm", tasks, seed, broken, {"claimers": claimers})
 
 
-def killed_agents(service: Service, *, tasks: int, kills: int, agents: int, seed: int, pause: float) -> Report:
+def killed_agents(
+    service: Service, *, tasks: int, kills: int, agents: int, seed: int, pause: float
+) -> Report:
     """Agents die of kill -9 while they work: no task is lost, none is leased twice at once, all come back in time."""
     chance = random.Random(seed)
     ids = service.caller("creator").create(tasks, max_attempts=100)
     with tempfile.TemporaryDirectory() as folder:
-        alive = [start_agent(service, f"agent-{number}", folder, seed + number) for number in range(agents)]
+        alive = [
+            start_agent(service, f"agent-{number}", folder, seed + number)
+            for number in range(agents)
+        ]
         for kill in range(kills):
             time.sleep(pause)
             place = chance.randrange(agents)
@@ -56,16 +65,30 @@ def killed_agents(service: Service, *, tasks: int, kills: int, agents: int, seed
             agent.wait()
         accepted = accepted_reports(Path(folder))
     broken = broken_stories(service, ids)
-    broken += [f"{task_id} was accepted {accepted[task_id]} times" for task_id in ids if accepted[task_id] > 1]
+    broken += [
+        f"{task_id} was accepted {accepted[task_id]} times"
+        for task_id in ids
+        if accepted[task_id] > 1
+    ]
     late, longest = late_returns(service, ids)
-    return Report("killed agents", tasks, seed, broken + late, {"kills": kills, "longest return": f"{longest:.1f} s"})
+    return Report(
+        "killed agents",
+        tasks,
+        seed,
+        broken + late,
+        {"kills": kills, "longest return": f"{longest:.1f} s"},
+    )
 
 
-def start_agent(service: Service, name: str, folder: str, seed: int, *more: str, **pipes: Any) -> subprocess.Popen[str]:
+def start_agent(
+    service: Service, name: str, folder: str, seed: int, *more: str, **pipes: Any
+) -> subprocess.Popen[str]:
     """Start an agent process."""
     secret = service.settings["ORCHESTRATOR_JWT_SECRET"]
     arguments = [service.url, secret, name, str(Path(folder) / f"{name}-{seed}"), str(seed), *more]
-    return subprocess.Popen([sys.executable, "-m", "tests.faults.agent", *arguments], cwd=ROOT, text=True, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.agent", *arguments], cwd=ROOT, text=True, **pipes
+    )
 
 
 def wait_until_done(service: Service, ids: list[str], *, seconds: float) -> None:
@@ -80,7 +103,12 @@ def wait_until_done(service: Service, ids: list[str], *, seconds: float) -> None
 
 def accepted_reports(folder: Path) -> Counter[str]:
     """Return how many reports on each task the agents saw accepted."""
-    lines = (json.loads(line) for path in folder.iterdir() for line in path.read_text().splitlines() if line)
+    lines = (
+        json.loads(line)
+        for path in folder.iterdir()
+        for line in path.read_text().splitlines()
+        if line
+    )
     return Counter(line["reported"] for line in lines if line.get("status") == 200)
 
 
@@ -89,19 +117,34 @@ def frozen_holders(service: Service, *, holders: int, seed: int, each: int = 10)
     ids = service.caller("creator").create(holders, max_attempts=100)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with tempfile.TemporaryDirectory() as folder:
-        frozen = [start_agent(service, f"holder-{n}", folder, seed, str(each), **pipes) for n in range(holders // each)]
+        frozen = [
+            start_agent(service, f"holder-{n}", folder, seed, str(each), **pipes)
+            for n in range(holders // each)
+        ]
         held = sum(int(agent.stdout.readline()) for agent in frozen if agent.stdout)
         for agent in frozen:
             agent.send_signal(signal.SIGSTOP)
         time.sleep(LEASE + 2 * SWEEP + 1)
         second = service.caller("second")
-        again = [task for _ in range(holders // 50 + 1) for task in second.claim(limit=50, lease_seconds=600)]
+        again = [
+            task
+            for _ in range(holders // 50 + 1)
+            for task in second.claim(limit=50, lease_seconds=600)
+        ]
         for agent in frozen:
             agent.send_signal(signal.SIGCONT)
-        answers = [status for agent in frozen for status in json.loads(agent.communicate("\n", timeout=60)[0])]
+        answers = [
+            status
+            for agent in frozen
+            for status in json.loads(agent.communicate("\n", timeout=60)[0])
+        ]
     broken = [f"a late report was answered {status}" for status in answers if status != 409]
     broken += [] if held == len(again) == holders else [f"{held} were held, {len(again)} came back"]
-    broken += [f"{task['task_id']} could not be completed" for task in again if second.complete(task) != 200]
+    broken += [
+        f"{task['task_id']} could not be completed"
+        for task in again
+        if second.complete(task) != 200
+    ]
     return Report("frozen holders", holders, seed, broken + broken_stories(service, ids))
 
 
@@ -120,7 +163,11 @@ def reports_at_expiry(service: Service, *, rounds: int, seed: int, at_once: int 
             results = one_round(service, at_once, chance)
             outcomes.update(results.values())
             time.sleep(2 * SWEEP)
-            broken += [flaw for task_id in ids for flaw in both_or_none(service, task_id, results.get(task_id))]
+            broken += [
+                flaw
+                for task_id in ids
+                for flaw in both_or_none(service, task_id, results.get(task_id))
+            ]
             drain(service)
     finally:
         sweeper.kill()

@@ -15,7 +15,9 @@ def told(event_type: str) -> int:
     return Event.objects.filter(event_type=event_type).count()
 
 
-def test_a_paused_agent_keeps_its_tasks_but_is_handed_none(make_task, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_a_paused_agent_keeps_its_tasks_but_is_handed_none(
+    make_task, dev: Actor, admin: Actor, now: datetime
+) -> None:
     make_task()
 
     agent_services.change_agent(name="dev_agent", paused=True, by=admin, now=now)
@@ -26,17 +28,23 @@ def test_a_paused_agent_keeps_its_tasks_but_is_handed_none(make_task, dev: Actor
     assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
-def test_tasks_of_a_paused_type_are_not_handed_out(make_task, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_tasks_of_a_paused_type_are_not_handed_out(
+    make_task, dev: Actor, admin: Actor, now: datetime
+) -> None:
     make_task(type="bugfix", priority="P2")
     other = make_task(type="feature", priority="P3")
 
     agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
 
-    assert [task.pk for task in leases.claim(agent="dev_agent", by=dev, now=now, limit=5)] == [other.pk]
+    assert [task.pk for task in leases.claim(agent="dev_agent", by=dev, now=now, limit=5)] == [
+        other.pk
+    ]
 
 
 @pytest.mark.parametrize(("limit", "handed"), [(0, 0), (1, 1), (2, 2), (None, 3)])
-def test_an_agent_runs_no_more_than_its_limit(limit, handed, make_task, dev: Actor, admin, now: datetime) -> None:
+def test_an_agent_runs_no_more_than_its_limit(
+    limit, handed, make_task, dev: Actor, admin, now: datetime
+) -> None:
     for _ in range(3):
         make_task()
     agent_services.change_agent(name="dev_agent", concurrency_limit=limit, by=admin, now=now)
@@ -47,7 +55,9 @@ def test_an_agent_runs_no_more_than_its_limit(limit, handed, make_task, dev: Act
     assert (len(first), len(second)) == (handed, 0)
 
 
-def test_a_type_runs_no_more_than_its_limit_and_others_go_on(make_task, dev: Actor, admin, now: datetime) -> None:
+def test_a_type_runs_no_more_than_its_limit_and_others_go_on(
+    make_task, dev: Actor, admin, now: datetime
+) -> None:
     for kind in ("bugfix", "bugfix", "feature"):
         make_task(type=kind)
     agent_services.change_type(task_type="bugfix", concurrency_limit=1, by=admin, now=now)
@@ -57,7 +67,9 @@ def test_a_type_runs_no_more_than_its_limit_and_others_go_on(make_task, dev: Act
     assert sorted(task.type for task in handed) == ["bugfix", "feature"]
 
 
-def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(make_task, dev, now: datetime) -> None:
+def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(
+    make_task, dev, now: datetime
+) -> None:
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
     RoutingRule.objects.filter(task_type="bugfix").update(fallback_id="ops_agent")
     routing.agents.forget()
@@ -77,7 +89,9 @@ def test_a_silent_agent_is_named_once_and_its_waiting_tasks_go_to_the_fallback(m
     assert (task.assigned_agent, task.status) == ("ops_agent", Status.ASSIGNED)
 
 
-def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(make_task, dev: Actor, now: datetime) -> None:
+def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(
+    make_task, dev: Actor, now: datetime
+) -> None:
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
     agent_services.mark_stale_agents(now=now + timedelta(minutes=2))
 
@@ -93,7 +107,11 @@ def test_the_overview_names_live_holders_and_load(make_task, dev: Actor, now: da
     leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
     [row] = [row for row in agent_services.overview(now=now) if row["name"] == "dev_agent"]
-    [later] = [row for row in agent_services.overview(now=now + timedelta(seconds=61)) if row["name"] == "dev_agent"]
+    [later] = [
+        row
+        for row in agent_services.overview(now=now + timedelta(seconds=61))
+        if row["name"] == "dev_agent"
+    ]
 
     assert (row["running"], row["waiting"], row["holders"]) == (1, 1, ["dev-agent-1"])
     assert later["holders"] == []

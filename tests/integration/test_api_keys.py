@@ -30,13 +30,20 @@ def test_the_text_of_a_key_is_not_kept(admin: Actor, now: datetime) -> None:
     key, text = services.create_api_key(name="dev-agent-1", role="agent", by=admin, now=now)
 
     assert text.startswith(f"ork_{key.prefix}_") and len(text.rpartition("_")[2]) > 0
-    assert (key.name, key.role, key.created_by, key.created_at) == ("dev-agent-1", "agent", "root-1", now)
+    assert (key.name, key.role, key.created_by, key.created_at) == (
+        "dev-agent-1",
+        "agent",
+        "root-1",
+        now,
+    )
     stored = str(list(ApiKey.objects.values()))
     assert text not in stored and text[15:] not in stored
 
 
 def test_two_keys_differ(now: datetime) -> None:
-    texts = {services.create_api_key(name="a", role="agent", by=SYSTEM, now=now)[1] for _ in range(20)}
+    texts = {
+        services.create_api_key(name="a", role="agent", by=SYSTEM, now=now)[1] for _ in range(20)
+    }
 
     assert len(texts) == 20 and all(len(text) >= 58 for text in texts)
 
@@ -57,7 +64,9 @@ def test_two_keys_differ(now: datetime) -> None:
 )
 def test_a_bad_wish_names_the_field(now: datetime, changes: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        services.create_api_key(**{"name": "a", "role": "agent", "by": SYSTEM, "now": now} | changes)
+        services.create_api_key(
+            **{"name": "a", "role": "agent", "by": SYSTEM, "now": now} | changes
+        )
 
     assert refusal.value.field == field
     assert not ApiKey.objects.exists()
@@ -68,7 +77,9 @@ def test_a_key_ends_when_it_says(now: datetime, seconds: int, lives: bool) -> No
     ends = now + timedelta(hours=1)
     _, text = services.create_api_key(name="a", role="agent", expires_at=ends, by=SYSTEM, now=now)
 
-    assert (api_keys.find_database_key(text, now=ends + timedelta(seconds=seconds)) is not None) is lives
+    assert (
+        api_keys.find_database_key(text, now=ends + timedelta(seconds=seconds)) is not None
+    ) is lives
 
 
 def test_a_key_that_would_have_ended_is_not_made(now: datetime) -> None:
@@ -88,13 +99,17 @@ def test_a_key_is_revoked_once(now: datetime) -> None:
         services.revoke_api_key(prefix="nothing", by=SYSTEM, now=now)
 
 
-@pytest.mark.parametrize("text", ["ork_", "ork__", "ork_a", "ork_a_b", "ork_é_b", "ork_" + "a" * 17 + "_b", "xrk_a_b"])
+@pytest.mark.parametrize(
+    "text", ["ork_", "ork__", "ork_a", "ork_a_b", "ork_é_b", "ork_" + "a" * 17 + "_b", "xrk_a_b"]
+)
 def test_a_text_that_is_no_key_finds_none(now: datetime, text: str) -> None:
     assert api_keys.find_database_key(text, now=now) is None
 
 
 def test_the_command_makes_a_key_that_works(now: datetime) -> None:
-    made = json.loads(run("create_api_key", "--name", "alice", "--role", "user", "--expires-days", "1", "--json"))
+    made = json.loads(
+        run("create_api_key", "--name", "alice", "--role", "user", "--expires-days", "1", "--json")
+    )
 
     key = api_keys.find_database_key(made["api_key"], now=now)
     assert key is not None and (key.name, key.role, key.prefix) == ("alice", "user", made["prefix"])
@@ -121,14 +136,19 @@ def test_a_command_refuses_with_a_sentence(words: list[str]) -> None:
 
 
 def test_the_command_signs_a_token_that_works() -> None:
-    assert tokens.read(run("create_token", "--user-id", "alice", "--role", "admin").strip()).role == Role.ADMIN
+    assert (
+        tokens.read(run("create_token", "--user-id", "alice", "--role", "admin").strip()).role
+        == Role.ADMIN
+    )
     made = json.loads(run("create_token", "--user-id", "alice", "--hours", "2", "--json"))
     assert (made["expires_in"], made["role"]) == (7200, "agent")
     assert tokens.read(made["access_token"]).sub == "alice"
 
 
 @pytest.mark.parametrize("door", ["service", "command", "command in a name"])
-def test_a_key_made_or_revoked_leaves_one_event_with_who_did_it(admin: Actor, now: datetime, door: str) -> None:
+def test_a_key_made_or_revoked_leaves_one_event_with_who_did_it(
+    admin: Actor, now: datetime, door: str
+) -> None:
     User.objects.create_superuser("olga")
     name = ["--as", "olga"] if door == "command in a name" else []
     if door == "service":
@@ -159,10 +179,17 @@ def test_a_restriction_leaves_an_event_whatever_becomes_of_it(admin: Actor, now:
     services.save_principal(row, by=admin, now=now)
     services.delete_principal(row, by=admin, now=now)
 
-    told = [event.payload for event in Event.objects.filter(event_type="auth.principal_changed").order_by("pk")]
+    told = [
+        event.payload
+        for event in Event.objects.filter(event_type="auth.principal_changed").order_by("pk")
+    ]
     assert told == [
         {"name": "mallory", "did": "added", "changes": {"disabled": [None, True]}},
-        {"name": "mallory", "did": "changed", "changes": {"disabled": [True, False], "role": [None, "user"]}},
+        {
+            "name": "mallory",
+            "did": "changed",
+            "changes": {"disabled": [True, False], "role": [None, "user"]},
+        },
         {"name": "mallory", "did": "removed", "changes": {"role": ["user", None]}},
     ]
 

@@ -27,7 +27,9 @@ def test_a_batch_of_each_creates_what_can_be(dev, now) -> None:
 
 @pytest.mark.django_db
 def test_tasks_of_a_batch_may_wait_for_each_other_in_any_order(dev, now) -> None:
-    last, first = batches.create_all([{**BUGFIX, "depends_on": ["a"]}, {**BUGFIX, "ref": "a"}], by=dev, now=now)
+    last, first = batches.create_all(
+        [{**BUGFIX, "depends_on": ["a"]}, {**BUGFIX, "ref": "a"}], by=dev, now=now
+    )
 
     assert (last.open_dependencies, first.open_dependencies) == (1, 0)
     assert last.dependencies.get().depends_on == first

@@ -26,7 +26,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def names() -> CachedRows[list[str]]:
-    return CachedRows(["orchestrator_site.Principal"], lambda: sorted(Principal.objects.values_list("name", flat=True)))
+    return CachedRows(
+        ["orchestrator_site.Principal"],
+        lambda: sorted(Principal.objects.values_list("name", flat=True)),
+    )
 
 
 @pytest.mark.django_db
@@ -38,10 +41,14 @@ def test_rows_are_read_once(django_assert_num_queries: Any, clock: Clock) -> Non
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("seconds", "seen"), [(0.9, []), (1.0, ["behind"])])
-def test_a_change_elsewhere_is_seen_after_a_second(clock: Clock, seconds: float, seen: list[str]) -> None:
+def test_a_change_elsewhere_is_seen_after_a_second(
+    clock: Clock, seconds: float, seen: list[str]
+) -> None:
     rows = names()
     rows()
-    Principal.objects.bulk_create([Principal(name="behind")])  # sends no signal, as another process does not
+    Principal.objects.bulk_create(
+        [Principal(name="behind")]
+    )  # sends no signal, as another process does not
 
     clock.now += seconds
 
@@ -62,11 +69,16 @@ def test_a_change_here_is_seen_at_once(clock: Clock) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_what_another_thread_read_before_the_commit_is_forgotten_at_the_commit(clock: Clock) -> None:
+def test_what_another_thread_read_before_the_commit_is_forgotten_at_the_commit(
+    clock: Clock,
+) -> None:
     rows = names()
     with transaction.atomic():
         Principal.objects.create(name="one")
-        rows._kept = (clock.now + 1, [])  # as another thread would keep it, which does not see our row yet
+        rows._kept = (
+            clock.now + 1,
+            [],
+        )  # as another thread would keep it, which does not see our row yet
 
     assert rows() == ["one"]
 
@@ -88,7 +100,9 @@ def test_a_change_while_loading_is_not_overlooked(clock: Clock) -> None:
 def test_many_threads_may_ask(clock: Clock) -> None:
     rows = CachedRows(["orchestrator_site.Principal"], lambda: 7)
     found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.extend(rows() for _ in range(200))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.extend(rows() for _ in range(200))) for _ in range(8)
+    ]
 
     for thread in threads:
         thread.start()

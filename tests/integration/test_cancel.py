@@ -17,7 +17,9 @@ Make = Callable[..., Task]
 
 
 @pytest.mark.parametrize("status", ["pending", "assigned", "in_progress"])
-def test_an_open_task_is_cancelled_with_the_reason(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_an_open_task_is_cancelled_with_the_reason(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     task = make_task()
     Task.objects.update(status=status, holder="dev-agent-2", lease_expires_at=now)
 
@@ -27,7 +29,11 @@ def test_an_open_task_is_cancelled_with_the_reason(make_task: Make, dev: Actor, 
     assert (task.status, task.error, task.cancelled_at) == ("cancelled", "Obsolete", now)
     assert (task.holder, task.lease_expires_at) == ("", None)
     told = Event.objects.get(event_type="task.cancelled")
-    assert (told.moved_from, told.moved_to, told.payload["reason"]) == (status, "cancelled", "Obsolete")
+    assert (told.moved_from, told.moved_to, told.payload["reason"]) == (
+        status,
+        "cancelled",
+        "Obsolete",
+    )
 
 
 def test_others_may_not_cancel(make_task: Make, ops: Actor, admin: Actor, now: datetime) -> None:
@@ -40,7 +46,9 @@ def test_others_may_not_cancel(make_task: Make, ops: Actor, admin: Actor, now: d
     assert lifecycle.cancel_task(task_id=task.task_id, by=admin, now=now).status == "cancelled"
 
 
-def test_a_holder_may_not_cancel_what_another_created(make_task: Make, ops: Actor, now: datetime) -> None:
+def test_a_holder_may_not_cancel_what_another_created(
+    make_task: Make, ops: Actor, now: datetime
+) -> None:
     task = make_task()
     leases.claim(agent="dev_agent", by=ops, now=now)
 
@@ -48,20 +56,28 @@ def test_a_holder_may_not_cancel_what_another_created(make_task: Make, ops: Acto
         lifecycle.cancel_task(task_id=task.task_id, by=ops, now=now)
 
 
-def test_what_was_asked_is_withdrawn(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_what_was_asked_is_withdrawn(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime
+) -> None:
     task = make_task(priority="P0")
 
     lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now, reason="Obsolete")
 
     approval = Approval.objects.get()
-    assert (approval.status, approval.decided_by, approval.decision_reason) == ("withdrawn", dev.name, "Obsolete")
+    assert (approval.status, approval.decided_by, approval.decision_reason) == (
+        "withdrawn",
+        dev.name,
+        "Obsolete",
+    )
     with pytest.raises(approvals.AlreadyDecided, match="withdrawn"):
         approvals.approve(approval_id=approval.approval_id, by=ops, now=now)
     types = list(Event.objects.order_by("pk").values_list("event_type", flat=True))
     assert types[3:5] == ["approval.withdrawn", "task.cancelled"]
 
 
-def test_an_approved_task_can_still_be_cancelled(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_an_approved_task_can_still_be_cancelled(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime
+) -> None:
     task = make_task(priority="P0")
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
@@ -82,7 +98,9 @@ def test_cancelling_twice_changes_nothing(make_task: Make, dev: Actor, now: date
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_what_is_over_cannot_be_cancelled(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_what_is_over_cannot_be_cancelled(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     task = make_task()
     lifecycle.report_status(task_id=task.task_id, status=Status(status), by=dev, now=now)
 

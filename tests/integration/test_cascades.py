@@ -34,7 +34,14 @@ def layer(name: str, number: int, now: datetime, *, waits_for: int, **more: Any)
         "status": "assigned",
         "assigned_agent": "dev_agent",
     }
-    common |= {"created_by": "dev-agent-1", "door": "api", "created_at": now, "turn_at": now, "source": name, **more}
+    common |= {
+        "created_by": "dev-agent-1",
+        "door": "api",
+        "created_at": now,
+        "turn_at": now,
+        "source": name,
+        **more,
+    }
     Task.objects.bulk_create(Task(**common, open_dependencies=waits_for) for _ in range(number))
 
 
@@ -47,7 +54,8 @@ def connect(earlier: str, later: str) -> None:
 def wait_for(task: Task, name: str) -> None:
     """Let each task of a layer wait for one task."""
     Dependency.objects.bulk_create(
-        Dependency(task=later, depends_on=task) for later in Task.objects.filter(source=name).only("pk")
+        Dependency(task=later, depends_on=task)
+        for later in Task.objects.filter(source=name).only("pk")
     )
 
 
@@ -129,19 +137,25 @@ def test_a_failure_goes_down_wide_layers_each_task_once(
     assert {(task.status, task.failure_reason, task.open_dependencies) for task in lost} == {
         ("failed", "dependency", 0)
     }
-    assert all(task.failed_at == now and task.sla_breached_at == now and task.error for task in lost)
+    assert all(
+        task.failed_at == now and task.sla_breached_at == now and task.error for task in lost
+    )
     assert total + 7 >= Dependency.objects.count() == 10 + 4 * 50
     assert not Dependency.objects.filter(settled_at__isnull=True).exists()
     assert (told("task.failed"), told("task.ready"), told("sla.violation")) == (40, 10, 40)
 
 
-def test_what_waits_for_a_signature_is_withdrawn_in_the_same_steps(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_what_waits_for_a_signature_is_withdrawn_in_the_same_steps(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     root = make_task()
     gated = [make_task(priority="P0", depends_on=[root.task_id]) for _ in range(5)]
 
     lifecycle.cancel_task(task_id=root.task_id, by=dev, now=now)
 
-    assert set(Task.objects.filter(pk__in=[task.pk for task in gated]).values_list("status", flat=True)) == {"failed"}
+    assert set(
+        Task.objects.filter(pk__in=[task.pk for task in gated]).values_list("status", flat=True)
+    ) == {"failed"}
     ends = Approval.objects.values_list("status", "decided_by", "decision_reason")
     assert set(ends) == {("withdrawn", "system", f"{root.task_id} is cancelled.")}
     assert told("approval.withdrawn") == 5
@@ -192,7 +206,9 @@ def test_a_task_names_fifty_dependencies_at_most(make_task: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_sweeps_at_once_tell_each_dependent_once(make_task: Make, dev: Actor, now: datetime, small_steps: None) -> None:
+def test_sweeps_at_once_tell_each_dependent_once(
+    make_task: Make, dev: Actor, now: datetime, small_steps: None
+) -> None:
     root = make_task()
     layer("first", 20, now, waits_for=1)
     layer("second", 10, now, waits_for=10)

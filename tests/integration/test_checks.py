@@ -12,7 +12,12 @@ import pytest
 from django.core.checks import Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site.config.checks import check_deployment, check_settings, refuse_unsafe_start, refuse_unsafe_worker
+from orchestrator_site.config.checks import (
+    check_deployment,
+    check_settings,
+    refuse_unsafe_start,
+    refuse_unsafe_worker,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = {"jwt": "k7Qp2vXz9Lr4Tn8Wb3Ym6Hs1Dc5Fg0Ja", "key": "Zx8Cv5Bn2Mk9Jh4Gf1Ds7Aq3We6Rt0Yu"}
@@ -50,21 +55,49 @@ def test_a_random_secret_always_passes(production: Any) -> None:
 UNSAFE: dict[str, tuple[str, Any, str]] = {
     "no JWT secret": ("ORCHESTRATOR_JWT_SECRET", "", "ORCHESTRATOR_JWT_SECRET"),
     "31 bytes": ("ORCHESTRATOR_JWT_SECRET", GOOD["jwt"][:31], "ORCHESTRATOR_JWT_SECRET"),
-    "the guide's placeholder": ("ORCHESTRATOR_JWT_SECRET", "YOUR_SECRET", "ORCHESTRATOR_JWT_SECRET"),
-    "a long placeholder": ("ORCHESTRATOR_JWT_SECRET", "your-secret-key-here-min-32-chars", "ORCHESTRATOR_JWT_SECRET"),
+    "the guide's placeholder": (
+        "ORCHESTRATOR_JWT_SECRET",
+        "YOUR_SECRET",
+        "ORCHESTRATOR_JWT_SECRET",
+    ),
+    "a long placeholder": (
+        "ORCHESTRATOR_JWT_SECRET",
+        "your-secret-key-here-min-32-chars",
+        "ORCHESTRATOR_JWT_SECRET",
+    ),
     "change me": ("ORCHESTRATOR_JWT_SECRET", "CHANGEME" * 4, "ORCHESTRATOR_JWT_SECRET"),
     "one character": ("ORCHESTRATOR_JWT_SECRET", "x" * 64, "ORCHESTRATOR_JWT_SECRET"),
-    "eight letters again and again": ("ORCHESTRATOR_JWT_SECRET", "abcdefgh" * 5, "ORCHESTRATOR_JWT_SECRET"),
+    "eight letters again and again": (
+        "ORCHESTRATOR_JWT_SECRET",
+        "abcdefgh" * 5,
+        "ORCHESTRATOR_JWT_SECRET",
+    ),
     "digits that run on": ("ORCHESTRATOR_JWT_SECRET", "0123456789" * 4, "ORCHESTRATOR_JWT_SECRET"),
-    "hex digits that run on": ("ORCHESTRATOR_JWT_SECRET", "0123456789abcdef" * 2, "ORCHESTRATOR_JWT_SECRET"),
+    "hex digits that run on": (
+        "ORCHESTRATOR_JWT_SECRET",
+        "0123456789abcdef" * 2,
+        "ORCHESTRATOR_JWT_SECRET",
+    ),
     "the alphabet": ("SECRET_KEY", "abcdefghijklmnopqrstuvwxyz0123456789", "DJANGO_SECRET_KEY"),
     "a keyboard": ("SECRET_KEY", "qwertyuiopasdfghjklzxcvbnm123456", "DJANGO_SECRET_KEY"),
-    "what it is for": ("ORCHESTRATOR_JWT_SECRET", "MySuperJwtKeyForProduction2024!!", "ORCHESTRATOR_JWT_SECRET"),
-    "an old secret too short": ("ORCHESTRATOR_JWT_SECRET_PREVIOUS", "short", "ORCHESTRATOR_JWT_SECRET_PREVIOUS"),
+    "what it is for": (
+        "ORCHESTRATOR_JWT_SECRET",
+        "MySuperJwtKeyForProduction2024!!",
+        "ORCHESTRATOR_JWT_SECRET",
+    ),
+    "an old secret too short": (
+        "ORCHESTRATOR_JWT_SECRET_PREVIOUS",
+        "short",
+        "ORCHESTRATOR_JWT_SECRET_PREVIOUS",
+    ),
     "no secret key": ("SECRET_KEY", "missing", "DJANGO_SECRET_KEY"),
     "a short secret key": ("SECRET_KEY", "short", "DJANGO_SECRET_KEY"),
     "a made-up secret key": ("SECRET_KEY", "django-insecure-" + GOOD["key"], "DJANGO_SECRET_KEY"),
-    "one secret for both": ("SECRET_KEY", GOOD["jwt"], "ORCHESTRATOR_JWT_SECRET and DJANGO_SECRET_KEY"),
+    "one secret for both": (
+        "SECRET_KEY",
+        GOOD["jwt"],
+        "ORCHESTRATOR_JWT_SECRET and DJANGO_SECRET_KEY",
+    ),
     "debug": ("DEBUG", True, "DEBUG"),
     "no hosts": ("ALLOWED_HOSTS", [], "ALLOWED_HOSTS"),
     "every host": ("ALLOWED_HOSTS", ["a.example", "*"], "ALLOWED_HOSTS"),
@@ -102,10 +135,14 @@ def test_a_weak_key_in_the_environment_stops_the_start(
 ) -> None:
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", f"{key}:agent")
 
-    assert [fault.split()[0] for fault in found()] == (["ORCHESTRATOR_API_KEY_DEV_AGENT"] if fault else [])
+    assert [fault.split()[0] for fault in found()] == (
+        ["ORCHESTRATOR_API_KEY_DEV_AGENT"] if fault else []
+    )
 
 
-def test_a_malformed_key_stops_the_start_in_development_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_key_stops_the_start_in_development_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ORCHESTRATOR_API_KEY_DEV_AGENT", "key-without-role")
 
     assert len(found()) == 1 and "key-without-role" not in found()[0]
@@ -144,14 +181,18 @@ def deployment(production: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_strict_deployment_has_no_weakness(deployment: Any) -> None:
     deployment.ORCHESTRATOR_TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
     deployment.WEBHOOK_ALLOW_NETS = (ip_network("10.1.0.0/16"),)
-    deployment.DATABASE_URL = "postgres://u:p@db.internal/name?connect_timeout=5&sslmode=verify-full"
+    deployment.DATABASE_URL = (
+        "postgres://u:p@db.internal/name?connect_timeout=5&sslmode=verify-full"
+    )
     deployment.REDIS_URL = "rediss://:p@redis.internal:6379/0"
 
     assert check_deployment() == []
 
 
 @pytest.mark.parametrize("variable", WEAK)
-def test_the_deploy_check_names_a_weak_setting_in_one_sentence(deployment: Any, variable: str) -> None:
+def test_the_deploy_check_names_a_weak_setting_in_one_sentence(
+    deployment: Any, variable: str
+) -> None:
     setting, value = WEAK[variable]
     setattr(deployment, setting, value)
 
@@ -187,7 +228,11 @@ STARTS = {
 
 @pytest.mark.parametrize("name", STARTS)
 def test_no_door_opens_with_an_unsafe_secret(name: str, tmp_path: Path) -> None:
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
+    }
     environment = kept | {
         "ORCHESTRATOR_ENV": "production",
         "DATA_DIR": str(tmp_path),
@@ -198,7 +243,12 @@ def test_no_door_opens_with_an_unsafe_secret(name: str, tmp_path: Path) -> None:
     }
 
     done = subprocess.run(
-        [sys.executable, *STARTS[name]], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, *STARTS[name]],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert done.returncode != 0

@@ -51,7 +51,11 @@ def test_a_stranger_understands_the_help(name: str) -> None:
 
     assert len(command.help) > 30 and command.help.endswith(".")
     assert "--json" in text
-    options = [action for action in command.create_parser("manage.py", name)._actions if action.dest != "help"]
+    options = [
+        action
+        for action in command.create_parser("manage.py", name)._actions
+        if action.dest != "help"
+    ]
     assert all(action.help for action in options)
 
 
@@ -83,7 +87,9 @@ def test_requeue_lost_leases_says_how_many(make_task: Make, dev: Any, now: Any) 
 
 
 def test_notice_silence_says_how_many(db: None) -> None:
-    Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=timezone.now() - timedelta(hours=1))
+    Agent.objects.filter(name="dev_agent").update(
+        silent_after=60, last_seen_at=timezone.now() - timedelta(hours=1)
+    )
 
     assert run("notice_silence") == "1 agent(s) fell silent"
     assert run_json("notice_silence") == {"silent": 0}
@@ -117,7 +123,9 @@ def test_list_pending_shows_the_most_urgent_first(make_task: Make) -> None:
 
 
 @pytest.mark.parametrize(("verb", "status"), [("approve", "approved"), ("reject", "rejected")])
-def test_a_decision_by_command_names_the_account(make_task: Make, alice: User, verb: str, status: str) -> None:
+def test_a_decision_by_command_names_the_account(
+    make_task: Make, alice: User, verb: str, status: str
+) -> None:
     task = make_task(priority="P0")
 
     said = run(verb, task.approval_id, "--as", "alice", "--reason", "Because")
@@ -141,15 +149,26 @@ def test_a_decision_answers_as_json(make_task: Make, alice: User) -> None:
 
 ACCOUNTS: dict[str, tuple[dict[str, bool], str]] = {
     "unknown": ({}, "There is no active staff account bob."),
-    "not staff": ({"is_staff": False, "is_superuser": True}, "There is no active staff account bob."),
-    "switched off": ({"is_staff": True, "is_active": False}, "There is no active staff account bob."),
-    "without permission": ({"is_staff": True}, "bob does not have the permission to decide approvals."),
+    "not staff": (
+        {"is_staff": False, "is_superuser": True},
+        "There is no active staff account bob.",
+    ),
+    "switched off": (
+        {"is_staff": True, "is_active": False},
+        "There is no active staff account bob.",
+    ),
+    "without permission": (
+        {"is_staff": True},
+        "bob does not have the permission to decide approvals.",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", ACCOUNTS)
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_only_a_staff_account_with_the_permission_decides(make_task: Make, verb: str, case: str) -> None:
+def test_only_a_staff_account_with_the_permission_decides(
+    make_task: Make, verb: str, case: str
+) -> None:
     task = make_task(priority="P0")
     flags, sentence = ACCOUNTS[case]
     if flags:
@@ -243,7 +262,10 @@ def test_a_bad_event_is_refused_in_one_sentence(db: None, case: str) -> None:
 def test_pruning_is_a_dry_run_unless_told(make_task: Make, dev: Any, now: Any) -> None:
     task = make_task(now=timezone.now() - timedelta(days=40))
     lifecycle.report_status(
-        task_id=task.task_id, status=Status.COMPLETED, by=dev, now=timezone.now() - timedelta(days=31)
+        task_id=task.task_id,
+        status=Status.COMPLETED,
+        by=dev,
+        now=timezone.now() - timedelta(days=31),
     )
 
     said = run("prune", "--older-than-days", "30")
@@ -252,12 +274,23 @@ def test_pruning_is_a_dry_run_unless_told(make_task: Make, dev: Any, now: Any) -
     removed = run_json("prune", "--older-than-days", "30", "--delete")
 
     assert said == "1 task(s) would be removed; add --delete to remove them"
-    assert (younger["number"], still_there, removed["number"], removed["deleted"]) == (0, 1, 1, True)
+    assert (younger["number"], still_there, removed["number"], removed["deleted"]) == (
+        0,
+        1,
+        1,
+        True,
+    )
     assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize(
-    "words", [["--older-than-days", "0"], ["--older-than-days", "-1"], ["--older-than-days", "99999999"], []]
+    "words",
+    [
+        ["--older-than-days", "0"],
+        ["--older-than-days", "-1"],
+        ["--older-than-days", "99999999"],
+        [],
+    ],
 )
 def test_pruning_needs_a_number_of_days(db: None, words: list[str]) -> None:
     with pytest.raises(CommandError, match="older-than-days"):

@@ -48,16 +48,25 @@ class ByConsole:
 
     def agent(self, name: str, **changes: Any) -> None:
         self.save(
-            "agent", Agent.objects.get(name=name), "description active paused concurrency_limit silent_after", changes
+            "agent",
+            Agent.objects.get(name=name),
+            "description active paused concurrency_limit silent_after",
+            changes,
         )
 
     def rule(self, task_type: str, **changes: Any) -> None:
         row = RoutingRule.objects.get(task_type=task_type)
-        self.save("routingrule", row, "description agent_id fallback_id paused concurrency_limit", changes)
+        self.save(
+            "routingrule", row, "description agent_id fallback_id paused concurrency_limit", changes
+        )
 
     def save(self, page: str, row: Any, fields: str, changes: dict[str, Any]) -> None:
         shown = {name: getattr(row, name) for name in fields.split()} | changes
-        form = {name.removesuffix("_id"): value for name, value in shown.items() if value not in (False, None)}
+        form = {
+            name.removesuffix("_id"): value
+            for name, value in shown.items()
+            if value not in (False, None)
+        }
         answer = self.browser.post(f"/admin/tasks_app/{page}/{row.pk}/change/", form)
         assert answer.status_code == 302, answer.content
 
@@ -72,7 +81,9 @@ def door(request: Any, api: Any, login: Login) -> Any:
 def committed(monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any) -> Any:
     """A context in which what is to be done after the commit is done, and a list of the jobs that were asked for."""
     asked: list[str] = []
-    monkeypatch.setattr(jobs.route_pending, "delay", lambda: asked.append("route_pending") or jobs.route_pending())
+    monkeypatch.setattr(
+        jobs.route_pending, "delay", lambda: asked.append("route_pending") or jobs.route_pending()
+    )
 
     @contextmanager
     def commit() -> Iterator[list[str]]:
@@ -88,7 +99,9 @@ def told() -> list[tuple[Any, ...]]:
     return list(rows.values_list("event_type", "publisher", "door", "origin", "payload"))
 
 
-def test_switching_an_agent_on_is_one_event_and_routes_at_once(door: Any, make_task: Make, committed: Any) -> None:
+def test_switching_an_agent_on_is_one_event_and_routes_at_once(
+    door: Any, make_task: Make, committed: Any
+) -> None:
     Agent.objects.update(active=False)
     task = make_task()
 
@@ -129,7 +142,14 @@ def test_a_rule_that_is_given_another_agent_names_both(login: Login, committed: 
 
 def test_policies_are_added_renamed_and_removed_on_record(login: Login) -> None:
     client = login("Operators")
-    form = {"name": "late", "active": "on", "types": "", "decider_role": "agent", "expires_after": "", "reason": "So."}
+    form = {
+        "name": "late",
+        "active": "on",
+        "types": "",
+        "decider_role": "agent",
+        "expires_after": "",
+        "reason": "So.",
+    }
 
     client.post("/admin/approvals_app/approvalpolicy/add/", form)
     page = f"/admin/approvals_app/approvalpolicy/{ApprovalPolicy.objects.get(name='late').pk}"
@@ -145,8 +165,12 @@ def test_policies_are_added_renamed_and_removed_on_record(login: Login) -> None:
     assert told()[1][-1]["changes"] == {"name": ["late", "early"], "priorities": [[], ["P2"]]}
 
 
-def test_webhooks_are_rotated_alike_by_both_doors(api: Any, login: Login, admin: Actor, now: datetime) -> None:
-    hook = webhooks.subscribe(url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now)
+def test_webhooks_are_rotated_alike_by_both_doors(
+    api: Any, login: Login, admin: Actor, now: datetime
+) -> None:
+    hook = webhooks.subscribe(
+        url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now
+    )
 
     api("admin", name="root-1").post(f"/events/subscriptions/{hook.subscription_id}/rotate")
     page = f"/admin/events_app/subscription/{hook.subscription_id}/rotate/"

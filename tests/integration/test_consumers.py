@@ -45,7 +45,9 @@ def fetch(dev: Actor, now: datetime) -> Callable[..., list[Delivered]]:
 @pytest.fixture
 def consumer(dev: Actor, now: datetime) -> Consumer:
     """A consumer `c` of the types `a.*`, from the beginning on."""
-    return consumers.create(name="c", start=0, by=dev, now=now, types=["a.*"], ack_seconds=60, max_deliveries=3)
+    return consumers.create(
+        name="c", start=0, by=dev, now=now, types=["a.*"], ack_seconds=60, max_deliveries=3
+    )
 
 
 def types(found: list[Delivered]) -> list[str]:
@@ -75,7 +77,9 @@ def test_what_is_acknowledged_does_not_come_again(consumer, say, fetch, dev, now
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(59, []), (60, ["a.n1"]), (61, ["a.n1"])])
-def test_what_is_not_acknowledged_in_time_comes_again(consumer, say, fetch, now, seconds, found) -> None:
+def test_what_is_not_acknowledged_in_time_comes_again(
+    consumer, say, fetch, now, seconds, found
+) -> None:
     say("a.n1")
     fetch()
 
@@ -92,7 +96,9 @@ def test_a_fetch_may_ask_for_more_time(consumer, say, fetch, now) -> None:
     assert types(fetch(when=now + timedelta(seconds=600))) == ["a.n1"]
 
 
-def test_after_its_deliveries_an_event_is_parked_and_can_be_replayed(consumer, say, fetch, dev, now) -> None:
+def test_after_its_deliveries_an_event_is_parked_and_can_be_replayed(
+    consumer, say, fetch, dev, now
+) -> None:
     say("a.bad", "a.good")
     consumers.ack(name="c", event_ids=ids(fetch())[1:], by=dev)
     hours = [now + timedelta(hours=hour) for hour in range(1, 5)]
@@ -103,11 +109,15 @@ def test_after_its_deliveries_an_event_is_parked_and_can_be_replayed(consumer, s
     [(row, event)], _ = consumers.parked(name="c", by=dev)
     assert event is not None and event.event_type == "a.bad" and row.parked_at == hours[2]
     assert consumers.replay(name="c", by=dev, now=hours[3]) == 1
-    assert [(each.event.event_type, each.delivery) for each in fetch(when=hours[3])] == [("a.bad", 1)]
+    assert [(each.event.event_type, each.delivery) for each in fetch(when=hours[3])] == [
+        ("a.bad", 1)
+    ]
     assert consumers.parked(name="c", by=dev) == ([], None)
 
 
-def test_a_late_acknowledgement_takes_an_event_out_of_the_car_park(consumer, say, fetch, dev, now) -> None:
+def test_a_late_acknowledgement_takes_an_event_out_of_the_car_park(
+    consumer, say, fetch, dev, now
+) -> None:
     say("a.bad")
     taken, *_ = [fetch(when=now + timedelta(hours=hour)) for hour in range(4)]
 
@@ -120,7 +130,9 @@ def test_replay_can_name_events_or_go_back(consumer, say, fetch, dev, now) -> No
     taken = fetch()
     consumers.ack(name="c", event_ids=ids(taken)[:2], by=dev)
 
-    assert consumers.replay(name="c", by=dev, now=now, event_ids=ids(taken)) == 0  # none of them is parked
+    assert (
+        consumers.replay(name="c", by=dev, now=now, event_ids=ids(taken)) == 0
+    )  # none of them is parked
     consumers.replay(name="c", by=dev, now=now, after=taken[0].event.position)
 
     assert types(fetch()) == ["a.n2", "a.n3"]
@@ -128,7 +140,9 @@ def test_replay_can_name_events_or_go_back(consumer, say, fetch, dev, now) -> No
         consumers.replay(name="c", by=dev, now=now, event_ids=[], after=0)
 
 
-def test_unfinished_events_come_before_new_ones_and_fill_the_limit_first(consumer, say, fetch, now) -> None:
+def test_unfinished_events_come_before_new_ones_and_fill_the_limit_first(
+    consumer, say, fetch, now
+) -> None:
     say("a.n1", "a.n2")
     fetch()
     say("a.n3", "a.n4")
@@ -148,7 +162,9 @@ def test_making_it_again_keeps_its_place(consumer, say, fetch, dev, now) -> None
     say("a.n1")
     fetch()
 
-    again = consumers.create(name="c", start=0, by=dev, now=now, types=["a.*"], ack_seconds=60, max_deliveries=3)
+    again = consumers.create(
+        name="c", start=0, by=dev, now=now, types=["a.*"], ack_seconds=60, max_deliveries=3
+    )
 
     assert again.pk == consumer.pk and fetch() == []
     with pytest.raises(NameTaken):

@@ -10,7 +10,13 @@ import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
@@ -56,7 +62,9 @@ def test_every_event_is_counted_once_however_often_it_is_asked(make_task: Make) 
     assert [counts()["assigned"] for _ in range(3)] == [1, 1, 1]
 
 
-def test_a_move_that_was_rolled_back_is_not_counted(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_move_that_was_rolled_back_is_not_counted(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     task = make_task()
 
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -72,11 +80,21 @@ class Operations(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = datetime.fromisoformat("2026-01-31T12:00:00Z")
-        self.dev, self.ops, self.admin = actor("dev-agent-1"), actor("ops-agent-1"), actor("root-1", Role.ADMIN)
+        self.dev, self.ops, self.admin = (
+            actor("dev-agent-1"),
+            actor("ops-agent-1"),
+            actor("root-1", Role.ADMIN),
+        )
         ApprovalPolicy.objects.update(expires_after=600)
         cached_rows.forget_all()
         for place, priority in enumerate(("P0", "P1", "P0", "P3", "P3")):
-            self.create(priority=priority, seconds=60 * place or None, waits=place == 4, place=0, kind="bugfix")
+            self.create(
+                priority=priority,
+                seconds=60 * place or None,
+                waits=place == 4,
+                place=0,
+                kind="bugfix",
+            )
 
     def pick(self, rows: Any, place: int) -> Any:
         found = list(rows.order_by("pk"))
@@ -93,17 +111,39 @@ class Operations(RuleBasedStateMachine):
         place=st.integers(0, 99),
         kind=st.sampled_from(["bugfix", "deployment"]),
     )
-    def create(self, priority: str, seconds: int | None, waits: bool, place: int, kind: str) -> None:
+    def create(
+        self, priority: str, seconds: int | None, waits: bool, place: int, kind: str
+    ) -> None:
         needed = self.pick(Task.objects.all(), place) if waits else None
-        new = {"type": kind, "payload": {"n": place}, "priority": priority, "sla_target": seconds, "max_attempts": 2}
-        self.attempt(intake.create_task, **new, depends_on=[needed.task_id] if needed else [], by=self.dev)
+        new = {
+            "type": kind,
+            "payload": {"n": place},
+            "priority": priority,
+            "sla_target": seconds,
+            "max_attempts": 2,
+        }
+        self.attempt(
+            intake.create_task, **new, depends_on=[needed.task_id] if needed else [], by=self.dev
+        )
 
-    @rule(place=st.integers(0, 99), status=st.sampled_from(list(Status)[2:5]), retryable=st.booleans())
+    @rule(
+        place=st.integers(0, 99), status=st.sampled_from(list(Status)[2:5]), retryable=st.booleans()
+    )
     def report(self, place: int, status: Status, retryable: bool) -> None:
         if task := self.pick(Task.objects.all(), place):
-            self.attempt(lifecycle.report_status, task_id=task.task_id, status=status, retryable=retryable, by=self.dev)
+            self.attempt(
+                lifecycle.report_status,
+                task_id=task.task_id,
+                status=status,
+                retryable=retryable,
+                by=self.dev,
+            )
 
-    @rule(agent=st.sampled_from(["dev_agent", "ops_agent"]), limit=st.integers(1, 3), seconds=st.integers(5, 300))
+    @rule(
+        agent=st.sampled_from(["dev_agent", "ops_agent"]),
+        limit=st.integers(1, 3),
+        seconds=st.integers(5, 300),
+    )
     def claim(self, agent: str, limit: int, seconds: int) -> None:
         self.attempt(leases.claim, agent=agent, limit=limit, lease_seconds=seconds, by=self.dev)
 
@@ -114,11 +154,15 @@ class Operations(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 99), yes=st.sampled_from([True, True, False]), late=st.booleans())
     def decide(self, place: int, yes: bool, late: bool) -> None:
-        if approval := self.pick(Approval.objects.decided() if late else Approval.objects.pending(), place):
+        if approval := self.pick(
+            Approval.objects.decided() if late else Approval.objects.pending(), place
+        ):
             verdict = approvals.approve if yes else approvals.reject
             self.attempt(verdict, approval_id=approval.approval_id, by=self.ops)
 
-    @rule(place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, operations.requeue]))
+    @rule(
+        place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, operations.requeue])
+    )
     def operate(self, place: int, call: Callable[..., Any]) -> None:
         if task := self.pick(Task.objects.all(), place):
             self.attempt(call, task_id=task.task_id, by=self.admin)
@@ -126,7 +170,9 @@ class Operations(RuleBasedStateMachine):
     @rule(place=st.integers(0, 99), agent=st.sampled_from(["dev_agent", "ops_agent"]))
     def reassign(self, place: int, agent: str) -> None:
         if task := self.pick(Task.objects.all(), place):
-            self.attempt(operations.reassign, task_id=task.task_id, agent=agent, reason="x", by=self.admin)
+            self.attempt(
+                operations.reassign, task_id=task.task_id, agent=agent, reason="x", by=self.admin
+            )
 
     @rule(name=st.sampled_from(["dev_agent", "ops_agent"]), active=st.booleans())
     def switch(self, name: str, active: bool) -> None:
@@ -138,7 +184,9 @@ class Operations(RuleBasedStateMachine):
     def tamper(self, place: int) -> None:
         waiting = Task.objects.filter(status__in=["pending", "assigned"]).exclude(approval_id="")
         if task := self.pick(waiting, place):
-            Task.objects.filter(pk=task.pk).update(payload={"n": place, "evil": True}, awaiting_approval=False)
+            Task.objects.filter(pk=task.pk).update(
+                payload={"n": place, "evil": True}, awaiting_approval=False
+            )
 
     @rule(seconds=st.sampled_from([5, 50, 100, 400, 700]))
     def wait(self, seconds: int) -> None:
@@ -165,32 +213,56 @@ class Operations(RuleBasedStateMachine):
 
     @invariant()
     def no_gated_task_runs_without_a_sign_off_for_its_content(self) -> None:
-        for task in Task.objects.filter(status__in=["in_progress", "completed"]).exclude(approval_id=""):
-            shown = Approval.objects.values("status", "task_id", "snapshot").get(approval_id=task.approval_id)
-            assert shown == {"status": "approved", "task_id": task.task_id, "snapshot": task.content()}
+        for task in Task.objects.filter(status__in=["in_progress", "completed"]).exclude(
+            approval_id=""
+        ):
+            shown = Approval.objects.values("status", "task_id", "snapshot").get(
+                approval_id=task.approval_id
+            )
+            assert shown == {
+                "status": "approved",
+                "task_id": task.task_id,
+                "snapshot": task.content(),
+            }
 
     @invariant()
     def every_open_gate_waits_for_exactly_one_answer(self) -> None:
         for task in Task.objects.filter(status__in=["pending", "assigned"], awaiting_approval=True):
-            asked = list(Approval.objects.pending().filter(task_id=task.task_id).values_list("approval_id", flat=True))
+            asked = list(
+                Approval.objects.pending()
+                .filter(task_id=task.task_id)
+                .values_list("approval_id", flat=True)
+            )
             assert asked == [task.approval_id]
 
     @invariant()
     def nobody_is_asked_about_what_is_over(self) -> None:
         asked = Approval.objects.pending().values("task_id")
-        assert not Task.objects.filter(task_id__in=asked).exclude(status__in=["pending", "assigned"]).exists()
+        assert (
+            not Task.objects.filter(task_id__in=asked)
+            .exclude(status__in=["pending", "assigned"])
+            .exists()
+        )
 
     @invariant()
     def every_deadline_and_every_end_of_a_request_is_told_once(self) -> None:
-        late = Event.objects.filter(event_type__startswith="sla.").values_list("task_id", "event_type")
-        ends = Event.objects.filter(event_type__in=approvals.EVENT_OF.values()).values_list("payload", flat=True)
+        late = Event.objects.filter(event_type__startswith="sla.").values_list(
+            "task_id", "event_type"
+        )
+        ends = Event.objects.filter(event_type__in=approvals.EVENT_OF.values()).values_list(
+            "payload", flat=True
+        )
         told = [*late, *(payload["approval_id"] for payload in ends)]
         assert len(told) == len(set(told))
 
     @invariant()
     def positions_have_no_gap(self) -> None:
         head = Ledger.objects.get().head
-        places = Event.objects.exclude(position=None).order_by("position").values_list("position", flat=True)
+        places = (
+            Event.objects.exclude(position=None)
+            .order_by("position")
+            .values_list("position", flat=True)
+        )
         assert list(places) == list(range(1, head + 1))
 
 
@@ -209,7 +281,9 @@ class RolledBack(Operations):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # it takes a fraction of it, unless it fails and looks for the shortest way to fail
+@pytest.mark.timeout(
+    900
+)  # it takes a fraction of it, unless it fails and looks for the shortest way to fail
 def test_whatever_is_done_the_counts_are_right_and_the_gate_holds(db: None) -> None:
     run_state_machine_as_test(
         RolledBack,

@@ -39,8 +39,14 @@ def test_the_guides_types_go_to_the_guides_agents(make_task: Make, task_type: st
 def test_p0_and_p1_ask_for_sign_off(make_task: Make, dev: Actor, priority: str) -> None:
     task = make_task(priority=priority)
 
-    asked = list(Approval.objects.values_list("approval_id", "task_id", "priority", "status", "requested_by"))
-    gated = [(task.approval_id, task.task_id, priority, "pending", dev.name)] if priority in ("P0", "P1") else []
+    asked = list(
+        Approval.objects.values_list("approval_id", "task_id", "priority", "status", "requested_by")
+    )
+    gated = (
+        [(task.approval_id, task.task_id, priority, "pending", dev.name)]
+        if priority in ("P0", "P1")
+        else []
+    )
     assert asked == gated
     assert (task.status, task.awaiting_approval) == ("assigned", bool(gated))
 
@@ -48,12 +54,31 @@ def test_p0_and_p1_ask_for_sign_off(make_task: Make, dev: Actor, priority: str) 
 def test_what_is_stored_is_what_was_given(make_task: Make, now: datetime, dev: Actor) -> None:
     payload = {"issue": 1, "rate": 0.1, "deep": [{"é": None}, True], "big": 2**53 - 1}
 
-    made = make_task(payload=payload, source="github", sla_target=3600, metadata={"repo": "x"}, trace_id="trace-1")
+    made = make_task(
+        payload=payload,
+        source="github",
+        sla_target=3600,
+        metadata={"repo": "x"},
+        trace_id="trace-1",
+    )
 
     task = Task.objects.get(task_id=made.task_id)
-    assert (task.payload, task.metadata, task.source, task.trace_id) == (payload, {"repo": "x"}, "github", "trace-1")
-    assert (task.created_by, task.door, task.created_at, task.assigned_at) == (dev.name, "api", now, now)
-    assert (task.due_at, task.warn_at) == (now + timedelta(seconds=3600), now + timedelta(seconds=2880))
+    assert (task.payload, task.metadata, task.source, task.trace_id) == (
+        payload,
+        {"repo": "x"},
+        "github",
+        "trace-1",
+    )
+    assert (task.created_by, task.door, task.created_at, task.assigned_at) == (
+        dev.name,
+        "api",
+        now,
+        now,
+    )
+    assert (task.due_at, task.warn_at) == (
+        now + timedelta(seconds=3600),
+        now + timedelta(seconds=2880),
+    )
 
 
 def test_an_intake_is_written_down(make_task: Make, dev: Actor) -> None:
@@ -61,10 +86,22 @@ def test_an_intake_is_written_down(make_task: Make, dev: Actor) -> None:
 
     events = list(Event.objects.order_by("pk"))
 
-    assert [event.event_type for event in events] == ["approval.requested", "task.created", "task.assigned"]
-    assert {(event.task_id, event.trace_id, event.priority) for event in events} == {(task.task_id, "trace-1", "P1")}
-    assert {(event.publisher, event.door, event.origin) for event in events} == {(dev.name, "api", "system")}
-    assert [(event.moved_from, event.moved_to) for event in events] == [("", ""), ("", "assigned"), ("", "")]
+    assert [event.event_type for event in events] == [
+        "approval.requested",
+        "task.created",
+        "task.assigned",
+    ]
+    assert {(event.task_id, event.trace_id, event.priority) for event in events} == {
+        (task.task_id, "trace-1", "P1")
+    }
+    assert {(event.publisher, event.door, event.origin) for event in events} == {
+        (dev.name, "api", "system")
+    }
+    assert [(event.moved_from, event.moved_to) for event in events] == [
+        ("", ""),
+        ("", "assigned"),
+        ("", ""),
+    ]
 
 
 def test_without_an_able_agent_a_task_waits_as_pending(make_task: Make) -> None:
@@ -98,18 +135,31 @@ def test_a_refused_task_leaves_nothing_behind(make_task: Make, case: str) -> Non
         make_task(priority="P0", **new)
 
     assert refused.value.field == field
-    assert not Task.objects.exists() and not Approval.objects.exists() and not Event.objects.exists()
+    assert (
+        not Task.objects.exists() and not Approval.objects.exists() and not Event.objects.exists()
+    )
 
 
 def test_a_policy_can_gate_a_type_whatever_its_priority(make_task: Make, now: datetime) -> None:
     ApprovalPolicy.objects.create(
-        name="Deployments", types=["deployment"], decider_role="admin", expires_after=60, reason="Production."
+        name="Deployments",
+        types=["deployment"],
+        decider_role="admin",
+        expires_after=60,
+        reason="Production.",
     )
 
-    gated, free = make_task(type="deployment", priority="P3"), make_task(type="bugfix", priority="P3")
+    gated, free = (
+        make_task(type="deployment", priority="P3"),
+        make_task(type="bugfix", priority="P3"),
+    )
 
     approval = Approval.objects.get(task_id=gated.task_id)
-    assert (approval.policy, approval.decider_role, approval.reason) == ("Deployments", "admin", "Production.")
+    assert (approval.policy, approval.decider_role, approval.reason) == (
+        "Deployments",
+        "admin",
+        "Production.",
+    )
     assert approval.expires_at == now + timedelta(seconds=60)
     assert free.approval_id == ""
 

@@ -28,28 +28,49 @@ def asked(make_task: Make) -> Approval:
 
 
 @pytest.mark.parametrize("verdict", DECIDE)
-def test_a_decision_names_who_when_by_which_door_and_why(asked: Approval, now: datetime, verdict: str) -> None:
+def test_a_decision_names_who_when_by_which_door_and_why(
+    asked: Approval, now: datetime, verdict: str
+) -> None:
     later = now + timedelta(seconds=5)
 
     DECIDE[verdict](approval_id=asked.approval_id, by=ALICE, now=later, reason="Because")
 
     asked.refresh_from_db()
     assert (asked.status, asked.decided_by, asked.decided_at) == (verdict, "alice", later)
-    assert (asked.door, asked.decider_credential, asked.decision_reason) == ("console", "account:alice", "Because")
+    assert (asked.door, asked.decider_credential, asked.decision_reason) == (
+        "console",
+        "account:alice",
+        "Because",
+    )
     told = Event.objects.get(event_type=f"approval.{verdict}")
-    assert (told.origin, told.publisher, told.door, told.trace_id) == ("human", "alice", "console", "trace-1")
-    assert told.payload == {"approval_id": asked.approval_id, "digest": asked.digest, "reason": "Because"}
+    assert (told.origin, told.publisher, told.door, told.trace_id) == (
+        "human",
+        "alice",
+        "console",
+        "trace-1",
+    )
+    assert told.payload == {
+        "approval_id": asked.approval_id,
+        "digest": asked.digest,
+        "reason": "Because",
+    }
 
 
 @pytest.mark.parametrize("second", DECIDE)
 @pytest.mark.parametrize("first", DECIDE)
-def test_a_decision_is_final(asked: Approval, dev: Actor, ops: Actor, now: datetime, first: str, second: str) -> None:
+def test_a_decision_is_final(
+    asked: Approval, dev: Actor, ops: Actor, now: datetime, first: str, second: str
+) -> None:
     DECIDE[first](approval_id=asked.approval_id, by=ops, now=now)
 
     with pytest.raises(services.AlreadyDecided) as refusal:
         DECIDE[second](approval_id=asked.approval_id, by=dev, now=now)
 
-    assert refusal.value.state == {"approval_id": asked.approval_id, "status": first, "decided_by": ops.name}
+    assert refusal.value.state == {
+        "approval_id": asked.approval_id,
+        "status": first,
+        "decided_by": ops.name,
+    }
     assert f"already {first} by {ops.name}" in str(refusal.value)
     assert Approval.objects.get().status == first
 
@@ -72,10 +93,15 @@ def test_a_decision_on_other_content_than_was_looked_at_is_refused(
         DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown="0" * 64)
 
     assert Approval.objects.get().status == "pending"
-    assert DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown=asked.digest).status == verdict
+    assert (
+        DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown=asked.digest).status
+        == verdict
+    )
 
 
-def test_a_request_that_was_tampered_with_is_not_signed(asked: Approval, ops: Actor, now: datetime) -> None:
+def test_a_request_that_was_tampered_with_is_not_signed(
+    asked: Approval, ops: Actor, now: datetime
+) -> None:
     Approval.objects.update(snapshot={**asked.snapshot, "payload": {"issue": "worse"}})
 
     with pytest.raises(services.NotShown):
@@ -92,7 +118,9 @@ def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
     bob = Actor("bob", Role.ADMIN, Door.CONSOLE, Assurance.HUMAN, "account:bob")
     task = make_task(priority="P0", by=bob) if hand == "asked for" else make_task(priority="P0")
     if hand == "edited":
-        operations.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=bob, now=now)
+        operations.reassign(
+            task_id=task.task_id, agent="ops_agent", reason="On call", by=bob, now=now
+        )
     if hand == "held":
         Task.objects.update(holder="bob")
     approval_id = Approval.objects.pending().get().approval_id
@@ -102,11 +130,15 @@ def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
         services.approve(approval_id=approval_id, by=bob, now=now)
 
     assert Approval.objects.get(approval_id=approval_id).status == "pending"
-    assert Event.objects.filter(event_type="approval.decision_refused", publisher="bob").count() == 1
+    assert (
+        Event.objects.filter(event_type="approval.decision_refused", publisher="bob").count() == 1
+    )
     assert services.approve(approval_id=approval_id, by=ALICE, now=now).decided_by == "alice"
 
 
-def test_in_guide_mode_an_agent_may_decide_its_own_request(asked: Approval, dev: Actor, now: datetime) -> None:
+def test_in_guide_mode_an_agent_may_decide_its_own_request(
+    asked: Approval, dev: Actor, now: datetime
+) -> None:
     assert services.approve(approval_id=asked.approval_id, by=dev, now=now).decided_by == dev.name
 
 
@@ -118,7 +150,9 @@ def test_a_policy_may_demand_an_admin(make_task: Make, ops: Actor, now: datetime
     with pytest.raises(rules.MayNotDecide):
         services.approve(approval_id=approval_id, by=ops, now=now)
 
-    assert services.approve(approval_id=approval_id, by=dataclasses.replace(ops, role=Role.ADMIN), now=now)
+    assert services.approve(
+        approval_id=approval_id, by=dataclasses.replace(ops, role=Role.ADMIN), now=now
+    )
 
 
 def test_an_unknown_request_is_said_to_be_unknown(db: None, ops: Actor, now: datetime) -> None:
@@ -160,13 +194,17 @@ def test_an_expired_request_cancels_its_task_and_says_so(make_task: Make, now: d
     assert types[3:] == ["approval.expired", "task.cancelled"]
 
 
-def test_a_rejection_without_a_reason_still_says_why(asked: Approval, ops: Actor, now: datetime) -> None:
+def test_a_rejection_without_a_reason_still_says_why(
+    asked: Approval, ops: Actor, now: datetime
+) -> None:
     services.reject(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Task.objects.get().error == "The request for sign-off was rejected."
 
 
-def test_an_approval_puts_the_task_in_the_queue(asked: Approval, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_an_approval_puts_the_task_in_the_queue(
+    asked: Approval, dev: Actor, ops: Actor, now: datetime
+) -> None:
     assert leases.claim(agent="dev_agent", by=dev, now=now) == []
 
     services.approve(approval_id=asked.approval_id, by=ops, now=now)
@@ -190,7 +228,9 @@ def test_an_approval_wakes_the_agent_after_the_commit(
     assert {"tasks:dev_agent", "events"} <= heard
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(payload=contents)
 def test_a_sign_off_survives_any_content_the_database_can_keep(
     make_task: Make, dev: Actor, ops: Actor, now: datetime, payload: dict[str, Any]

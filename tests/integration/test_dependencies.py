@@ -27,21 +27,27 @@ def fresh(task: Task) -> Task:
     return Task.objects.get(pk=task.pk)
 
 
-def test_a_task_waits_until_all_it_needs_is_completed(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_task_waits_until_all_it_needs_is_completed(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     first, second = make_task(type="incident"), make_task(type="incident")
     task = make_task(depends_on=[first.task_id, second.task_id, first.task_id])
 
     steps = [(fresh(task).open_dependencies, len(leases.claim(agent="dev_agent", by=dev, now=now)))]
     for needed in (first, second):
         end(needed, dev, now)
-        steps.append((fresh(task).open_dependencies, len(leases.claim(agent="dev_agent", by=dev, now=now))))
+        steps.append(
+            (fresh(task).open_dependencies, len(leases.claim(agent="dev_agent", by=dev, now=now)))
+        )
 
     assert steps == [(2, 0), (1, 0), (0, 1)]
     assert Event.objects.filter(event_type="task.ready", task_id=task.task_id).count() == 1
 
 
 @pytest.mark.parametrize("status", ["in_progress", "completed"])
-def test_a_waiting_task_cannot_start(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_a_waiting_task_cannot_start(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     task = make_task(depends_on=[make_task().task_id])
 
     with pytest.raises(WaitsForOthers):
@@ -50,7 +56,9 @@ def test_a_waiting_task_cannot_start(make_task: Make, dev: Actor, now: datetime,
     assert fresh(task).status == "assigned"
 
 
-def test_what_is_already_completed_need_not_be_waited_for(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_what_is_already_completed_need_not_be_waited_for(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     needed = make_task()
     end(needed, dev, now)
 
@@ -58,18 +66,24 @@ def test_what_is_already_completed_need_not_be_waited_for(make_task: Make, dev: 
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_what_will_never_complete_cannot_be_waited_for(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_what_will_never_complete_cannot_be_waited_for(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     needed = make_task()
     end(needed, dev, now, status)
 
     with pytest.raises(UnknownDependency):
         make_task(depends_on=[needed.task_id])
 
-    assert make_task(depends_on=[needed.task_id], on_dependency_failure="free").open_dependencies == 0
+    assert (
+        make_task(depends_on=[needed.task_id], on_dependency_failure="free").open_dependencies == 0
+    )
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_a_failure_goes_all_the_way_down_the_line(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_a_failure_goes_all_the_way_down_the_line(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     first = make_task()
     second = make_task(depends_on=[first.task_id], priority="P0")
     third = make_task(depends_on=[second.task_id])
@@ -84,7 +98,9 @@ def test_a_failure_goes_all_the_way_down_the_line(make_task: Make, dev: Actor, n
     assert Approval.objects.get(task_id=second.task_id).status == "withdrawn"
 
 
-def test_a_rejection_goes_down_the_line(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_rejection_goes_down_the_line(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime
+) -> None:
     first = make_task(priority="P0")
     second = make_task(depends_on=[first.task_id])
 
@@ -114,7 +130,9 @@ def test_what_is_requeued_waits_only_for_what_is_still_open(
     operations.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert fresh(task).open_dependencies == 0
-    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [task.task_id]
+    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [
+        task.task_id
+    ]
 
 
 def test_what_is_requeued_while_others_run_waits_for_them(
@@ -138,7 +156,10 @@ def test_every_dependency_is_settled_once(make_task: Make, dev: Actor, now: date
 
     assert Dependency.objects.get().settled_at == now
     assert (
-        list(Event.objects.filter(task_id=task.task_id).values_list("event_type", flat=True)).count("task.ready") == 1
+        list(Event.objects.filter(task_id=task.task_id).values_list("event_type", flat=True)).count(
+            "task.ready"
+        )
+        == 1
     )
 
 

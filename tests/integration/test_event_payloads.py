@@ -30,7 +30,10 @@ def strays() -> list[str]:
     found = []
     for kind, payload in payloads():
         fields = CATALOGUE[kind][0]
-        needed, known = {name for name in fields if "?" not in name}, {name.rstrip("?") for name in fields}
+        needed, known = (
+            {name for name in fields if "?" not in name},
+            {name.rstrip("?") for name in fields},
+        )
         if not needed <= payload.keys() <= known:
             found.append(f"{kind}: {sorted(payload)}")
     return found
@@ -57,7 +60,9 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     leases.claim(agent="dev_agent", by=dev, now=late, limit=9)
     leases.requeue_lost_leases(now=late + timedelta(hours=1))
     operations.requeue(task_id=failing.task_id, by=admin, now=late)
-    operations.reassign(task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late)
+    operations.reassign(
+        task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late
+    )
     lifecycle.cancel_task(task_id=failing.task_id, by=admin, now=late, reason="Not needed.")
     make_task()
     Agent.objects.update(active=False)
@@ -70,31 +75,47 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     assert of_tasks == {kind for kind, _ in payloads()}
 
 
-def test_decisions_are_told_as_the_catalogue_says(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_decisions_are_told_as_the_catalogue_says(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     ApprovalPolicy.objects.update(expires_after=60)
     approvals.policies.forget()
     gated = [make_task(priority="P0") for _ in range(5)]
     approvals.approve(approval_id=approval_of(gated[0]), by=dev, now=now)
     approvals.reject(approval_id=approval_of(gated[1]), by=dev, now=now, reason="No.")
     lifecycle.cancel_task(task_id=gated[2].task_id, by=admin, now=now)
-    operations.reassign(task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now)
+    operations.reassign(
+        task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now
+    )
     with pytest.raises(DomainError):
-        approvals.approve(approval_id=approval_of(gated[4]), by=dev, now=now, shown="something else")
+        approvals.approve(
+            approval_id=approval_of(gated[4]), by=dev, now=now, shown="something else"
+        )
     approvals.expire_approvals(now=now + timedelta(minutes=2))
 
     assert strays() == []
-    assert {kind for kind in CATALOGUE if kind.startswith("approval.")} <= {kind for kind, _ in payloads()}
+    assert {kind for kind in CATALOGUE if kind.startswith("approval.")} <= {
+        kind for kind, _ in payloads()
+    }
 
 
-def test_agents_rules_and_readers_are_told_as_the_catalogue_says(db: None, admin: Actor, now: datetime) -> None:
+def test_agents_rules_and_readers_are_told_as_the_catalogue_says(
+    db: None, admin: Actor, now: datetime
+) -> None:
     agent_services.change_agent(name="dev_agent", silent_after=60, by=admin, now=now)
     agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
     agent_services.record_heartbeat(agent_services.known_agent("dev_agent"), by=admin, now=now)
     agent_services.mark_stale_agents(now=now + timedelta(hours=1))
-    agent_services.record_heartbeat(agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2))
-    consumers.create(name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now)
+    agent_services.record_heartbeat(
+        agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2)
+    )
+    consumers.create(
+        name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now
+    )
     consumers.delete(name="writer", by=admin, now=now)
-    hook = webhooks.subscribe(url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now)
+    hook = webhooks.subscribe(
+        url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now
+    )
     about = {"subscription_id": hook.subscription_id, "by": admin, "now": now}
     webhooks.rotate(**about)
     webhooks.resend(**about, since=now)
@@ -104,4 +125,6 @@ def test_agents_rules_and_readers_are_told_as_the_catalogue_says(db: None, admin
 
     families = ("agent.", "rule.", "subscription.", "consumer.")
     assert strays() == []
-    assert {kind for kind in CATALOGUE if kind.startswith(families)} == {kind for kind, _ in payloads()}
+    assert {kind for kind in CATALOGUE if kind.startswith(families)} == {
+        kind for kind, _ in payloads()
+    }

@@ -15,7 +15,9 @@ def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Act
 
     [claimed] = leases.claim(agent="dev_agent", by=dev, now=now)
     nothing = leases.claim(agent="dev_agent", by=dev, now=now)
-    lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=claimed.attempt)
+    lifecycle.report_status(
+        task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=claimed.attempt
+    )
 
     assert (claimed.task_id, claimed.attempt, nothing) == (task.task_id, 1, [])
     assert Task.objects.get().status == Status.COMPLETED
@@ -28,7 +30,9 @@ def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Act
     assert counts()["completed"] == 1 and counts()["assigned"] == 0
 
 
-def test_a_gated_task_is_handed_out_only_after_approval(make_task, dev: Actor, ops: Actor, now) -> None:
+def test_a_gated_task_is_handed_out_only_after_approval(
+    make_task, dev: Actor, ops: Actor, now
+) -> None:
     task = make_task(priority="P0")
 
     before = leases.claim(agent="dev_agent", by=dev, now=now)
@@ -37,7 +41,9 @@ def test_a_gated_task_is_handed_out_only_after_approval(make_task, dev: Actor, o
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
     assert before == []
-    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [task.task_id]
+    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [
+        task.task_id
+    ]
 
 
 def test_a_rejection_cancels_the_task_with_the_reason(make_task, ops: Actor, now) -> None:

@@ -19,7 +19,12 @@ Make = Callable[..., Task]
 
 @pytest.fixture
 def gated(make_task: Make, now: datetime) -> Task:
-    return make_task(priority="P0", payload={"service": "web"}, sla_target=60, not_before=now - timedelta(hours=1))
+    return make_task(
+        priority="P0",
+        payload={"service": "web"},
+        sla_target=60,
+        not_before=now - timedelta(hours=1),
+    )
 
 
 def try_every_way(task: Task, by: Actor, now: datetime) -> None:
@@ -44,7 +49,9 @@ def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])
-def test_only_an_approval_opens_the_gate(gated: Task, dev: Actor, ops: Actor, now: datetime, status: str) -> None:
+def test_only_an_approval_opens_the_gate(
+    gated: Task, dev: Actor, ops: Actor, now: datetime, status: str
+) -> None:
     end_as(status, gated, ops, now)
 
     assert Approval.objects.get().status == status
@@ -61,7 +68,9 @@ def test_a_wrong_hint_in_the_queue_does_not_open_it(
     try_every_way(gated, dev, now)
 
 
-def test_an_approved_task_is_handed_out_and_started(gated: Task, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_an_approved_task_is_handed_out_and_started(
+    gated: Task, dev: Actor, ops: Actor, now: datetime
+) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
 
     [taken] = leases.claim(agent="dev_agent", by=dev, now=now)
@@ -83,12 +92,23 @@ def test_a_refusal_names_the_approval(gated: Task, dev: Actor, now: datetime) ->
 
 
 def test_a_task_that_waits_may_still_fail(gated: Task, dev: Actor, now: datetime) -> None:
-    task = lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, error="Cannot")
+    task = lifecycle.report_status(
+        task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, error="Cannot"
+    )
 
     assert (task.status, Approval.objects.get().status) == ("failed", "withdrawn")
 
 
-UNTOUCHED = ["status", "attempt", "holder", "started_at", "reported_by", "lease_expires_at", "error", "heartbeat_at"]
+UNTOUCHED = [
+    "status",
+    "attempt",
+    "holder",
+    "started_at",
+    "reported_by",
+    "lease_expires_at",
+    "error",
+    "heartbeat_at",
+]
 CHANGED: dict[str, Any] = {
     "type": "deployment",
     "payload": {"service": "web2"},
@@ -116,7 +136,9 @@ def test_a_change_behind_our_back_voids_the_sign_off(
     assert not Event.objects.filter(event_type="task.claimed").exists()
 
 
-def test_a_sign_off_that_has_vanished_is_none(gated: Task, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_sign_off_that_has_vanished_is_none(
+    gated: Task, dev: Actor, ops: Actor, now: datetime
+) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     Approval.objects.all().delete()
 
@@ -137,7 +159,9 @@ def test_what_was_changed_behind_our_back_is_shown_to_somebody_anew(
     assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
-def test_a_change_while_it_waits_voids_the_decision_too(gated: Task, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_change_while_it_waits_voids_the_decision_too(
+    gated: Task, dev: Actor, ops: Actor, now: datetime
+) -> None:
     Task.objects.filter(pk=gated.pk).update(payload={"service": "all"})
 
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
@@ -174,19 +198,31 @@ def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
 ) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
 
-    operations.reassign(task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
+    operations.reassign(
+        task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now
+    )
 
     gated.refresh_from_db()
     asked = Approval.objects.get(approval_id=gated.approval_id)
-    assert (asked.status, asked.requested_by, asked.requester_credential) == ("pending", dev.name, dev.credential)
-    assert (asked.decided_by, asked.decided_at, asked.snapshot["assigned_agent"]) == ("", None, "ops_agent")
+    assert (asked.status, asked.requested_by, asked.requester_credential) == (
+        "pending",
+        dev.name,
+        dev.credential,
+    )
+    assert (asked.decided_by, asked.decided_at, asked.snapshot["assigned_agent"]) == (
+        "",
+        None,
+        "ops_agent",
+    )
     try_every_way(gated, ops, now)
     approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
     assert len(leases.claim(agent="ops_agent", by=ops, now=now)) == 1
 
 
 def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now: datetime) -> None:
-    operations.reassign(task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
+    operations.reassign(
+        task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now
+    )
 
     states = list(Approval.objects.order_by("pk").values_list("approval_id", "status"))
     gated.refresh_from_db()
@@ -196,24 +232,33 @@ def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now:
         approvals.approve(approval_id=states[0][0], by=admin, now=now)
 
 
-def test_a_new_request_has_as_much_patience_as_the_first(make_task: Make, admin: Actor, now: datetime) -> None:
+def test_a_new_request_has_as_much_patience_as_the_first(
+    make_task: Make, admin: Actor, now: datetime
+) -> None:
     ApprovalPolicy.objects.all().update(expires_after=60)
     task = make_task(priority="P0")
     later = now + timedelta(seconds=50)
 
-    operations.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=later)
+    operations.reassign(
+        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=later
+    )
 
     assert Approval.objects.pending().get().expires_at == later + timedelta(seconds=60)
 
 
-def test_a_requeued_task_needs_a_new_sign_off(gated: Task, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_requeued_task_needs_a_new_sign_off(
+    gated: Task, dev: Actor, ops: Actor, now: datetime
+) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now)
 
     operations.requeue(task_id=gated.task_id, by=ops, now=now)
 
     try_every_way(gated, dev, now)
-    assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == ["approved", "pending"]
+    assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == [
+        "approved",
+        "pending",
+    ]
 
 
 @pytest.mark.parametrize("retry", ["retryable failure", "lost lease"])
@@ -228,9 +273,17 @@ def test_another_attempt_needs_no_other_sign_off(
         leases.requeue_lost_leases(now=later)
     else:
         lifecycle.report_status(
-            task_id=gated.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, retryable=True, error="Flaky"
+            task_id=gated.task_id,
+            status=Status.FAILED,
+            by=dev,
+            now=now,
+            attempt=1,
+            retryable=True,
+            error="Flaky",
         )
-        assert leases.claim(agent="dev_agent", by=dev, now=now) == []  # it waits before it tries again
+        assert (
+            leases.claim(agent="dev_agent", by=dev, now=now) == []
+        )  # it waits before it tries again
 
     [again] = leases.claim(agent="dev_agent", by=dev, now=later)
     assert (again.task_id, again.attempt) == (gated.task_id, 2)

@@ -29,16 +29,33 @@ def test_a_claim_hands_out_the_whole_task(make_task: Make, dev: Actor, now: date
 
     stored = Task.objects.get(pk=task.pk)
     names = [field.name for field in Task._meta.fields]
-    assert {name: getattr(taken, name) for name in names} == {name: getattr(stored, name) for name in names}
-    assert (taken.payload, taken.metadata, taken.due_at) == (payload, {"repo": "x"}, now + timedelta(seconds=60))
-    assert (taken.status, taken.holder, taken.reported_by, taken.attempt) == ("in_progress", dev.name, dev.name, 1)
-    assert (taken.started_at, taken.heartbeat_at, taken.lease_expires_at) == (now, now, now + timedelta(seconds=30))
+    assert {name: getattr(taken, name) for name in names} == {
+        name: getattr(stored, name) for name in names
+    }
+    assert (taken.payload, taken.metadata, taken.due_at) == (
+        payload,
+        {"repo": "x"},
+        now + timedelta(seconds=60),
+    )
+    assert (taken.status, taken.holder, taken.reported_by, taken.attempt) == (
+        "in_progress",
+        dev.name,
+        dev.name,
+        1,
+    )
+    assert (taken.started_at, taken.heartbeat_at, taken.lease_expires_at) == (
+        now,
+        now,
+        now + timedelta(seconds=30),
+    )
     told = Event.objects.get(event_type="task.claimed")
     assert told.payload == {"agent": "dev_agent", "attempt": 1}
     assert (told.moved_from, told.moved_to, told.publisher) == ("assigned", "in_progress", dev.name)
 
 
-def test_the_most_urgent_goes_first_then_the_oldest(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_the_most_urgent_goes_first_then_the_oldest(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     tasks = [make_task(priority=priority) for priority in ("P3", "P2", "P2")]
     old = make_task(priority="P3", now=now - timedelta(hours=4))
 
@@ -47,12 +64,14 @@ def test_the_most_urgent_goes_first_then_the_oldest(make_task: Make, dev: Actor,
     assert ids(taken) == ids([old, tasks[1], tasks[2], tasks[0]])
 
 
-def test_an_agent_gets_only_its_own_tasks_of_the_types_it_asks_for(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_an_agent_gets_only_its_own_tasks_of_the_types_it_asks_for(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     bug, _, feature = make_task(), make_task(type="deployment"), make_task(type="feature")
 
-    assert ids(leases.claim(agent="dev_agent", by=dev, now=now, types=["feature", "deployment"], limit=9)) == [
-        feature.task_id
-    ]
+    assert ids(
+        leases.claim(agent="dev_agent", by=dev, now=now, types=["feature", "deployment"], limit=9)
+    ) == [feature.task_id]
     assert ids(leases.claim(agent="dev_agent", by=dev, now=now, limit=9)) == [bug.task_id]
 
 
@@ -62,7 +81,10 @@ def test_nothing_is_handed_out_before_its_time(
 ) -> None:
     make_task(not_before=now)
 
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now + timedelta(microseconds=microseconds))) == expected
+    assert (
+        len(leases.claim(agent="dev_agent", by=dev, now=now + timedelta(microseconds=microseconds)))
+        == expected
+    )
 
 
 def change(row: Any, **changes: object) -> None:
@@ -71,7 +93,9 @@ def change(row: Any, **changes: object) -> None:
     row.save()
 
 
-def test_the_paused_and_the_switched_off_are_handed_nothing(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_the_paused_and_the_switched_off_are_handed_nothing(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     make_task()
     agent, rule = Agent.objects.get(name="dev_agent"), RoutingRule.objects.get(task_type="bugfix")
 
@@ -98,9 +122,14 @@ def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: 
     for _ in range(4):
         make_task()
 
-    taken = [len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)]
+    taken = [
+        len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)
+    ]
     lifecycle.report_status(
-        task_id=Task.objects.filter(status="in_progress")[0].task_id, status=Status.COMPLETED, by=dev, now=now
+        task_id=Task.objects.filter(status="in_progress")[0].task_id,
+        status=Status.COMPLETED,
+        by=dev,
+        now=now,
     )
     taken.append(len(leases.claim(agent="dev_agent", by=dev, now=now, limit=5)))
 
@@ -117,11 +146,18 @@ def test_a_type_runs_no_more_than_its_limit_and_leaves_the_rest_untouched(
 
     assert ids(taken) == ids([bugs[0], bugs[1], feature])
     left = Task.objects.get(pk=bugs[2].pk)
-    assert (left.status, left.attempt, left.started_at, left.reported_by) == ("assigned", 0, None, dev.name)
+    assert (left.status, left.attempt, left.started_at, left.reported_by) == (
+        "assigned",
+        0,
+        None,
+        dev.name,
+    )
     assert leases.claim(agent="dev_agent", by=dev, now=now, limit=10) == []
 
 
-def test_a_limit_lowered_below_what_runs_hands_out_nothing(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_limit_lowered_below_what_runs_hands_out_nothing(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     for _ in range(3):
         make_task()
     leases.claim(agent="dev_agent", by=dev, now=now, limit=2)
@@ -141,7 +177,9 @@ def held(make_task: Make, dev: Actor, now: datetime) -> Task:
     return task
 
 
-def test_a_heartbeat_extends_the_lease_and_keeps_what_it_does_not_say(held: Task, dev: Actor, now: datetime) -> None:
+def test_a_heartbeat_extends_the_lease_and_keeps_what_it_does_not_say(
+    held: Task, dev: Actor, now: datetime
+) -> None:
     soon, later = now + timedelta(seconds=30), now + timedelta(seconds=80)
 
     leases.heartbeat(task_id=held.task_id, attempt=1, by=dev, now=soon, progress=40, note="half")
@@ -152,7 +190,9 @@ def test_a_heartbeat_extends_the_lease_and_keeps_what_it_does_not_say(held: Task
 
 
 @pytest.mark.parametrize(("seconds", "alive"), [(59, True), (60, False), (61, False)])
-def test_a_heartbeat_does_not_revive_a_lease(held: Task, dev: Actor, now: datetime, seconds: int, alive: bool) -> None:
+def test_a_heartbeat_does_not_revive_a_lease(
+    held: Task, dev: Actor, now: datetime, seconds: int, alive: bool
+) -> None:
     when = now + timedelta(seconds=seconds)
 
     if alive:
@@ -166,10 +206,18 @@ def test_a_heartbeat_does_not_revive_a_lease(held: Task, dev: Actor, now: dateti
 
 @pytest.mark.parametrize("call", [leases.heartbeat, leases.release])
 @pytest.mark.parametrize(
-    ("holder", "attempt", "refusal"), [("ops", 1, "NotHolder"), ("dev", 2, "LeaseLost"), ("dev", 0, "LeaseLost")]
+    ("holder", "attempt", "refusal"),
+    [("ops", 1, "NotHolder"), ("dev", 2, "LeaseLost"), ("dev", 0, "LeaseLost")],
 )
 def test_only_the_holder_of_the_present_attempt_speaks_for_it(
-    held: Task, dev: Actor, ops: Actor, now: datetime, call: Any, holder: str, attempt: int, refusal: str
+    held: Task,
+    dev: Actor,
+    ops: Actor,
+    now: datetime,
+    call: Any,
+    holder: str,
+    attempt: int,
+    refusal: str,
 ) -> None:
     before = Task.objects.values().get()
 
@@ -189,7 +237,9 @@ def test_a_released_task_is_the_next_again_and_loses_no_attempt(
     held: Task, dev: Actor, ops: Actor, now: datetime
 ) -> None:
     for attempt in range(1, 6):
-        task = leases.release(task_id=held.task_id, attempt=attempt, by=dev, now=now, reason="Restart")
+        task = leases.release(
+            task_id=held.task_id, attempt=attempt, by=dev, now=now, reason="Restart"
+        )
         assert (task.status, task.holder, task.lease_expires_at) == ("assigned", "", None)
         [again] = leases.claim(agent="dev_agent", by=dev, now=now)
         assert again.attempt == attempt + 1
@@ -202,11 +252,19 @@ def test_a_released_task_is_the_next_again_and_loses_no_attempt(
 def test_a_lost_task_is_taken_back_once(held: Task, now: datetime) -> None:
     later = now + timedelta(seconds=60)
 
-    taken = [leases.requeue_lost_leases(now=when) for when in (later - timedelta(microseconds=1), later, later)]
+    taken = [
+        leases.requeue_lost_leases(now=when)
+        for when in (later - timedelta(microseconds=1), later, later)
+    ]
 
     task = Task.objects.get()
     assert taken == [0, 1, 0]
-    assert (task.status, task.holder, task.lease_expires_at, task.not_before) == ("assigned", "", None, None)
+    assert (task.status, task.holder, task.lease_expires_at, task.not_before) == (
+        "assigned",
+        "",
+        None,
+        None,
+    )
     told = Event.objects.get(event_type="task.requeued")
     assert (told.payload["reason"], told.payload["attempt"]) == ("lease_lost", 1)
     assert (told.moved_from, told.moved_to, told.publisher) == ("in_progress", "assigned", "system")
@@ -224,17 +282,37 @@ def test_a_task_whose_agents_all_vanish_fails(make_task: Make, dev: Actor, now: 
     assert dev.name in task.error
 
 
-def test_tasks_reported_without_a_lease_are_never_taken_back(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_tasks_reported_without_a_lease_are_never_taken_back(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     lifecycle.report_status(task_id=make_task().task_id, status=Status.IN_PROGRESS, by=dev, now=now)
 
     assert leases.requeue_lost_leases(now=now + timedelta(days=365)) == 0
 
 
-PLANS = ["hashagg", "hashjoin", "mergejoin", "material", "sort", "indexscan", "bitmapscan", "seqscan"]
+PLANS = [
+    "hashagg",
+    "hashjoin",
+    "mergejoin",
+    "material",
+    "sort",
+    "indexscan",
+    "bitmapscan",
+    "seqscan",
+]
 
 
 @pytest.mark.parametrize(
-    "off", [[], PLANS[:4], PLANS[:5], PLANS[:6], PLANS[:7], ["hashagg", "hashjoin", "material", "seqscan"]], ids=str
+    "off",
+    [
+        [],
+        PLANS[:4],
+        PLANS[:5],
+        PLANS[:6],
+        PLANS[:7],
+        ["hashagg", "hashjoin", "material", "seqscan"],
+    ],
+    ids=str,
 )
 def test_a_claim_hands_out_no_more_than_asked_however_the_database_plans_it(
     make_task: Make, dev: Actor, now: datetime, off: list[str]
@@ -246,4 +324,6 @@ def test_a_claim_hands_out_no_more_than_asked_however_the_database_plans_it(
             for plan in off:
                 cursor.execute(f"SET LOCAL enable_{plan} = off")
 
-    assert [len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 1, 3)] == [1, 1, 3]
+    assert [
+        len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 1, 3)
+    ] == [1, 1, 3]

@@ -32,7 +32,9 @@ def test_events_get_dense_positions_in_their_order(dev: Actor, now: datetime) ->
     assert Ledger.objects.get().head == sequencing.head() == 5
 
 
-def test_more_than_a_batch_is_numbered(dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_batch_is_numbered(
+    dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sequencing, "BATCH", 2)
     for number in range(5):
         say(f"n{number}", dev, now)

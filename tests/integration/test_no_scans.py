@@ -48,7 +48,13 @@ PLACES = {"after", "cursor", "limit"}
 
 
 @pytest.fixture
-def many(api: Callable[..., Any], make_task: Callable[..., Task], dev: Actor, now: datetime, monkeypatch: Any) -> Task:
+def many(
+    api: Callable[..., Any],
+    make_task: Callable[..., Task],
+    dev: Actor,
+    now: datetime,
+    monkeypatch: Any,
+) -> Task:
     """Many rows of everything, of which few are open; the first task is returned."""
     monkeypatch.setattr(reading, "WINDOW", 500)
     first = make_task(source="ci")
@@ -61,7 +67,14 @@ def many(api: Callable[..., Any], make_task: Callable[..., Task], dev: Actor, no
     fill_events(Event.objects.earliest("pk"), EVENTS)
     asked = Approval.objects.get()
     long_ago = "template.created_at"
-    fill(asked, APPROVALS, status="'approved'", task_id="'task_' || n", decided_at=long_ago, decided_by="'dana'")
+    fill(
+        asked,
+        APPROVALS,
+        status="'approved'",
+        task_id="'task_' || n",
+        decided_at=long_ago,
+        decided_by="'dana'",
+    )
     analyse()
     return first
 
@@ -83,7 +96,9 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 def ensure_no_scan(sent: list[tuple[str, Any]]) -> None:
     """Fail with the first statement that visits too much, and its plan."""
     for sql, params in sent:
-        visited, most, plan = (rows_of if connection.vendor == "postgresql" else steps_of)(sql, params)
+        visited, most, plan = (rows_of if connection.vendor == "postgresql" else steps_of)(
+            sql, params
+        )
         assert visited <= most, (
             f"{visited} visited by {sql % tuple(params or ()) if not isinstance(params, dict) else sql}\n{plan}"
         )
@@ -131,7 +146,9 @@ def reads() -> list[str]:
         if "get" in methods and "stream" not in path and "subscription" not in path:
             found.append(path)
             named = {
-                parameter["name"] for parameter in methods["get"].get("parameters", ()) if parameter["in"] == "query"
+                parameter["name"]
+                for parameter in methods["get"].get("parameters", ())
+                if parameter["in"] == "query"
             }
             found += [f"{path}?{name}={RARE[name]}" for name in sorted(named - PLACES)]
     return found
@@ -173,7 +190,9 @@ def listed() -> list[str]:
         found += [page, f"{page}?q=task_01kaw000000000000000000000"]
         for choice in shown.list_filter if model is Task else ():
             options = choice(RequestFactory().get("/"), {}, model, shown)
-            found += [f"{page}?{choice.parameter_name}={value}" for value, _ in options.lookup_choices]
+            found += [
+                f"{page}?{choice.parameter_name}={value}" for value, _ in options.lookup_choices
+            ]
     return found
 
 

@@ -33,7 +33,9 @@ def five(make_task: Make) -> list[Task]:
 def publish(by: Actor, now: datetime, count: int, **said: Any) -> None:
     for number in range(count):
         payload = {**QUARTER, "number": number}
-        services.publish(event_type="big.file", source_agent=by.name, payload=payload, by=by, now=now, **said)
+        services.publish(
+            event_type="big.file", source_agent=by.name, payload=payload, by=by, now=now, **said
+        )
 
 
 def pages(get: Callable[[str], Any], path: str, rows: str, name: str = "cursor") -> list[list[Any]]:
@@ -82,7 +84,9 @@ def test_dead_letters_end_at_four_mebibytes(api: Callers, five: list[Task]) -> N
     assert [len(page) for page in pages(api("user").get, "/tasks/dead-letters", "tasks")] == [4, 1]
 
 
-def test_a_claim_leases_no_more_than_fits_in_its_answer(five: list[Task], dev: Actor, now: datetime) -> None:
+def test_a_claim_leases_no_more_than_fits_in_its_answer(
+    five: list[Task], dev: Actor, now: datetime
+) -> None:
     taken = [leases.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
 
     assert [len(tasks) for tasks in taken] == [4, 1, 0]
@@ -99,7 +103,9 @@ def test_a_claim_leases_no_more_where_types_are_limited(
     assert [len(tasks) for tasks in taken] == [4, 1, 0]
 
 
-def test_a_task_larger_than_an_answer_is_still_handed_out(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_task_larger_than_an_answer_is_still_handed_out(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     for _ in range(2):
         make_task(payload={"text": "x" * (MOST_BYTES + 1)})
 
@@ -117,7 +123,9 @@ def test_a_page_of_events_ends_at_four_mebibytes(api: Callers, dev: Actor, now: 
     assert [event["payload"]["number"] for page in read for event in page] == list(range(20))
 
 
-def test_a_timeline_goes_on_where_it_ended(api: Callers, make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_timeline_goes_on_where_it_ended(
+    api: Callers, make_task: Make, dev: Actor, now: datetime
+) -> None:
     task = make_task()
     publish(dev, now, 20, task_id=task.task_id)
 
@@ -129,7 +137,9 @@ def test_a_timeline_goes_on_where_it_ended(api: Callers, make_task: Make, dev: A
 
 
 @pytest.mark.django_db
-def test_a_fetch_ends_at_four_mebibytes_and_counts_only_what_it_hands_out(dev: Actor, now: datetime) -> None:
+def test_a_fetch_ends_at_four_mebibytes_and_counts_only_what_it_hands_out(
+    dev: Actor, now: datetime
+) -> None:
     consumers.create(name="c", start=0, types=[], ack_seconds=60, max_deliveries=5, by=dev, now=now)
     publish(dev, now, 20, priority="P1")
     later = now + timedelta(minutes=5)
@@ -144,7 +154,9 @@ def test_a_fetch_ends_at_four_mebibytes_and_counts_only_what_it_hands_out(dev: A
 
 def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: datetime) -> None:
     start = sequencing.head()
-    consumers.create(name="c", start=start, types=["big.*"], ack_seconds=60, max_deliveries=1, by=dev, now=now)
+    consumers.create(
+        name="c", start=start, types=["big.*"], ack_seconds=60, max_deliveries=1, by=dev, now=now
+    )
     publish(dev, now, 20)
     for _ in range(2):
         consumers.fetch(name="c", by=dev, now=now, limit=100)
@@ -155,7 +167,9 @@ def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: da
 
     assert [len(page) for page in read] == [16, 4]
     assert all(row["event"]["payload"]["text"] for page in read for row in page)
-    assert [len(page) for page in pages(agent.get, "/events/consumers/c/parked?limit=8", "parked")] == [8, 8, 4]
+    assert [
+        len(page) for page in pages(agent.get, "/events/consumers/c/parked?limit=8", "parked")
+    ] == [8, 8, 4]
 
 
 def test_a_stream_catches_up_in_pages_of_a_mebibyte(dev: Actor, now: datetime, db: None) -> None:
@@ -169,7 +183,9 @@ def test_a_stream_catches_up_in_pages_of_a_mebibyte(dev: Actor, now: datetime, d
     assert (len(frames), sse.is_full(frames)) == (2, False)
 
 
-def test_the_lists_of_approvals_go_on_where_they_ended(api: Callers, make_task: Make, now: datetime) -> None:
+def test_the_lists_of_approvals_go_on_where_they_ended(
+    api: Callers, make_task: Make, now: datetime
+) -> None:
     for number in range(7):
         make_task(priority="P0" if number % 2 else "P1", now=now + timedelta(seconds=number // 3))
     user = api("user")
@@ -182,12 +198,20 @@ def test_the_lists_of_approvals_go_on_where_they_ended(api: Callers, make_task: 
     assert [row["priority"] for page in waiting for row in page] == ["P0"] * 3 + ["P1"] * 4
     Approval.objects.update(status="rejected", decided_at=now, decision_reason="no " * 600)
     Approval.objects.filter(approval_id=asked[0]).update(decided_at=now + timedelta(hours=1))
-    decided = [row["approval_id"] for page in pages(user.get, "/approvals/history?limit=2", "history") for row in page]
+    decided = [
+        row["approval_id"]
+        for page in pages(user.get, "/approvals/history?limit=2", "history")
+        for row in page
+    ]
     assert decided[0] == asked[0] and sorted(decided) == sorted(asked)
-    assert decided == [row["approval_id"] for row in user.get("/approvals/history").json()["history"]]
+    assert decided == [
+        row["approval_id"] for row in user.get("/approvals/history").json()["history"]
+    ]
 
 
 @pytest.mark.parametrize("path", ["/approvals/pending", "/approvals/history", "/tasks"])
-@pytest.mark.parametrize("cursor", ["x", "W10", "WzFd", "bnVsbA", "WyJQMCIsMSwyXQ", "é", "W251bGwsMV0"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "W10", "WzFd", "bnVsbA", "WyJQMCIsMSwyXQ", "é", "W251bGwsMV0"]
+)
 def test_a_cursor_of_something_else_is_refused(api: Callers, path: str, cursor: str) -> None:
     assert api("user").get(f"{path}?cursor={cursor}").status_code == 400

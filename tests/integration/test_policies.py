@@ -18,7 +18,9 @@ Make = Callable[..., Task]
 
 def add_policy(name: str = "All bugs", **more: Any) -> ApprovalPolicy:
     """Add a policy for tasks of the type bugfix."""
-    return ApprovalPolicy.objects.create(**{"name": name, "types": ["bugfix"], "reason": f"{name}."} | more)
+    return ApprovalPolicy.objects.create(
+        **{"name": name, "types": ["bugfix"], "reason": f"{name}."} | more
+    )
 
 
 @pytest.mark.parametrize("name", ["A first one", "Z last one"])
@@ -27,7 +29,10 @@ def test_a_stricter_policy_counts_whatever_its_name(make_task: Make, name: str) 
 
     asked = Approval.objects.get(approval_id=make_task(priority="P0").approval_id)
 
-    assert (asked.decider_role, asked.expires_at) == ("admin", asked.created_at + timedelta(seconds=60))
+    assert (asked.decider_role, asked.expires_at) == (
+        "admin",
+        asked.created_at + timedelta(seconds=60),
+    )
     assert asked.policy == f"{name} · Critical and high priority"
     assert asked.reason == f"{name}. P0 and P1 tasks need sign-off before they start."
 
@@ -42,8 +47,16 @@ def test_a_waiting_task_that_comes_to_match_asks_instead_of_being_handed_out(
 
     asked = Approval.objects.get()
     waiting.refresh_from_db()
-    assert (asked.task_id, asked.requested_by, asked.status) == (waiting.task_id, dev.name, "pending")
-    assert (waiting.approval_id, waiting.awaiting_approval, waiting.attempt) == (asked.approval_id, True, 0)
+    assert (asked.task_id, asked.requested_by, asked.status) == (
+        waiting.task_id,
+        dev.name,
+        "pending",
+    )
+    assert (waiting.approval_id, waiting.awaiting_approval, waiting.attempt) == (
+        asked.approval_id,
+        True,
+        0,
+    )
     assert leases.claim(agent=other.assigned_agent, by=dev, now=now, types=["documentation"])
     approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
     assert len(leases.claim(agent=waiting.assigned_agent, by=dev, now=now)) == 1
@@ -64,12 +77,16 @@ def test_a_report_that_starts_such_a_task_is_refused_and_names_the_request(
     assert (refusal.value.state["approval_status"], asked.task_id) == ("pending", task.task_id)
 
 
-def test_a_task_that_runs_is_not_stopped_by_a_new_policy(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_task_that_runs_is_not_stopped_by_a_new_policy(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     make_task()
     [running] = leases.claim(agent="dev_agent", by=dev, now=now)
     add_policy()
 
-    done = lifecycle.report_status(task_id=running.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
+    done = lifecycle.report_status(
+        task_id=running.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1
+    )
 
     assert (done.status, Approval.objects.count()) == ("completed", 0)
 
@@ -119,7 +136,9 @@ def test_a_grant_given_within_the_shorter_time_holds(
     assert len(leases.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=1))) == handed
 
 
-def test_a_weaker_policy_changes_nothing_for_a_grant(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_a_weaker_policy_changes_nothing_for_a_grant(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime
+) -> None:
     add_policy(decider_role="admin")
     task = make_task(priority="P0")
     ApprovalPolicy.objects.get(name="All bugs").delete()
@@ -127,11 +146,15 @@ def test_a_weaker_policy_changes_nothing_for_a_grant(make_task: Make, dev: Actor
         approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
 
-def test_a_reassigned_task_asks_on_the_terms_of_now(make_task: Make, admin: Actor, now: datetime) -> None:
+def test_a_reassigned_task_asks_on_the_terms_of_now(
+    make_task: Make, admin: Actor, now: datetime
+) -> None:
     task = make_task(priority="P0")
     add_policy(decider_role="admin")
 
-    operations.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
+    operations.reassign(
+        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
+    )
 
     assert Approval.objects.pending().get().decider_role == "admin"
 

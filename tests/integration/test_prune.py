@@ -45,7 +45,9 @@ def test_only_what_ended_before_the_moment_goes(
     assert (number, left()) == ((0, [task.task_id]) if kept else (1, []))
 
 
-def test_open_tasks_stay_however_old(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_open_tasks_stay_however_old(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     running, _ = make_task(now=now - 900 * DAY), make_task(now=now - 900 * DAY)
     end(running, dev, now - 900 * DAY, "in_progress")
 
@@ -104,7 +106,10 @@ def test_the_counts_stay_right(
     assert (before["completed"], before["failed"], number) == (3, 2, 5)
     assert queue_stats() == {"pending_tasks": 1, "processing_tasks": 0, "total_tasks": 1}
     assert counts() == before | {"completed": 0, "failed": 0}
-    numbers = [event.payload["number"] for event in Event.objects.filter(event_type="tasks.pruned").order_by("pk")]
+    numbers = [
+        event.payload["number"]
+        for event in Event.objects.filter(event_type="tasks.pruned").order_by("pk")
+    ]
     assert numbers == [2, 2, 1]
 
 
@@ -137,7 +142,11 @@ def test_pruning_stopped_at_any_moment_leaves_whole_steps(
     with pytest.raises(KeyboardInterrupt):
         retention.prune_tasks(before=now - DAY, by=admin, now=now, between=stop)
 
-    assert (len(left()), counts()["completed"], Event.objects.filter(event_type="tasks.pruned").count()) == (1, 1, 2)
+    assert (
+        len(left()),
+        counts()["completed"],
+        Event.objects.filter(event_type="tasks.pruned").count(),
+    ) == (1, 1, 2)
     assert retention.prune_tasks(before=now - DAY, by=admin, now=now) == 1 and not left()
 
 
@@ -146,7 +155,9 @@ def test_a_step_takes_no_more_dependencies_than_it_should(
 ) -> None:
     monkeypatch.setattr(retention, "EDGES", 3)
     roots = [make_task(now=now - 90 * DAY) for _ in range(3)]
-    for task in [make_task(depends_on=[root.task_id for root in roots], now=now - 90 * DAY) for _ in range(2)]:
+    for task in [
+        make_task(depends_on=[root.task_id for root in roots], now=now - 90 * DAY) for _ in range(2)
+    ]:
         lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now - 90 * DAY)
     for root in roots:
         end(root, dev, now - 90 * DAY)

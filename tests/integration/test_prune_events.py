@@ -58,7 +58,9 @@ def test_counting_deletes_nothing(old: list[Event], now: datetime) -> None:
     assert (found.events, len(left()), Ledger.objects.get().pruned_to) == (10, 11, 0)
 
 
-def test_pruning_goes_on_in_batches(old: list[Event], now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_goes_on_in_batches(
+    old: list[Event], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "BATCH", 3)
 
     prune(now)
@@ -100,7 +102,9 @@ def test_a_reader_who_comes_too_late_is_told_so(old: list[Event], now: datetime)
     assert reading.read(after=None, limit=10)[0][0].event_type == "new"
 
 
-def test_what_a_live_consumer_has_not_read_stays(old: list[Event], dev: Actor, now: datetime) -> None:
+def test_what_a_live_consumer_has_not_read_stays(
+    old: list[Event], dev: Actor, now: datetime
+) -> None:
     consumers.create(name="slow", start=4, by=dev, now=now)
 
     prune(now)
@@ -109,7 +113,9 @@ def test_what_a_live_consumer_has_not_read_stays(old: list[Event], dev: Actor, n
     assert consumers.fetch(name="slow", by=dev, now=now)[0].event.event_type == "old.n4"
 
 
-def test_what_a_consumer_has_not_acknowledged_stays(old: list[Event], dev: Actor, now: datetime) -> None:
+def test_what_a_consumer_has_not_acknowledged_stays(
+    old: list[Event], dev: Actor, now: datetime
+) -> None:
     consumers.create(name="slow", start=0, by=dev, now=now)
     taken = consumers.fetch(name="slow", by=dev, now=now, limit=6)
     consumers.ack(name="slow", event_ids=[each.event.event_id for each in taken[:2]], by=dev)
@@ -119,7 +125,9 @@ def test_what_a_consumer_has_not_acknowledged_stays(old: list[Event], dev: Actor
     assert left()[0] == "old.n2"
 
 
-def test_what_a_consumer_has_parked_stays_alone(old: list[Event], dev: Actor, now: datetime) -> None:
+def test_what_a_consumer_has_parked_stays_alone(
+    old: list[Event], dev: Actor, now: datetime
+) -> None:
     consumers.create(name="bad", start=2, by=dev, now=now, max_deliveries=1)
     consumers.fetch(name="bad", by=dev, now=now)
     later = now + timedelta(hours=1)
@@ -135,7 +143,9 @@ def test_what_a_consumer_has_parked_stays_alone(old: list[Event], dev: Actor, no
     assert consumers.fetch(name="bad", by=dev, now=later)[0].event.event_type == "old.n2"
 
 
-def test_an_abandoned_consumer_holds_nothing_back_and_is_told(old: list[Event], dev: Actor, now: datetime) -> None:
+def test_an_abandoned_consumer_holds_nothing_back_and_is_told(
+    old: list[Event], dev: Actor, now: datetime
+) -> None:
     consumers.create(name="gone", start=0, by=dev, now=now - timedelta(days=31))
 
     prune(now)
@@ -145,7 +155,9 @@ def test_an_abandoned_consumer_holds_nothing_back_and_is_told(old: list[Event], 
         consumers.fetch(name="gone", by=dev, now=now)
 
 
-def test_events_of_an_open_task_stay(make_task: Callable[..., Any], dev: Actor, now: datetime) -> None:
+def test_events_of_an_open_task_stay(
+    make_task: Callable[..., Any], dev: Actor, now: datetime
+) -> None:
     task = make_task(now=now - timedelta(days=8))
     say("pr.merged", dev, now - timedelta(days=8), task_id=task.task_id)
     say("pr.merged", dev, now - timedelta(days=8), task_id="task_of_nobody")

@@ -57,7 +57,9 @@ def test_creating_a_task_asks_nothing_before_it(warm: Any) -> None:
     assert kinds(sent) == ["INSERT", "INSERT"]
 
 
-def test_creating_a_task_sends_no_celery_message(warm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creating_a_task_sends_no_celery_message(
+    warm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from celery.app.task import Task as Job
 
     sent: list[object] = []
@@ -70,7 +72,9 @@ def test_creating_a_task_sends_no_celery_message(warm: Any, monkeypatch: pytest.
 
 
 def test_a_gated_task_costs_the_request_and_its_event_more(warm: Any) -> None:
-    warm.post("/tasks", {**NEW, "priority": "P0"})  # now and then the caller's pending ones are counted
+    warm.post(
+        "/tasks", {**NEW, "priority": "P0"}
+    )  # now and then the caller's pending ones are counted
 
     with statements() as sent:
         warm.post("/tasks", {**NEW, "priority": "P0"})
@@ -78,7 +82,11 @@ def test_a_gated_task_costs_the_request_and_its_event_more(warm: Any) -> None:
     assert kinds(sent) == ["INSERT", "INSERT", "INSERT", "INSERT"]
 
 
-CYCLE = {"claim": ["WITH", "INSERT"], "heartbeat": ["SELECT", "UPDATE"], "report": ["SELECT", "UPDATE", "INSERT"]}
+CYCLE = {
+    "claim": ["WITH", "INSERT"],
+    "heartbeat": ["SELECT", "UPDATE"],
+    "report": ["SELECT", "UPDATE", "INSERT"],
+}
 
 
 def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetime) -> None:
@@ -91,7 +99,9 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
     with statements() as beaten:
         leases.heartbeat(task_id=task.task_id, attempt=1, by=dev, now=now)
     with statements() as reported:
-        lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1)
+        lifecycle.report_status(
+            task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=1
+        )
 
     assert kinds(claimed) == CYCLE["claim"]
     assert kinds(beaten) == CYCLE["heartbeat"]
@@ -99,7 +109,9 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
     assert kinds(reported) == [*CYCLE["report"], "SELECT"]
 
 
-def test_claiming_many_costs_as_much_as_claiming_one(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_claiming_many_costs_as_much_as_claiming_one(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     leases.claim(agent="dev_agent", by=dev, now=now)
     costs = []
     for number in (1, 20):
@@ -142,7 +154,9 @@ def test_a_read_costs_the_same_however_much_there_is(
         for _ in range(6):
             make_task(priority="P0", sla_target=1)
         for approval in Approval.objects.filter(status="pending")[:3]:
-            Approval.objects.filter(pk=approval.pk).update(status="approved", decided_by="x", decided_at=now)
+            Approval.objects.filter(pk=approval.pk).update(
+                status="approved", decided_by="x", decided_at=now
+            )
         caller.get("/stats")  # the events have their place
         with statements() as sent:
             assert caller.get(path).status_code == 200

@@ -25,7 +25,8 @@ from tests.conftest import actor
 pytestmark = [
     pytest.mark.postgres,
     pytest.mark.skipif(
-        connection.vendor != "postgresql", reason="Races are run on PostgreSQL; SQLite lets one writer in at a time."
+        connection.vendor != "postgresql",
+        reason="Races are run on PostgreSQL; SQLite lets one writer in at a time.",
     ),
     pytest.mark.django_db(transaction=True, serialized_rollback=True),
 ]
@@ -61,7 +62,9 @@ def lost(outcome: Any) -> bool:
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_of_eight_deciders_exactly_one_wins(make_task: Make, together: Together, now: datetime, mixed: bool) -> None:
+def test_of_eight_deciders_exactly_one_wins(
+    make_task: Make, together: Together, now: datetime, mixed: bool
+) -> None:
     for _ in range(30):
         approval_id = make_task(priority="P0").approval_id
 
@@ -78,10 +81,16 @@ def test_of_eight_deciders_exactly_one_wins(make_task: Make, together: Together,
         )
 
         [winner] = [outcome for outcome in outcomes if not lost(outcome)]
-        assert all(isinstance(outcome, approvals.AlreadyDecided) for outcome in outcomes if outcome is not winner)
+        assert all(
+            isinstance(outcome, approvals.AlreadyDecided)
+            for outcome in outcomes
+            if outcome is not winner
+        )
         approval = Approval.objects.get(approval_id=approval_id)
         assert (approval.status, approval.decided_by) == (winner.status, winner.decided_by)
-        told = Counter(Event.objects.filter(task_id=approval.task_id).values_list("event_type", flat=True))
+        told = Counter(
+            Event.objects.filter(task_id=approval.task_id).values_list("event_type", flat=True)
+        )
         assert told["approval.approved"] + told["approval.rejected"] == 1
         assert told["approval.decision_refused"] == 7
 
@@ -92,7 +101,9 @@ def test_of_six_equal_keys_one_makes_the_task(api: Callable[..., Any], together:
     for round_ in range(10):
         headers = {"Idempotency-Key": f"key-{round_}"}
 
-        answers = together(*[partial(api("agent").post, "/tasks", body, **headers) for _ in range(6)])
+        answers = together(
+            *[partial(api("agent").post, "/tasks", body, **headers) for _ in range(6)]
+        )
 
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["task_id"] for answer in answers}) == 1
@@ -100,21 +111,30 @@ def test_of_six_equal_keys_one_makes_the_task(api: Callable[..., Any], together:
     assert (Task.objects.count(), Approval.objects.count()) == (10, 10)
 
 
-def test_twenty_sweepers_tell_of_each_deadline_once(make_task: Make, together: Together, now: datetime) -> None:
+def test_twenty_sweepers_tell_of_each_deadline_once(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     tasks = [make_task(sla_target=60 + place % 60) for place in range(100)]
     warned = now + timedelta(seconds=90)
 
     made = [
-        together(*(partial(sla.check_slas, now=when) for _ in range(20))) for when in (warned, now + timedelta(days=1))
+        together(*(partial(sla.check_slas, now=when) for _ in range(20)))
+        for when in (warned, now + timedelta(days=1))
     ]
 
-    told = Counter(Event.objects.filter(event_type__startswith="sla.").values_list("task_id", "event_type"))
-    assert told == {(task.task_id, kind): 1 for task in tasks for kind in ("sla.warning", "sla.violation")}
+    told = Counter(
+        Event.objects.filter(event_type__startswith="sla.").values_list("task_id", "event_type")
+    )
+    assert told == {
+        (task.task_id, kind): 1 for task in tasks for kind in ("sla.warning", "sla.violation")
+    }
     assert [sum(pair[kind] for sweeps in made for pair in sweeps) for kind in (0, 1)] == [100, 100]
     assert (counts()["sla_warnings"], counts()["sla_violations"]) == (100, 100)
 
 
-def test_sixteen_claimers_lease_each_of_200_tasks_once(make_task: Make, together: Together, now: datetime) -> None:
+def test_sixteen_claimers_lease_each_of_200_tasks_once(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     for _ in range(200):
         make_task()
 
@@ -130,16 +150,27 @@ def test_sixteen_claimers_lease_each_of_200_tasks_once(make_task: Make, together
     assert len(everything) == len(set(everything)) == 200
     assert set(Task.objects.values_list("status", "attempt")) == {("in_progress", 1)}
     holders = dict(Task.objects.values_list("task_id", "holder"))
-    assert all(holders[task_id] == f"dev-agent-{place}" for place, mine in enumerate(taken) for task_id in mine)
+    assert all(
+        holders[task_id] == f"dev-agent-{place}"
+        for place, mine in enumerate(taken)
+        for task_id in mine
+    )
     assert counts()["in_progress"] == 200
 
 
-def test_claimers_at_once_keep_to_the_limit_of_their_agent(make_task: Make, together: Together, now: datetime) -> None:
+def test_claimers_at_once_keep_to_the_limit_of_their_agent(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     Agent.objects.filter(name="dev_agent").update(concurrency_limit=5)
     for _ in range(30):
         make_task()
 
-    together(*(lambda: leases.claim(agent="dev_agent", by=actor("x"), now=now, limit=3) for _ in range(12)))
+    together(
+        *(
+            lambda: leases.claim(agent="dev_agent", by=actor("x"), now=now, limit=3)
+            for _ in range(12)
+        )
+    )
 
     assert Task.objects.filter(status="in_progress").count() == 5
 
@@ -151,16 +182,27 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
     for round_ in range(200):
         task = make_task(priority="P0")
         calls = [
-            partial(approvals.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now),
+            partial(
+                approvals.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now
+            ),
             partial(lifecycle.cancel_task, task_id=task.task_id, by=admin, now=now),
-            partial(operations.reassign, task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now),
+            partial(
+                operations.reassign,
+                task_id=task.task_id,
+                agent="ops_agent",
+                reason="x",
+                by=admin,
+                now=now,
+            ),
         ]
         if round_ % 2:
             calls[1] = partial(approvals.reject, approval_id=task.approval_id, by=admin, now=now)
 
         outcomes = together(*calls)
 
-        assert all(isinstance(outcome, Conflict) or not lost(outcome) for outcome in outcomes), outcomes
+        assert all(isinstance(outcome, Conflict) or not lost(outcome) for outcome in outcomes), (
+            outcomes
+        )
         check_consistent(task)
         seen[Task.objects.get(pk=task.pk).status] += 1
     assert seen["cancelled"] >= 100  # every cancellation came through
@@ -170,7 +212,9 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
 def check_consistent(task: Task) -> None:
     """Check that a task and its requests say the same."""
     task.refresh_from_db()
-    states = dict(Approval.objects.filter(task_id=task.task_id).values_list("approval_id", "status"))
+    states = dict(
+        Approval.objects.filter(task_id=task.task_id).values_list("approval_id", "status")
+    )
     pending = [approval_id for approval_id, status in states.items() if status == "pending"]
     if task.status == "cancelled":
         assert pending == []
@@ -193,7 +237,10 @@ def test_a_request_that_expires_while_it_is_approved_ends_one_way(
         )
 
         status = Approval.objects.get(approval_id=task.approval_id).status
-        assert (status, Task.objects.get(pk=task.pk).status) in (("approved", "assigned"), ("expired", "cancelled"))
+        assert (status, Task.objects.get(pk=task.pk).status) in (
+            ("approved", "assigned"),
+            ("expired", "cancelled"),
+        )
 
 
 def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
@@ -224,13 +271,21 @@ def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
     assert counts()["completed"] == won[False]
 
 
-def test_of_two_reports_one_ends_the_task(make_task: Make, together: Together, now: datetime) -> None:
+def test_of_two_reports_one_ends_the_task(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     for _ in range(30):
         task = make_task()
 
         outcomes = together(
             *(
-                partial(lifecycle.report_status, task_id=task.task_id, status=status, by=actor(name), now=now)
+                partial(
+                    lifecycle.report_status,
+                    task_id=task.task_id,
+                    status=status,
+                    by=actor(name),
+                    now=now,
+                )
                 for status, name in ((Status.COMPLETED, "a"), (Status.FAILED, "b"))
             )
         )
@@ -239,14 +294,22 @@ def test_of_two_reports_one_ends_the_task(make_task: Make, together: Together, n
     assert counts()["completed"] + counts()["failed"] == 30
 
 
-def test_a_task_that_waits_for_several_is_freed_once(make_task: Make, together: Together, now: datetime) -> None:
+def test_a_task_that_waits_for_several_is_freed_once(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     for _ in range(20):
         needed = [make_task() for _ in range(4)]
         task = make_task(depends_on=[other.task_id for other in needed])
 
         together(
             *(
-                partial(lifecycle.report_status, task_id=other.task_id, status=Status.COMPLETED, by=actor("a"), now=now)
+                partial(
+                    lifecycle.report_status,
+                    task_id=other.task_id,
+                    status=Status.COMPLETED,
+                    by=actor("a"),
+                    now=now,
+                )
                 for other in needed
             )
         )
@@ -255,7 +318,9 @@ def test_a_task_that_waits_for_several_is_freed_once(make_task: Make, together: 
         assert Event.objects.filter(task_id=task.task_id, event_type="task.ready").count() == 1
 
 
-def test_readers_at_once_give_each_event_one_place(make_task: Make, together: Together, now: datetime) -> None:
+def test_readers_at_once_give_each_event_one_place(
+    make_task: Make, together: Together, now: datetime
+) -> None:
     def write() -> None:
         for _ in range(20):
             make_task()
@@ -285,7 +350,10 @@ def test_once_a_policy_is_saved_no_claim_hands_out_what_it_gates(
         taken = []
         for _ in range(12):
             before = saved.is_set()
-            taken += [(before, task.task_id) for task in leases.claim(agent="dev_agent", by=actor(name), now=now)]
+            taken += [
+                (before, task.task_id)
+                for task in leases.claim(agent="dev_agent", by=actor(name), now=now)
+            ]
         return taken
 
     def tighten() -> list[tuple[bool, str]]:

@@ -15,7 +15,9 @@ Make = Callable[..., Task]
 
 
 def report(task: Task, status: str, by: Actor, now: datetime, **more: object) -> Task:
-    return lifecycle.report_status(task_id=task.task_id, status=Status(status), by=by, now=now, **more)
+    return lifecycle.report_status(
+        task_id=task.task_id, status=Status(status), by=by, now=now, **more
+    )
 
 
 def test_a_task_runs_its_course(make_task: Make, dev: Actor, now: datetime) -> None:
@@ -29,7 +31,10 @@ def test_a_task_runs_its_course(make_task: Make, dev: Actor, now: datetime) -> N
     assert (task.status, task.started_at, task.completed_at) == ("completed", now, later)
     assert task.result == {"merged": True}
     moves = list(Event.objects.order_by("pk").values_list("event_type", "moved_from", "moved_to"))
-    assert moves[2:] == [("task.started", "assigned", "in_progress"), ("task.completed", "in_progress", "completed")]
+    assert moves[2:] == [
+        ("task.started", "assigned", "in_progress"),
+        ("task.completed", "in_progress", "completed"),
+    ]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
@@ -37,7 +42,9 @@ def test_a_short_job_reports_once(make_task: Make, dev: Actor, now: datetime, st
     assert report(make_task(), status, dev, now).status == status
 
 
-def test_any_agent_may_report_on_a_task_nobody_holds(make_task: Make, ops: Actor, now: datetime) -> None:
+def test_any_agent_may_report_on_a_task_nobody_holds(
+    make_task: Make, ops: Actor, now: datetime
+) -> None:
     task = report(make_task(), "completed", ops, now)
 
     assert task.reported_by == ops.name
@@ -51,7 +58,9 @@ def test_a_failure_keeps_its_error(make_task: Make, dev: Actor, now: datetime) -
 
 
 @pytest.mark.parametrize("status", ["in_progress", "completed", "failed"])
-def test_saying_it_again_changes_nothing(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_saying_it_again_changes_nothing(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     task = make_task()
     report(task, status, dev, now)
     before = Task.objects.filter(pk=task.pk).values().get(), Event.objects.count()
@@ -61,7 +70,9 @@ def test_saying_it_again_changes_nothing(make_task: Make, dev: Actor, now: datet
     assert (Task.objects.filter(pk=task.pk).values().get(), Event.objects.count()) == before
 
 
-def test_what_another_says_again_is_no_repetition(make_task: Make, dev: Actor, ops: Actor, now: datetime) -> None:
+def test_what_another_says_again_is_no_repetition(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime
+) -> None:
     task = make_task()
     report(task, "completed", dev, now)
 
@@ -71,7 +82,9 @@ def test_what_another_says_again_is_no_repetition(make_task: Make, dev: Actor, o
 
 @pytest.mark.parametrize("ended", ["completed", "failed", "cancelled"])
 @pytest.mark.parametrize("status", ["in_progress", "completed", "failed"])
-def test_what_is_over_stays_over(make_task: Make, admin: Actor, now: datetime, ended: str, status: str) -> None:
+def test_what_is_over_stays_over(
+    make_task: Make, admin: Actor, now: datetime, ended: str, status: str
+) -> None:
     task = make_task()
     Task.objects.filter(pk=task.pk).update(status=ended, reported_by="somebody")
 
@@ -96,7 +109,10 @@ def test_a_held_task_is_reported_by_its_holder_or_an_admin(
     with pytest.raises(errors.NotHolder) as refusal:
         report(task, "completed", ops, now)
 
-    assert (refusal.value.state["holder"], refusal.value.state["status"]) == (dev.name, "in_progress")
+    assert (refusal.value.state["holder"], refusal.value.state["status"]) == (
+        dev.name,
+        "in_progress",
+    )
     assert report(task, "completed", admin, now).status == "completed"
 
 
@@ -119,7 +135,9 @@ def test_a_report_counts_until_the_very_moment_the_lease_ends(
 
 
 @pytest.mark.parametrize("attempt", [0, 2, 99])
-def test_another_attempt_than_the_present_one_is_over(make_task: Make, dev: Actor, now: datetime, attempt: int) -> None:
+def test_another_attempt_than_the_present_one_is_over(
+    make_task: Make, dev: Actor, now: datetime, attempt: int
+) -> None:
     task = make_task()
     leases.claim(agent="dev_agent", by=dev, now=now)
 
@@ -129,7 +147,9 @@ def test_another_attempt_than_the_present_one_is_over(make_task: Make, dev: Acto
     assert Task.objects.get().status == "in_progress"
 
 
-def test_a_late_holder_cannot_overwrite_the_next_one(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_late_holder_cannot_overwrite_the_next_one(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     task = make_task()
     leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     later = now + timedelta(seconds=60)

@@ -15,7 +15,9 @@ AHEAD = cursor(1000)
 
 
 @pytest.mark.parametrize("path", [f"/events?after={AHEAD}", f"/events/stream?after={AHEAD}"])
-def test_a_cursor_ahead_of_the_log_is_refused(api: Callable[..., Any], make_task: Any, path: str) -> None:
+def test_a_cursor_ahead_of_the_log_is_refused(
+    api: Callable[..., Any], make_task: Any, path: str
+) -> None:
     make_task()
 
     answer = api("user").get(path)
@@ -23,7 +25,9 @@ def test_a_cursor_ahead_of_the_log_is_refused(api: Callable[..., Any], make_task
     assert (answer.status_code, answer.json()["head"]) == (410, cursor(sequencing.head()))
 
 
-def test_a_consumer_cannot_start_or_go_on_ahead_of_the_log(api: Callable[..., Any], dev: Actor, now: datetime) -> None:
+def test_a_consumer_cannot_start_or_go_on_ahead_of_the_log(
+    api: Callable[..., Any], dev: Actor, now: datetime
+) -> None:
     agent = api("agent", name=dev.name)
 
     assert agent.post("/events/consumers", {"name": "c", "start": AHEAD}).status_code == 410

@@ -26,13 +26,17 @@ def claim_and_fail(by: Actor, now: datetime, *, retryable: bool = True) -> Task:
     )
 
 
-def test_a_retryable_failure_waits_and_tries_again(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_retryable_failure_waits_and_tries_again(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     make_task()
 
     task = claim_and_fail(dev, now)
 
     assert (task.status, task.holder, task.attempt) == ("assigned", "", 1)
-    assert task.not_before and timedelta(seconds=5) <= task.not_before - now <= timedelta(seconds=10)
+    assert task.not_before and timedelta(seconds=5) <= task.not_before - now <= timedelta(
+        seconds=10
+    )
     assert leases.claim(agent="dev_agent", by=dev, now=now) == []
     assert leases.claim(agent="dev_agent", by=dev, now=now + timedelta(seconds=10))[0].attempt == 2
     told = Event.objects.get(event_type="task.requeued")
@@ -50,7 +54,9 @@ def test_the_last_attempt_is_the_last(make_task: Make, dev: Actor, now: datetime
     assert Event.objects.get(event_type="task.failed").payload["dead_letter"] is True
 
 
-def test_a_failure_that_is_not_worth_another_try_is_final(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_a_failure_that_is_not_worth_another_try_is_final(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     make_task()
 
     assert claim_and_fail(dev, now, retryable=False).failure_reason == "reported"
@@ -58,13 +64,20 @@ def test_a_failure_that_is_not_worth_another_try_is_final(make_task: Make, dev: 
 
 def test_without_a_lease_there_is_no_other_try(make_task: Make, dev: Actor, now: datetime) -> None:
     task = lifecycle.report_status(
-        task_id=make_task().task_id, status=Status.FAILED, by=dev, now=now, retryable=True, error="Flaky"
+        task_id=make_task().task_id,
+        status=Status.FAILED,
+        by=dev,
+        now=now,
+        retryable=True,
+        error="Flaky",
     )
 
     assert task.status == "failed"
 
 
-def test_a_requeued_task_has_a_fresh_set_of_attempts(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_a_requeued_task_has_a_fresh_set_of_attempts(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     task = make_task(max_attempts=2)
     for hour in range(2):
         claim_and_fail(dev, now + timedelta(hours=hour))
@@ -72,13 +85,20 @@ def test_a_requeued_task_has_a_fresh_set_of_attempts(make_task: Make, dev: Actor
     requeued = operations.requeue(task_id=task.task_id, by=admin, now=now + timedelta(hours=3))
     states = [claim_and_fail(dev, now + timedelta(hours=hour)).status for hour in (4, 5)]
 
-    assert (requeued.status, requeued.error, requeued.failure_reason, requeued.failed_at) == ("assigned", "", "", None)
+    assert (requeued.status, requeued.error, requeued.failure_reason, requeued.failed_at) == (
+        "assigned",
+        "",
+        "",
+        None,
+    )
     assert states == ["assigned", "failed"]
     assert Task.objects.get().attempt == 4
 
 
 @pytest.mark.parametrize("status", ["pending", "assigned", "in_progress", "completed", "cancelled"])
-def test_only_what_failed_is_requeued(make_task: Make, admin: Actor, now: datetime, status: str) -> None:
+def test_only_what_failed_is_requeued(
+    make_task: Make, admin: Actor, now: datetime, status: str
+) -> None:
     task = make_task()
     Task.objects.update(status=status)
 
@@ -88,7 +108,9 @@ def test_only_what_failed_is_requeued(make_task: Make, admin: Actor, now: dateti
     assert Task.objects.get().status == status
 
 
-def test_what_failed_before_it_had_an_agent_gets_one(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_what_failed_before_it_had_an_agent_gets_one(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     agent = Agent.objects.get(name="dev_agent")
     agent.active = False
     agent.save()
@@ -105,7 +127,9 @@ def test_what_failed_before_it_had_an_agent_gets_one(make_task: Make, dev: Actor
     assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
-def test_dead_letters_are_requeued_by_filter(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_dead_letters_are_requeued_by_filter(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     reported = make_task(type="feature")
     lifecycle.report_status(task_id=reported.task_id, status=Status.FAILED, by=dev, now=now)
     dead = make_task(max_attempts=1)

@@ -39,7 +39,9 @@ def test_a_task_is_routed_when_its_agent_is_switched_on(make_task: Make, now: da
     assert (told.moved_from, told.moved_to, told.publisher) == ("pending", "assigned", "system")
 
 
-def test_waiting_tasks_move_on_when_their_agent_is_switched_off(make_task: Make, now: datetime) -> None:
+def test_waiting_tasks_move_on_when_their_agent_is_switched_off(
+    make_task: Make, now: datetime
+) -> None:
     RoutingRule.objects.filter(task_type="bugfix").update(fallback_id="ops_agent")
     bug, feature = make_task(), make_task(type="feature")
     switch("dev_agent", active=False)
@@ -51,11 +53,15 @@ def test_waiting_tasks_move_on_when_their_agent_is_switched_off(make_task: Make,
     assert moved == 2
     assert (bug.status, bug.assigned_agent) == ("assigned", "ops_agent")
     assert (feature.status, feature.assigned_agent, feature.assigned_at) == ("pending", "", None)
-    moves = set(Event.objects.exclude(moved_from="").values_list("event_type", "moved_from", "moved_to"))
+    moves = set(
+        Event.objects.exclude(moved_from="").values_list("event_type", "moved_from", "moved_to")
+    )
     assert moves == {("task.unrouted", "assigned", "pending")}
 
 
-def test_running_tasks_stay_when_their_agent_is_switched_off(make_task: Make, dev: Actor, now: datetime) -> None:
+def test_running_tasks_stay_when_their_agent_is_switched_off(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
     make_task()
     leases.claim(agent="dev_agent", by=dev, now=now)
     switch("dev_agent", active=False)
@@ -84,7 +90,10 @@ def test_a_gated_task_that_moves_asks_for_a_new_sign_off(make_task: Make, now: d
     routing.route_pending(now=now)
 
     task.refresh_from_db()
-    assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == ["superseded", "pending"]
+    assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == [
+        "superseded",
+        "pending",
+    ]
     assert Approval.objects.pending().get().approval_id == task.approval_id
     assert task.awaiting_approval
 
@@ -120,7 +129,9 @@ def test_a_new_rule_takes_what_waits(make_task: Make, now: datetime) -> None:
 
 
 @pytest.mark.parametrize("status", ["in_progress", "completed", "failed", "cancelled"])
-def test_only_a_waiting_task_is_reassigned(make_task: Make, admin: Actor, now: datetime, status: str) -> None:
+def test_only_a_waiting_task_is_reassigned(
+    make_task: Make, admin: Actor, now: datetime, status: str
+) -> None:
     task = make_task(priority="P0")
     Task.objects.update(status=status)
     events = Event.objects.count()
@@ -134,16 +145,26 @@ def test_only_a_waiting_task_is_reassigned(make_task: Make, admin: Actor, now: d
 def test_reassigning_is_on_record(make_task: Make, admin: Actor, now: datetime) -> None:
     task = make_task()
 
-    operations.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
+    operations.reassign(
+        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
+    )
 
     told = Event.objects.order_by("-pk").first()
     assert told and (told.event_type, told.publisher) == ("task.assigned", admin.name)
-    assert told.payload == {"agent": "ops_agent", "previous_agent": "dev_agent", "reason": "On call"}
+    assert told.payload == {
+        "agent": "ops_agent",
+        "previous_agent": "dev_agent",
+        "reason": "On call",
+    }
 
 
-def test_a_task_is_not_given_to_an_agent_nobody_knows(make_task: Make, admin: Actor, now: datetime) -> None:
+def test_a_task_is_not_given_to_an_agent_nobody_knows(
+    make_task: Make, admin: Actor, now: datetime
+) -> None:
     with pytest.raises(agent_services.UnknownAgent):
-        operations.reassign(task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now)
+        operations.reassign(
+            task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now
+        )
 
 
 def test_what_one_sweep_does_not_move_is_sent_for_at_once(

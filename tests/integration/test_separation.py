@@ -80,7 +80,9 @@ def test_an_account_does_not_decide_what_a_key_it_made_asks_for(make_task: Make)
 def test_an_account_does_not_decide_what_a_token_of_its_key_asks_for(make_task: Make) -> None:
     anna = account("anna", group=None)
 
-    assert refused(make_task, asks=minted(key_of("helper-bot", by=anna, role="admin"), "ghost"), decides=anna)
+    assert refused(
+        make_task, asks=minted(key_of("helper-bot", by=anna, role="admin"), "ghost"), decides=anna
+    )
 
 
 def test_a_key_does_not_decide_what_its_maker_asks_for(make_task: Make) -> None:
@@ -99,7 +101,9 @@ def test_a_person_is_one_however_the_name_is_spelled(make_task: Make) -> None:
     alice = account("Alice")
 
     assert refused(
-        make_task, asks=authenticate_headers({"authorization": f"Bearer {token(name='alice')}"}), decides=alice
+        make_task,
+        asks=authenticate_headers({"authorization": f"Bearer {token(name='alice')}"}),
+        decides=alice,
     )
 
 

@@ -17,7 +17,11 @@ Make = Callable[..., Task]
 
 
 def told() -> list[str]:
-    return list(Event.objects.filter(event_type__startswith="sla.").order_by("pk").values_list("event_type", flat=True))
+    return list(
+        Event.objects.filter(event_type__startswith="sla.")
+        .order_by("pk")
+        .values_list("event_type", flat=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,14 +45,20 @@ def test_a_task_is_warned_of_at_80_percent_and_violated_at_100(
 
     task.refresh_from_db()
     assert (found, task.sla_state) == (made, state)
-    assert (task.sla_warned_at, task.sla_breached_at) == (when if made[0] else None, when if made[1] else None)
+    assert (task.sla_warned_at, task.sla_breached_at) == (
+        when if made[0] else None,
+        when if made[1] else None,
+    )
     assert told() == ["sla.warning"] * made[0] + ["sla.violation"] * made[1]
 
 
 def test_sweeping_again_tells_nothing_new(make_task: Make, now: datetime) -> None:
     make_task(sla_target=100)
 
-    made = [sla.check_slas(now=now + timedelta(seconds=seconds)) for seconds in (80, 80, 90, 100, 100, 200)]
+    made = [
+        sla.check_slas(now=now + timedelta(seconds=seconds))
+        for seconds in (80, 80, 90, 100, 100, 200)
+    ]
 
     assert made == [(1, 0), (0, 0), (0, 0), (0, 1), (0, 0), (0, 0)]
     assert told() == ["sla.warning", "sla.violation"]
@@ -60,7 +70,11 @@ def test_an_event_tells_which_deadline(make_task: Make, now: datetime) -> None:
     sla.check_slas(now=now + timedelta(seconds=80))
 
     event = Event.objects.get(event_type="sla.warning")
-    assert event.payload == {"agent": "dev_agent", "target": 100, "deadline": "2026-01-31T12:01:40Z"}
+    assert event.payload == {
+        "agent": "dev_agent",
+        "target": 100,
+        "deadline": "2026-01-31T12:01:40Z",
+    }
     assert (event.task_id, event.trace_id, event.publisher, event.origin) == (
         task.task_id,
         "trace-1",
@@ -92,7 +106,9 @@ def test_what_is_completed_before_any_sweep_ran_is_settled_by_its_report(
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_what_ended_otherwise_is_closed(make_task: Make, dev: Actor, now: datetime, status: str) -> None:
+def test_what_ended_otherwise_is_closed(
+    make_task: Make, dev: Actor, now: datetime, status: str
+) -> None:
     task = make_task(sla_target=100)
     if status == "failed":
         lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
@@ -112,10 +128,14 @@ def test_waiting_for_a_person_does_not_hide_a_breach(make_task: Make, now: datet
     assert (task.status, task.sla_state) == ("assigned", "violated")
 
 
-def test_a_requeued_task_is_not_warned_of_twice(make_task: Make, dev: Actor, admin: Actor, now: datetime) -> None:
+def test_a_requeued_task_is_not_warned_of_twice(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
     task = make_task(sla_target=100)
     sla.check_slas(now=now + timedelta(seconds=80))
-    lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now + timedelta(seconds=81))
+    lifecycle.report_status(
+        task_id=task.task_id, status=Status.FAILED, by=dev, now=now + timedelta(seconds=81)
+    )
     operations.requeue(task_id=task.task_id, by=admin, now=now + timedelta(seconds=82))
 
     assert sla.check_slas(now=now + timedelta(seconds=100)) == (0, 1)
@@ -128,7 +148,9 @@ def test_tasks_without_a_target_are_never_late(make_task: Make, now: datetime) -
     assert sla.check_slas(now=now + timedelta(days=1000)) == (0, 0)
 
 
-def test_more_than_a_batch_is_swept_at_once(make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_batch_is_swept_at_once(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sla, "BATCH", 2)
     for seconds in range(5):
         make_task(sla_target=100 + seconds)

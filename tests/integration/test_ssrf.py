@@ -63,7 +63,9 @@ def open_to(port: int, *networks: str) -> Reach:
 
 
 def post(url: str, reach: Reach, seconds: float = 5) -> http_client.Answer:
-    return http_client.post(url, body=b"{}", headers={"webhook-id": "evt_1"}, reach=reach, seconds=seconds)
+    return http_client.post(
+        url, body=b"{}", headers={"webhook-id": "evt_1"}, reach=reach, seconds=seconds
+    )
 
 
 def words(text: str) -> list[str]:
@@ -123,12 +125,16 @@ def test_no_address_that_is_not_public_is_reached(
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-def test_no_spelling_of_an_address_helps(host: str, listeners: list[Receiver], connections: list[Any]) -> None:
+def test_no_spelling_of_an_address_helps(
+    host: str, listeners: list[Receiver], connections: list[Any]
+) -> None:
     port = listeners[0].port
     with pytest.raises(http_client.Failed):
         post(f"http://{host}:{port}/", open_to(port))
 
-    assert [address for address in connections if address[1] == port] == []  # a resolver may be asked
+    assert [
+        address for address in connections if address[1] == port
+    ] == []  # a resolver may be asked
     assert [listener.connections for listener in listeners] == [0] * len(listeners)
 
 
@@ -148,7 +154,10 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str
 
 @pytest.mark.parametrize("found", ANSWERS.values(), ids=ANSWERS)
 def test_no_name_leads_there(
-    found: list[str], listeners: list[Receiver], connections: list[Any], monkeypatch: pytest.MonkeyPatch
+    found: list[str],
+    listeners: list[Receiver],
+    connections: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     port = listeners[0].port
     resolve_to(monkeypatch, found)
@@ -160,7 +169,9 @@ def test_no_name_leads_there(
     assert [listener.connections for listener in listeners] == [0] * len(listeners)
 
 
-def test_a_name_that_changes_its_mind_gains_nothing(monkeypatch: pytest.MonkeyPatch, connections: list[Any]) -> None:
+def test_a_name_that_changes_its_mind_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch, connections: list[Any]
+) -> None:
     with Receiver(host="127.0.0.2") as good, Receiver(host="127.0.0.1", port=good.port) as bad:
         asked = resolve_to(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
 
@@ -194,16 +205,27 @@ def test_no_redirect_is_followed(status: int, connections: list[Any]) -> None:
         assert (answer.status, good.connections, len(connections)) == (status, 1, 1)
 
 
-def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, connections: list[Any]) -> None:
+def test_no_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, connections: list[Any]
+) -> None:
     with Receiver(host="127.0.0.2") as good, Receiver() as proxy:
-        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        for name in (
+            "http_proxy",
+            "HTTP_PROXY",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
 
         assert post(good.url, open_to(good.port, "127.0.0.2/32")).status == 200
         assert proxy.connections == 0
 
 
-def test_a_lookup_that_fails_reaches_nothing(monkeypatch: pytest.MonkeyPatch, connections: list[Any]) -> None:
+def test_a_lookup_that_fails_reaches_nothing(
+    monkeypatch: pytest.MonkeyPatch, connections: list[Any]
+) -> None:
     def getaddrinfo(*_: Any, **__: Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -279,7 +301,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("host", "trusted", "good"),
-    [("hook.example.com", True, True), ("other.example.com", True, False), ("hook.example.com", False, False)],
+    [
+        ("hook.example.com", True, True),
+        ("other.example.com", True, False),
+        ("hook.example.com", False, False),
+    ],
     ids=["good", "of another name", "of nobody we know"],
 )
 def test_a_certificate_must_be_good_for_the_name(

@@ -52,6 +52,10 @@ def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.Mon
     room = sse.StreamQuota()
 
     assert [room.take(f"name-{n}", "jwt") for n in range(3)] == [True, True, False]
-    assert [room.take("p", "key:a"), room.take("q", "key:b"), room.take("r", "key:c")] == [True, True, False]
+    assert [room.take("p", "key:a"), room.take("q", "key:b"), room.take("r", "key:c")] == [
+        True,
+        True,
+        False,
+    ]
     room.leave("name-0", "jwt")
     assert room.take("name-2", "jwt")

@@ -11,7 +11,9 @@ from orchestrator_site.server.request_limits import ClientDisconnected, RequestR
 SCOPE: dict[str, Any] = {"path": "/", "query_string": b"", "http_version": "1.0"}
 
 
-def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None, limit: int = 10) -> Any:
+def admit(
+    *messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None, limit: int = 10
+) -> Any:
     """Return the headers and the body of the request that is made of these messages."""
     waiting = list(messages)
 
@@ -19,7 +21,9 @@ def admit(*messages: dict[str, Any], headers: list[tuple[bytes, bytes]] | None =
         return waiting.pop(0) if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
 
     async def run() -> Any:
-        scope, replay = await read_request({**SCOPE, "headers": headers or []}, receive, limit=limit)
+        scope, replay = await read_request(
+            {**SCOPE, "headers": headers or []}, receive, limit=limit
+        )
         return scope["headers"], (await replay())["body"]
 
     return asyncio.run(run())
@@ -46,7 +50,9 @@ def test_an_endless_body_is_not_read_to_its_end() -> None:
 
 
 def test_a_chunked_body_gets_its_length() -> None:
-    headers, body = admit(part(b"abc"), headers=[(b"transfer-encoding", b"chunked"), (b"host", b"x")])
+    headers, body = admit(
+        part(b"abc"), headers=[(b"transfer-encoding", b"chunked"), (b"host", b"x")]
+    )
 
     assert (headers, body) == ([(b"host", b"x"), (b"content-length", b"3")], b"abc")
 

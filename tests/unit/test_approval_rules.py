@@ -24,8 +24,12 @@ def who(name: str, role: str, assurance: str) -> Actor:
     return Actor(name, Role(role), Door.API, Assurance(assurance), credential)
 
 
-def may(mode: str, by: Actor, *, decider_role: str = "agent", requester_credential: str = "jwt") -> bool:
-    approval = Approval(requested_by=REQUESTER, decider_role=decider_role, requester_credential=requester_credential)
+def may(
+    mode: str, by: Actor, *, decider_role: str = "agent", requester_credential: str = "jwt"
+) -> bool:
+    approval = Approval(
+        requested_by=REQUESTER, decider_role=decider_role, requester_credential=requester_credential
+    )
     try:
         rules.ensure_may_decide(approval, by, mode=mode, involved=frozenset({REQUESTER, HOLDER}))
     except rules.MayNotDecide as refusal:
@@ -68,9 +72,12 @@ def test_a_policy_may_demand_an_admin(mode: str, role: str, expected: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [("guide", True), ("four-eyes", True), ("strict", False), ("human", False)]
+    ("mode", "expected"),
+    [("guide", True), ("four-eyes", True), ("strict", False), ("human", False)],
 )
-def test_a_key_that_asked_under_another_name_never_decides_where_credentials_count(mode: str, expected: bool) -> None:
+def test_a_key_that_asked_under_another_name_never_decides_where_credentials_count(
+    mode: str, expected: bool
+) -> None:
     by = who(BYSTANDER, "agent", "personal")
 
     assert may(mode, by, requester_credential=by.credential) == expected
@@ -78,8 +85,12 @@ def test_a_key_that_asked_under_another_name_never_decides_where_credentials_cou
 
 POLICIES = [
     ApprovalPolicy(name="a", priorities=["P0", "P1"], types=[], reason="Urgent.", expires_after=60),
-    ApprovalPolicy(name="b", priorities=[], types=["deployment"], reason="Release.", decider_role="admin"),
-    ApprovalPolicy(name="c", priorities=["P3"], types=["incident"], reason="Rare.", expires_after=30),
+    ApprovalPolicy(
+        name="b", priorities=[], types=["deployment"], reason="Release.", decider_role="admin"
+    ),
+    ApprovalPolicy(
+        name="c", priorities=["P3"], types=["incident"], reason="Rare.", expires_after=30
+    ),
     ApprovalPolicy(name="d", priorities=["P0"], types=[], reason="Urgent.", expires_after=90),
 ]
 
@@ -106,7 +117,10 @@ def test_the_strictest_demand_of_all_matching_policies_counts_in_any_order(
 
 
 def test_many_names_and_reasons_fit_into_a_request() -> None:
-    many = [ApprovalPolicy(name=f"{number:03}" + "x" * 97, reason=f"{number:03}" + "y" * 297) for number in range(50)]
+    many = [
+        ApprovalPolicy(name=f"{number:03}" + "x" * 97, reason=f"{number:03}" + "y" * 297)
+        for number in range(50)
+    ]
 
     found = rules.demand_of("bugfix", "P0", many)
 
@@ -141,14 +155,18 @@ contents = st.dictionaries(texts, values, max_size=4)
 
 @settings(max_examples=300, deadline=None)
 @given(contents)
-def test_a_digest_is_the_same_after_any_database_stored_the_content(content: dict[str, Any]) -> None:
+def test_a_digest_is_the_same_after_any_database_stored_the_content(
+    content: dict[str, Any],
+) -> None:
     digest = rules.digest_of(content)
 
     assert rules.digest_of(json.loads(json.dumps(content))) == digest  # SQLite keeps the text
     assert rules.digest_of(jsonb(content)) == digest
 
 
-@pytest.mark.parametrize("number", [1e22, 1e23, 1.2345678901234567e18, 1.5e300, -0.0, 1.0, 5e-324, 0.1, 2**63 - 1])
+@pytest.mark.parametrize(
+    "number", [1e22, 1e23, 1.2345678901234567e18, 1.5e300, -0.0, 1.0, 5e-324, 0.1, 2**63 - 1]
+)
 def test_a_digest_survives_awkward_numbers(number: float) -> None:
     assert rules.digest_of({"a": jsonb(number)}) == rules.digest_of({"a": number})
 

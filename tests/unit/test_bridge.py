@@ -8,7 +8,14 @@ from django.core.cache import caches
 
 from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
 
-SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": []}
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "path": "/",
+    "query_string": b"",
+    "http_version": "1.1",
+    "headers": [],
+}
 
 
 def test_what_django_keeps_for_a_thread_lasts_from_one_request_to_the_next() -> None:

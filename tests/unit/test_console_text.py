@@ -36,7 +36,9 @@ def test_a_diff_has_its_colours_and_no_line_is_lost() -> None:
     assert shown.count('<span class="line') == 6
 
 
-@pytest.mark.parametrize("value", [{}, [], "", 0, 1, 1.5, True, None, "a\\nb", {"a": [{"b": []}]}, ["x", {"y": 2}]])
+@pytest.mark.parametrize(
+    "value", [{}, [], "", 0, 1, 1.5, True, None, "a\\nb", {"a": [{"b": []}]}, ["x", {"y": 2}]]
+)
 def test_data_without_line_breaks_reads_as_json(value: Any) -> None:
     import html
     import json
@@ -65,7 +67,9 @@ def test_markup_in_lines_is_inert_and_what_hides_is_boxed() -> None:
         (f"Москва {CYRILLIC_A} shop", 0),
     ],
 )
-def test_letters_that_look_like_latin_ones_are_marked_in_words_that_mix_them(written: str, marks: int) -> None:
+def test_letters_that_look_like_latin_ones_are_marked_in_words_that_mix_them(
+    written: str, marks: int
+) -> None:
     assert rendering.visible(written).count('class="alike"') == marks
     assert sum(rendering.unseen_in(written).values()) == marks
 
@@ -79,7 +83,9 @@ def test_a_stack_trace_keeps_its_lines_and_a_sentence_is_one() -> None:
     assert rendering.said("No <b>.") == '<p class="said">No &lt;b&gt;.</p>'
 
 
-@pytest.mark.parametrize(("left", "tone"), [(3600, ""), (900, "soon"), (1, "soon"), (0, "late"), (-60, "late")])
+@pytest.mark.parametrize(
+    ("left", "tone"), [(3600, ""), (900, "soon"), (1, "soon"), (0, "late"), (-60, "late")]
+)
 def test_a_deadline_says_how_near_it_is(left: int, tone: str) -> None:
     shown = rendering.deadline(NOW + timedelta(seconds=left), NOW)
 
@@ -94,7 +100,10 @@ def test_a_title_holds_nothing_unseen() -> None:
 @pytest.mark.parametrize(
     ("payload", "headline"),
     [
-        ({"service": "shop", "version": "1.4.1", "environment": "production"}, "deployment · shop 1.4.1 → production"),
+        (
+            {"service": "shop", "version": "1.4.1", "environment": "production"},
+            "deployment · shop 1.4.1 → production",
+        ),
         ({"title": "Fix\nlogin", "service": "web"}, "deployment · Fix login"),
         ({"summary": "Clean up", "target": "staging"}, "deployment · Clean up → staging"),
         ({"service": {"a": 1}, "version": True}, "deployment"),

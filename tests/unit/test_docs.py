@@ -18,7 +18,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 KEYS = f"{VARIABLE}<NAME>"
 RATE = "ORCHESTRATOR_RATE_LIMIT_"
 UPSTREAM = "orchestrator"  # as nginx knows the service
-LOCAL = {UPSTREAM, "127.0.0.1", "localhost", "db.internal", "redis.internal", "orchestrator.example.com", "example.com"}
+LOCAL = {
+    UPSTREAM,
+    "127.0.0.1",
+    "localhost",
+    "db.internal",
+    "redis.internal",
+    "orchestrator.example.com",
+    "example.com",
+}
 SAMPLES = {"ORCHESTRATOR_API_KEY_CI_BOT"}  # an example of KEYS
 
 
@@ -50,8 +58,13 @@ def default_of(call: Any) -> Any:
         return ...
 
 
-READ = dict(readings()) | {f"{RATE}{scope.upper()}": rate for scope, rate in settings.RATE_LIMITS.items()}
-PLAIN = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in READ.items()}
+READ = dict(readings()) | {
+    f"{RATE}{scope.upper()}": rate for scope, rate in settings.RATE_LIMITS.items()
+}
+PLAIN = {
+    name: str(value).lower() if isinstance(value, bool) else str(value)
+    for name, value in READ.items()
+}
 
 
 def examples() -> dict[str, str]:
@@ -66,7 +79,9 @@ def configuration() -> dict[str, str]:
     for names, defaults, _ in table(ROOT / "README.md", "Variable"):
         values = [text.strip("` ") for text in re.split(r"`, `", defaults)]
         names_found = re.findall(r"`([^`]+)`", names)
-        rows |= dict(zip(names_found, values if len(names_found) > 1 else [defaults.strip("`")], strict=True))
+        rows |= dict(
+            zip(names_found, values if len(names_found) > 1 else [defaults.strip("`")], strict=True)
+        )
     return rows
 
 
@@ -92,16 +107,24 @@ def test_a_default_is_the_one_in_the_code(name: str) -> None:
 
 
 def test_the_lifecycle_page_has_every_arrow_and_no_other() -> None:
-    rows = [[cell.strip("`–") for cell in row[:2]] for row in table(ROOT / "docs" / "lifecycle.md", "From")]
+    rows = [
+        [cell.strip("`–") for cell in row[:2]]
+        for row in table(ROOT / "docs" / "lifecycle.md", "From")
+    ]
 
     drawn = {(left, taken) for left, taken in rows if left}
     assert drawn == {(str(left), str(taken)) for left, follow in NEXT.items() for taken in follow}
 
 
 def test_the_readme_has_every_status_and_what_may_follow() -> None:
-    rows = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in table(ROOT / "README.md", "Status")}
+    rows = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2]))
+        for row in table(ROOT / "README.md", "Status")
+    }
 
-    assert rows == {status: {str(taken) for taken in NEXT.get(Status(status), ())} for status in Status.values}
+    assert rows == {
+        status: {str(taken) for taken in NEXT.get(Status(status), ())} for status in Status.values
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -115,7 +138,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_page_names_no_foreign_host(page: Path) -> None:
     hosts = re.findall(r"\w+://(?:[^/@\s]*@)?([\w.-]+)", page.read_text(encoding="utf-8"))
 
-    assert [host for host in hosts if host not in LOCAL | {"host"} and not host.endswith(".example")] == []
+    assert [
+        host for host in hosts if host not in LOCAL | {"host"} and not host.endswith(".example")
+    ] == []
 
 
 def links(page: Path) -> list[str]:
@@ -140,6 +165,12 @@ def headings(page: Path) -> set[str]:
 
 def test_the_operations_page_has_every_command_and_no_other() -> None:
     rows = table(ROOT / "docs" / "operations.md", "Command")
-    files = [path for package in PACKAGES for path in (ROOT / package / "management" / "commands").glob("[a-z]*.py")]
+    files = [
+        path
+        for package in PACKAGES
+        for path in (ROOT / package / "management" / "commands").glob("[a-z]*.py")
+    ]
 
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {path.stem for path in files}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {
+        path.stem for path in files
+    }

@@ -43,7 +43,9 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
             if "migrations" not in path.parts and "commands" not in path.parts:
                 tree = ast.parse(path.read_text(encoding="utf-8"))
                 module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-                yield from ((module, node) for node in tree.body if isinstance(node, ast.FunctionDef))
+                yield from (
+                    (module, node) for node in tree.body if isinstance(node, ast.FunctionDef)
+                )
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -80,7 +82,13 @@ def test_every_job_is_on_the_schedule() -> None:
 
 
 def test_the_duties_are_found() -> None:
-    assert {"prune_answers", "expire_approvals", "requeue_lost_leases", "check_slas", "deliver"} <= set(duties())
+    assert {
+        "prune_answers",
+        "expire_approvals",
+        "requeue_lost_leases",
+        "check_slas",
+        "deliver",
+    } <= set(duties())
 
 
 @pytest.mark.parametrize("duty", duties())

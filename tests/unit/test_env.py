@@ -45,7 +45,9 @@ READERS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("read", "value"), READERS)
-def test_a_bad_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, read: Any, value: str) -> None:
+def test_a_bad_value_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, read: Any, value: str
+) -> None:
     monkeypatch.setenv(NAME, value)
 
     with pytest.raises(ImproperlyConfigured, match=NAME):
@@ -127,7 +129,13 @@ def test_a_path_of_a_socket_may_be_the_host(tmp_path: Path) -> None:
     }
 
 
-BAD_URLS = ["mysql://a/b", "postgres://host", "own-words", "postgres://u:pa#ss@host/name", "postgres://host:x/name"]
+BAD_URLS = [
+    "mysql://a/b",
+    "postgres://host",
+    "own-words",
+    "postgres://u:pa#ss@host/name",
+    "postgres://host:x/name",
+]
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
@@ -140,7 +148,11 @@ def test_a_bad_database_url_is_refused_without_showing_it(tmp_path: Path, url: s
 
 def test_api_keys_are_read_from_the_environment() -> None:
     keys, faults = read_keys(
-        {"ORCHESTRATOR_API_KEY_DEV_AGENT": "dev:key:agent", "ORCHESTRATOR_API_KEY_ADMIN": "k2:admin", "OTHER": "x"}
+        {
+            "ORCHESTRATOR_API_KEY_DEV_AGENT": "dev:key:agent",
+            "ORCHESTRATOR_API_KEY_ADMIN": "k2:admin",
+            "OTHER": "x",
+        }
     )
 
     assert [(key.name, key.role, key.length) for key in keys] == [
@@ -169,12 +181,18 @@ def test_a_malformed_api_key_is_a_fault_that_does_not_show_it(name: str) -> None
     keys, faults = read_keys({f"ORCHESTRATOR_API_KEY_{suffix}": value})
 
     assert keys == ()
-    assert len(faults) == 1 and faults[0].startswith("ORCHESTRATOR_API_KEY_") and "cretkey" not in faults[0]
+    assert (
+        len(faults) == 1
+        and faults[0].startswith("ORCHESTRATOR_API_KEY_")
+        and "cretkey" not in faults[0]
+    )
 
 
 @pytest.mark.parametrize("second", [("B", "k:user"), ("a", "other:user")])
 def test_one_key_or_name_for_two_is_a_fault(second: tuple[str, str]) -> None:
-    keys, faults = read_keys({"ORCHESTRATOR_API_KEY_A": "k:agent", f"ORCHESTRATOR_API_KEY_{second[0]}": second[1]})
+    keys, faults = read_keys(
+        {"ORCHESTRATOR_API_KEY_A": "k:agent", f"ORCHESTRATOR_API_KEY_{second[0]}": second[1]}
+    )
 
     assert [key.name for key in keys] == ["a"]
     assert len(faults) == 1

@@ -52,7 +52,9 @@ def test_an_example_has_the_fields_of_its_entry(kind: str) -> None:
     fields, example = CATALOGUE[kind]
 
     assert (
-        {name for name in fields if not name.endswith("?")} <= example.keys() <= {name.rstrip("?") for name in fields}
+        {name for name in fields if not name.endswith("?")}
+        <= example.keys()
+        <= {name.rstrip("?") for name in fields}
     )
 
 

@@ -15,7 +15,19 @@ def test_a_cursor_comes_back_as_its_position(position: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "-1", "0", "MTox\n", "MTotMQ", "Mjox", "MToxLjU", "é", "\x00", rules.cursor(2**62 + 1), "A" * 9999],
+    [
+        "x",
+        "-1",
+        "0",
+        "MTox\n",
+        "MTotMQ",
+        "Mjox",
+        "MToxLjU",
+        "é",
+        "\x00",
+        rules.cursor(2**62 + 1),
+        "A" * 9999,
+    ],
 )
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadCursor):
@@ -41,14 +53,24 @@ def test_a_pattern_takes_in_a_type_or_a_family(pattern: str, event_type: str, ta
 
 @pytest.mark.parametrize(
     "event_type",
-    ["approval.approved", "sla.violation", "agent.silent", "system.x", "task.assigned", "task.created", "tasks.pruned"],
+    [
+        "approval.approved",
+        "sla.violation",
+        "agent.silent",
+        "system.x",
+        "task.assigned",
+        "task.created",
+        "tasks.pruned",
+    ],
 )
 def test_only_the_server_says_what_changes_state(event_type: str) -> None:
     with pytest.raises(ReservedEventType):
         rules.ensure_may_say(event_type, "dev_agent")
 
 
-@pytest.mark.parametrize("event_type", ["task.started", "task.completed", "deployment.completed", "pr.merged"])
+@pytest.mark.parametrize(
+    "event_type", ["task.started", "task.completed", "deployment.completed", "pr.merged"]
+)
 def test_an_agent_says_what_the_guide_lets_it_say(event_type: str) -> None:
     rules.ensure_may_say(event_type, "dev_agent")
 
@@ -77,8 +99,14 @@ def test_a_credential_speaks_for_itself_and_its_pool(name: str, source: str, spe
 @pytest.mark.parametrize(
     ("traceparent", "trace"),
     [
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c"),
-        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", "0af7651916cd43dd8448eb211c80319c"),
+        (
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "0af7651916cd43dd8448eb211c80319c",
+        ),
+        (
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "0af7651916cd43dd8448eb211c80319c",
+        ),
         ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", ""),
         ("0af7651916cd43dd8448eb211c80319c", ""),
         ("", ""),
@@ -100,7 +128,9 @@ def test_a_traceparent_names_a_trace(traceparent: str, trace: str) -> None:
     ],
 )
 def test_the_source_of_a_cloudevent_names_its_sender(source: str, agent: str) -> None:
-    said = cloudevents.as_published({"specversion": "1.0", "id": "1", "type": "a", "source": source})
+    said = cloudevents.as_published(
+        {"specversion": "1.0", "id": "1", "type": "a", "source": source}
+    )
 
     assert said["source_agent"] == agent
 

@@ -49,7 +49,11 @@ async def settle() -> None:
 def frame(position: int, event_type: str = "a.x", size: int = 0, **about: str) -> EncodedEvent:
     said = {"task_id": "", "trace_id": "", "source_agent": "dev", **about}
     return EncodedEvent(
-        position, event_type, **said, plain=b"%d;" % position + b" " * size, cloud=b"cloud %d;" % position
+        position,
+        event_type,
+        **said,
+        plain=b"%d;" % position + b" " * size,
+        cloud=b"cloud %d;" % position,
     )
 
 
@@ -85,9 +89,12 @@ def test_a_frame_goes_to_those_who_want_it_in_their_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "joins", "heard"), [(2, False, b""), (3, True, b"4;5;"), (5, True, b""), (7, True, b"")]
+    ("position", "joins", "heard"),
+    [(2, False, b""), (3, True, b"4;5;"), (5, True, b""), (7, True, b"")],
 )
-def test_who_joins_gets_what_lies_between_and_nothing_twice(position: int, joins: bool, heard: bytes) -> None:
+def test_who_joins_gets_what_lies_between_and_nothing_twice(
+    position: int, joins: bool, heard: bytes
+) -> None:
     async def story() -> None:
         hub, socket = Broadcaster(), Socket()
         assert hub._join(stream(Socket(), position=3))
@@ -101,7 +108,9 @@ def test_who_joins_gets_what_lies_between_and_nothing_twice(position: int, joins
         hub._spread([frame(6), frame(7), frame(8)], 8)
         await settle()
 
-        after = b"".join(b"%d;" % number for number in range(max(position, 5) + 1, 9)) if joins else b""
+        after = (
+            b"".join(b"%d;" % number for number in range(max(position, 5) + 1, 9)) if joins else b""
+        )
         assert socket.text == heard + after
         writing.cancel()
 
@@ -141,7 +150,9 @@ def test_a_reader_that_takes_nothing_is_cut_off() -> None:
         await settle()
         began = stuck.written_at
 
-        assert not stuck.is_stuck(began + broadcaster.STUCK) and stuck.is_stuck(began + broadcaster.STUCK + 1)
+        assert not stuck.is_stuck(began + broadcaster.STUCK) and stuck.is_stuck(
+            began + broadcaster.STUCK + 1
+        )
         stuck.drop()
 
         assert socket.aborted and await writing is True
@@ -189,6 +200,8 @@ def test_what_is_kept_for_those_who_join_is_bounded(monkeypatch: pytest.MonkeyPa
         hub._spread([frame(position, size=400) for position in range(1, 10)], 9)
 
         assert [each.position for each in hub._recent] == [8, 9]
-        assert not hub._join(stream(Socket(), position=6)) and hub._join(stream(Socket(), position=7))
+        assert not hub._join(stream(Socket(), position=6)) and hub._join(
+            stream(Socket(), position=7)
+        )
 
     run(story)

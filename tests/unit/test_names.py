@@ -34,7 +34,17 @@ ODD = [
     "Command",
     "x" * 129,
 ]
-PLAIN = ["k-agent", "dev_agent", "a.b@c.example", "spiffe://x/y+1", "émile", "алиса-2", "山田太郎", "たなか", "김철수"]
+PLAIN = [
+    "k-agent",
+    "dev_agent",
+    "a.b@c.example",
+    "spiffe://x/y+1",
+    "émile",
+    "алиса-2",
+    "山田太郎",
+    "たなか",
+    "김철수",
+]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -50,11 +60,16 @@ def test_names_of_one_script_are_fine(name: str) -> None:
 @pytest.mark.parametrize("name", LOOK_ALIKES)
 def test_spellings_of_one_name_are_one(name: str) -> None:
     assert fold(name) == fold("k-agent")
-    here, there = (throttling.bucket_of("stats", actor=actor(spelled), address="") for spelled in (name, "k-agent"))
+    here, there = (
+        throttling.bucket_of("stats", actor=actor(spelled), address="")
+        for spelled in (name, "k-agent")
+    )
     assert here == there
 
 
-@pytest.mark.parametrize("source", ["System", "s\u0443stem", "sys\u200btem", "\uff53ystem", "\u2060console"])
+@pytest.mark.parametrize(
+    "source", ["System", "s\u0443stem", "sys\u200btem", "\uff53ystem", "\u2060console"]
+)
 def test_nobody_speaks_under_a_name_like_the_servers(source: str) -> None:
     with pytest.raises(ReservedSource):
         ensure_may_say("pr.merged", source)

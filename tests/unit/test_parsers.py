@@ -127,7 +127,9 @@ def test_compressed_bodies_are_refused(coding: str) -> None:
     assert refusal.value.status_code == 415
 
 
-@pytest.mark.parametrize(("body", "taken"), [(b"--b--\r\n", True), (b"", True), (b"--b\r\n\r\nx\r\n--b--", False)])
+@pytest.mark.parametrize(
+    ("body", "taken"), [(b"--b--\r\n", True), (b"", True), (b"--b\r\n\r\nx\r\n--b--", False)]
+)
 def test_a_form_is_taken_only_when_it_holds_nothing(body: bytes, taken: bool) -> None:
     form = "multipart/form-data; boundary=b"
 

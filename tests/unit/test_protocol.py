@@ -20,7 +20,9 @@ def statuses(*parts: bytes) -> list[int]:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         refusal = scope.get(REFUSAL)
         seen.append(refusal.status if refusal else 200)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+        )
         await send({"type": "http.response.body", "body": b""})
 
     async def run() -> None:
@@ -29,7 +31,9 @@ def statuses(*parts: bytes) -> list[int]:
         loop = asyncio.get_running_loop()
         state = ServerState()
         server = await loop.create_server(
-            lambda: http_protocol.Protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+            lambda: http_protocol.Protocol(config=config, server_state=state, app_state={}),
+            "127.0.0.1",
+            0,
         )
         async with server, asyncio.timeout(10):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())

@@ -44,13 +44,19 @@ def mode(path: Path) -> int:
 def test_a_new_store_is_for_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
     entry: dict[str, Any] = env.database("", data_dir=tmp_path / "made" / "data")
     env.kept_secret(tmp_path / "made" / "data" / "secret")
-    store = DatabaseWrapper({**entry, "TIME_ZONE": None, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False})
+    store = DatabaseWrapper(
+        {**entry, "TIME_ZONE": None, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False}
+    )
 
     with store.get_new_connection(store.get_connection_params()) as connection:
         connection.execute("CREATE TABLE thing (name)")
         files = list((tmp_path / "made" / "data").iterdir())
 
-        assert {path.name for path in files} >= {"orchestrator.sqlite3", "orchestrator.sqlite3-wal", "secret"}
+        assert {path.name for path in files} >= {
+            "orchestrator.sqlite3",
+            "orchestrator.sqlite3-wal",
+            "secret",
+        }
         assert {mode(path) for path in files} == {0o600}
         assert mode(tmp_path / "made" / "data") == 0o700
     connection.close()
@@ -98,7 +104,9 @@ def test_one_lock_on_a_folder_at_a_time(tmp_path: Path) -> None:
         ("no such table: x", "fails: no such table: x."),
     ],
 )
-def test_a_fault_of_the_store_is_a_sentence_that_says_what_to_do(embedded: Path, said: str, told: str) -> None:
+def test_a_fault_of_the_store_is_a_sentence_that_says_what_to_do(
+    embedded: Path, said: str, told: str
+) -> None:
     sentence = commandline.sentence(OperationalError(said))
 
     assert told in sentence and str(embedded) in sentence and "\n" not in sentence
@@ -114,7 +122,8 @@ def test_a_fault_of_postgresql_is_its_first_line(settings: Any) -> None:
 
 def disk(monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
     monkeypatch.setattr(
-        "orchestrator_site.infra.storage.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1)
+        "orchestrator_site.infra.storage.os.statvfs",
+        lambda _: SimpleNamespace(f_bavail=free, f_frsize=1),
     )
 
 
@@ -122,7 +131,9 @@ def test_a_disk_with_room_is_no_fault(embedded: Path) -> None:
     assert storage.fault_of_disk() == ""
 
 
-@pytest.mark.parametrize(("free", "full"), [(storage.LEAST_FREE, False), (storage.LEAST_FREE - 1, True)])
+@pytest.mark.parametrize(
+    ("free", "full"), [(storage.LEAST_FREE, False), (storage.LEAST_FREE - 1, True)]
+)
 def test_a_disk_with_less_than_a_mebibyte_is_full(
     embedded: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
 ) -> None:
@@ -131,8 +142,12 @@ def test_a_disk_with_less_than_a_mebibyte_is_full(
     assert ("is full" in storage.fault_of_disk()) is full
 
 
-def test_a_file_that_cannot_be_written_is_named(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator_site.infra.storage.os.access", lambda *_: False)  # root may write anything
+def test_a_file_that_cannot_be_written_is_named(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "orchestrator_site.infra.storage.os.access", lambda *_: False
+    )  # root may write anything
 
     assert storage.fault_of_disk() == storage.READ_ONLY.format(place=embedded)
 
@@ -140,11 +155,15 @@ def test_a_file_that_cannot_be_written_is_named(embedded: Path, monkeypatch: pyt
 def test_a_folder_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(ImproperlyConfigured, match=f"{tmp_path}/file cannot be used: .* Set DATA_DIR"):
+    with pytest.raises(
+        ImproperlyConfigured, match=f"{tmp_path}/file cannot be used: .* Set DATA_DIR"
+    ):
         env.folder(tmp_path / "file")
 
 
-def test_a_full_disk_is_said_while_secrets_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_while_secrets_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -159,7 +178,10 @@ def test_a_full_disk_is_said_while_secrets_are_made(tmp_path: Path, monkeypatch:
 def test_a_connection_more_leaves_the_locks_of_the_others(tmp_path: Path) -> None:
     entry: dict[str, Any] = env.database("", data_dir=tmp_path)
     stores = [
-        DatabaseWrapper({**entry, "TIME_ZONE": None, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False}) for _ in range(2)
+        DatabaseWrapper(
+            {**entry, "TIME_ZONE": None, "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False}
+        )
+        for _ in range(2)
     ]
     first = stores[0].get_new_connection(stores[0].get_connection_params())
     first.execute("CREATE TABLE thing (name)")

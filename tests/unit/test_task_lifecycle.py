@@ -88,7 +88,13 @@ SIGNED = {
 
 @pytest.mark.parametrize("field", SIGNED)
 def test_whatever_a_person_was_shown_is_part_of_the_content(field: str) -> None:
-    task = Task(task_id="task_1", type="bugfix", payload={"issue": "1"}, priority="P0", assigned_agent="dev_agent")
+    task = Task(
+        task_id="task_1",
+        type="bugfix",
+        payload={"issue": "1"},
+        priority="P0",
+        assigned_agent="dev_agent",
+    )
     before = task.content()
 
     setattr(task, field, SIGNED[field])
@@ -106,9 +112,15 @@ def test_a_sign_off_is_for_what_is_done_not_for_when() -> None:
 
 
 def test_taking_a_new_turn_lets_go_of_the_lease() -> None:
-    task = Task(status="assigned", holder="dev-agent-1", lease_expires_at=NOW, progress=50, note="half")
+    task = Task(
+        status="assigned", holder="dev-agent-1", lease_expires_at=NOW, progress=50, note="half"
+    )
 
     task.queue_again(ready_at=NOW, wait=timedelta(minutes=15))
 
-    assert (task.turn_at, task.holder, task.lease_expires_at) == (NOW + timedelta(minutes=15), "", None)
+    assert (task.turn_at, task.holder, task.lease_expires_at) == (
+        NOW + timedelta(minutes=15),
+        "",
+        None,
+    )
     assert (task.progress, task.note) == (None, "")

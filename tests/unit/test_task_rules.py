@@ -13,7 +13,9 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 def agents(**states: str) -> dict[str, Agent]:
     """Return agents by name; a state is `on`, `off` or `silent`."""
     return {
-        name: Agent(name=name, active=state != "off", silent_since=NOW if state == "silent" else None)
+        name: Agent(
+            name=name, active=state != "off", silent_since=NOW if state == "silent" else None
+        )
         for name, state in states.items()
     }
 
@@ -43,7 +45,9 @@ def test_without_a_rule_or_a_known_agent_nobody_takes_a_task() -> None:
     assert rules.agent_for(rule, agents(first="on")) == ""
 
 
-@pytest.mark.parametrize(("target", "warned", "due"), [(1, 0.8, 1), (60, 48, 60), (31_536_000, 25_228_800, 31_536_000)])
+@pytest.mark.parametrize(
+    ("target", "warned", "due"), [(1, 0.8, 1), (60, 48, 60), (31_536_000, 25_228_800, 31_536_000)]
+)
 def test_a_warning_comes_at_four_fifths_of_the_target(target: int, warned: float, due: int) -> None:
     assert rules.warn_at(NOW, target) == NOW + timedelta(seconds=warned)
     assert rules.due_at(NOW, target) == NOW + timedelta(seconds=due)
@@ -65,7 +69,9 @@ def test_the_more_urgent_goes_first_but_nobody_starves() -> None:
     ("attempt", "least", "most"),
     [(1, 5, 10), (2, 10, 20), (3, 20, 40), (9, 1280, 2560), (10, 1800, 3600), (1000, 1800, 3600)],
 )
-def test_waits_double_up_to_an_hour_and_half_of_each_is_jitter(attempt: int, least: int, most: int) -> None:
+def test_waits_double_up_to_an_hour_and_half_of_each_is_jitter(
+    attempt: int, least: int, most: int
+) -> None:
     assert rules.backoff(attempt, jitter=0.0) == timedelta(seconds=least)
     assert rules.backoff(attempt, jitter=1.0) == timedelta(seconds=most)
     assert timedelta(seconds=least) <= rules.backoff(attempt) <= timedelta(seconds=most)

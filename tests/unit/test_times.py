@@ -58,7 +58,9 @@ def test_a_step_of_the_date_moves_nothing_at_once(machine: Machine, step: float)
 
 
 @pytest.mark.parametrize("step", [2 * HOURS, -2 * HOURS])
-def test_a_lease_of_ten_minutes_lasts_as_long_within_a_hundredth(machine: Machine, step: float) -> None:
+def test_a_lease_of_ten_minutes_lasts_as_long_within_a_hundredth(
+    machine: Machine, step: float
+) -> None:
     ends = times.now() + timedelta(minutes=10)
     machine.step(step)
     machine.clock.correct(machine.date)
@@ -100,7 +102,9 @@ def test_two_machines_an_hour_apart_agree_once_they_have_asked_the_database() ->
     assert early.clock.seconds() == late.clock.seconds() == BEGAN + 10
 
 
-def test_a_difference_over_two_seconds_is_logged_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_difference_over_two_seconds_is_logged_once(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     for step in (1.5, 30, 0, 0):
         machine.step(step)
         machine.clock.correct(machine.date)

@@ -34,10 +34,16 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-def signed(payload: str, *, header: dict[str, Any] | str | None = None, secret: str = SECRET) -> str:
+def signed(
+    payload: str, *, header: dict[str, Any] | str | None = None, secret: str = SECRET
+) -> str:
     """Return a token over any payload text, which PyJWT would not make."""
-    head = header if isinstance(header, str) else json.dumps(header or {"alg": "HS256", "typ": "JWT"})
-    text = ".".join(base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (head, payload))
+    head = (
+        header if isinstance(header, str) else json.dumps(header or {"alg": "HS256", "typ": "JWT"})
+    )
+    text = ".".join(
+        base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (head, payload)
+    )
     signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
     return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
@@ -52,14 +58,21 @@ def test_the_guides_token_is_read() -> None:
 
     found = tokens.read(jwt.encode(payload, SECRET, algorithm="HS256"))
 
-    assert found == tokens.Claims("dev-agent-1", Role.AGENT, int((now + timedelta(hours=24)).timestamp()))
+    assert found == tokens.Claims(
+        "dev-agent-1", Role.AGENT, int((now + timedelta(hours=24)).timestamp())
+    )
 
 
 def test_what_is_minted_is_read_and_has_only_the_guides_claims() -> None:
     text = tokens.mint(sub="alice", role=Role.ADMIN, now=datetime.fromtimestamp(NOW, UTC))
 
     assert tokens.read(text).sub == "alice"
-    assert set(jwt.decode(text, options={"verify_signature": False})) == {"sub", "role", "exp", "iat"}
+    assert set(jwt.decode(text, options={"verify_signature": False})) == {
+        "sub",
+        "role",
+        "exp",
+        "iat",
+    }
 
 
 @pytest.mark.parametrize(
@@ -152,8 +165,12 @@ BAD_FORMS = {
     "HS512 in name": lambda: signed(payload_text(), header={"alg": "HS512"}),
     "RS256 in name": lambda: signed(payload_text(), header={"alg": "RS256"}),
     "kid": lambda: signed(payload_text(), header={"alg": "HS256", "kid": "../../dev/null"}),
-    "jku": lambda: signed(payload_text(), header={"alg": "HS256", "jku": "https://evil.example/keys"}),
-    "jwk": lambda: signed(payload_text(), header={"alg": "HS256", "jwk": {"kty": "oct", "k": "eA"}}),
+    "jku": lambda: signed(
+        payload_text(), header={"alg": "HS256", "jku": "https://evil.example/keys"}
+    ),
+    "jwk": lambda: signed(
+        payload_text(), header={"alg": "HS256", "jwk": {"kty": "oct", "k": "eA"}}
+    ),
     "crit": lambda: signed(payload_text(), header={"alg": "HS256", "crit": ["x"], "x": 1}),
     "typ id_token": lambda: signed(payload_text(), header={"alg": "HS256", "typ": "id_token"}),
     "header no object": lambda: signed(payload_text(), header="[]"),

@@ -86,7 +86,9 @@ def test_what_was_woken_while_it_looked_is_not_missed() -> None:
 def test_the_first_in_line_gets_it_and_only_then_the_next_one_asks() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
-        waits = [asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(100)]
+        waits = [
+            asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(100)
+        ]
         await settle()
         shelf.things = 2
         room.wake({"events"})
@@ -127,7 +129,9 @@ def test_what_is_caught_in_the_last_moment_is_not_lost() -> None:
 def test_nobody_asks_for_who_has_left() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
-        gone, stays = (asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(2))
+        gone, stays = (
+            asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(2)
+        )
         await settle()
         gone.cancel()
         await settle()
@@ -175,7 +179,10 @@ def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
-        waits = [asyncio.create_task(room.wait(hold(str(key)), shelf.ask, EMPTY, since=0)) for key in range(3)]
+        waits = [
+            asyncio.create_task(room.wait(hold(str(key)), shelf.ask, EMPTY, since=0))
+            for key in range(3)
+        ]
         await settle()
 
         room.close()

@@ -18,7 +18,9 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 EVERYWHERE = url_policy.Reach()
 DEVELOPMENT = url_policy.Reach(places=frozenset({("https", 443), ("http", 80)}))
-OFFICE = url_policy.Reach(networks=(ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8")))
+OFFICE = url_policy.Reach(
+    networks=(ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8"))
+)
 
 
 def words(text: str) -> list[str]:
@@ -104,7 +106,10 @@ BAD_URLS = [
     "https://example.com:65536/",
     "https://example.com:x/",
     "https://example.com:-1/",
-    *(f"{scheme}://example.com/" for scheme in ("ftp", "file", "gopher", "dict", "ldap", "ws", "wss")),
+    *(
+        f"{scheme}://example.com/"
+        for scheme in ("ftp", "file", "gopher", "dict", "ldap", "ws", "wss")
+    ),
     "javascript:alert(1)",
     "data:text/plain,hello",
 ]
@@ -136,7 +141,9 @@ def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
         url_policy.ensure_may_subscribe(f"https://{host}/", EVERYWHERE)
 
 
-@pytest.mark.parametrize("url", ["http://10.1.2.3:8080/", "https://[fd00::1]:9000/", "http://[::ffff:10.1.0.1]/"])
+@pytest.mark.parametrize(
+    "url", ["http://10.1.2.3:8080/", "https://[fd00::1]:9000/", "http://[::ffff:10.1.0.1]/"]
+)
 def test_a_listed_network_may_be_reached_on_any_port_and_in_the_clear(url: str) -> None:
     url_policy.ensure_may_subscribe(url, OFFICE)
 
@@ -169,15 +176,23 @@ def test_waits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def again(attempts: int, jitter: float = 0, after: timedelta | None = None) -> datetime | None:
-    return retry.next_attempt_at(attempts=attempts, now=NOW, waits=WAITS, jitter=jitter, retry_after=after)
+    return retry.next_attempt_at(
+        attempts=attempts, now=NOW, waits=WAITS, jitter=jitter, retry_after=after
+    )
 
 
 def test_the_waits_grow_and_end() -> None:
-    assert [again(number) for number in range(1, 11)] == [*(NOW + timedelta(seconds=wait) for wait in WAITS), None]
+    assert [again(number) for number in range(1, 11)] == [
+        *(NOW + timedelta(seconds=wait) for wait in WAITS),
+        None,
+    ]
 
 
 def test_jitter_is_a_fifth_either_way() -> None:
-    assert [again(2, -1), again(2, 1)] == [NOW + timedelta(seconds=240), NOW + timedelta(seconds=360)]
+    assert [again(2, -1), again(2, 1)] == [
+        NOW + timedelta(seconds=240),
+        NOW + timedelta(seconds=360),
+    ]
 
 
 def test_a_receiver_can_lengthen_the_wait_but_not_shorten_it() -> None:
@@ -207,7 +222,9 @@ def test_a_receiver_can_lengthen_the_wait_but_not_shorten_it() -> None:
     ],
 )
 def test_retry_after_is_read(header: str, seconds: int | None) -> None:
-    assert retry.retry_after(header, now=NOW) == (None if seconds is None else timedelta(seconds=seconds))
+    assert retry.retry_after(header, now=NOW) == (
+        None if seconds is None else timedelta(seconds=seconds)
+    )
 
 
 def secret_of(size: int) -> str:
@@ -274,6 +291,10 @@ def test_both_secrets_verify_while_one_replaces_the_other() -> None:
 
 
 def test_an_event_looks_as_every_reader_sees_it() -> None:
-    event = Event(event_type="pr.merged", source_agent="dev", payload={"é": 1}, position=7, created_at=NOW)
+    event = Event(
+        event_type="pr.merged", source_agent="dev", payload={"é": 1}, position=7, created_at=NOW
+    )
 
-    assert signing.body_of(event).startswith('{"type":"pr.merged","timestamp":"2026-01-31T12:00:00Z","data":{')
+    assert signing.body_of(event).startswith(
+        '{"type":"pr.merged","timestamp":"2026-01-31T12:00:00Z","data":{'
+    )

@@ -17,7 +17,9 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--limit", type=int, default=100, help="Most to list, 1 to 1000 (default: 100).")
+        parser.add_argument(
+            "--limit", type=int, default=100, help="Most to list, 1 to 1000 (default: 100)."
+        )
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
@@ -30,4 +32,7 @@ class Command(ServiceCommand):
     def text(self, answer: dict[str, Any]) -> str:
         """One line for each."""
         line = "{approval_id}  {priority}  {task_id}  asked by {requested_by}: {reason}"
-        return "\n".join(line.format(**row) for row in answer["approvals"]) or "Nothing waits for a decision"
+        return (
+            "\n".join(line.format(**row) for row in answer["approvals"])
+            or "Nothing waits for a decision"
+        )

@@ -23,7 +23,9 @@ class Command(ServiceCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--older-than-days", type=float, required=True, help="Such as 90.")
-        parser.add_argument("--delete", action="store_true", help="Delete them; without it they are only counted.")
+        parser.add_argument(
+            "--delete", action="store_true", help="Delete them; without it they are only counted."
+        )
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
@@ -37,7 +39,11 @@ class Command(ServiceCommand):
             progress = Progress(self.stderr.write, "event(s) deleted", of=found.events)
             with progress.stoppable():
                 retention.prune(older_than=kept, now=now, between=progress)
-        return {"deleted": options["delete"], "events": found.events, "kept_though_old": found.spared}
+        return {
+            "deleted": options["delete"],
+            "events": found.events,
+            "kept_though_old": found.spared,
+        }
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""

@@ -22,7 +22,11 @@ class Command(ServiceCommand):
         """Declare the options."""
         parser.add_argument("event_type", help="What happened, such as deployment.completed.")
         parser.add_argument("--source-agent", required=True, help="Who says so, such as ops_agent.")
-        parser.add_argument("--payload", default="{}", help='The facts, a JSON object such as \'{"service": "web"}\'.')
+        parser.add_argument(
+            "--payload",
+            default="{}",
+            help='The facts, a JSON object such as \'{"service": "web"}\'.',
+        )
         parser.add_argument("--task-id", default="", help="The task it is about.")
         parser.add_argument("--trace-id", default="", help="The trace it belongs to.")
         parser.add_argument("--priority", choices=["P0", "P1", "P2", "P3"], help="How urgent.")

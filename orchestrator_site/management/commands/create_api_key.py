@@ -21,8 +21,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--name", required=True, help="Whose key it is, such as dev-agent-1.")
-        parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help="What it may do (default: agent).")
-        parser.add_argument("--expires-days", type=int, help="Days until it ends (default: it does not).")
+        parser.add_argument(
+            "--role",
+            choices=list(Role),
+            default=Role.AGENT,
+            help="What it may do (default: agent).",
+        )
+        parser.add_argument(
+            "--expires-days", type=int, help="Days until it ends (default: it does not)."
+        )
         add_as(parser)
         parser.add_argument("--json", action="store_true", help="Answer as JSON.")
 
@@ -39,7 +46,15 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from None
         if options["json"]:
             ends = key.expires_at.isoformat() if key.expires_at else None
-            shown = {"api_key": text, "prefix": key.prefix, "name": key.name, "role": key.role, "expires_at": ends}
+            shown = {
+                "api_key": text,
+                "prefix": key.prefix,
+                "name": key.name,
+                "role": key.role,
+                "expires_at": ends,
+            }
             self.stdout.write(json.dumps(shown))
         else:
-            self.stdout.write(f"{text}\nX-API-Key of {key.name} ({key.role}); it cannot be shown again.")
+            self.stdout.write(
+                f"{text}\nX-API-Key of {key.name} ({key.role}); it cannot be shown again."
+            )

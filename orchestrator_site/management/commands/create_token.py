@@ -22,8 +22,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")
-        parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help="What it may do (default: agent).")
-        parser.add_argument("--hours", type=int, default=24, help="Hours until it expires (default: 24).")
+        parser.add_argument(
+            "--role",
+            choices=list(Role),
+            default=Role.AGENT,
+            help="What it may do (default: agent).",
+        )
+        parser.add_argument(
+            "--hours", type=int, default=24, help="Hours until it expires (default: 24)."
+        )
         parser.add_argument("--json", action="store_true", help="Answer as JSON.")
 
     def handle(self, **options: Any) -> None:
@@ -33,7 +40,9 @@ class Command(BaseCommand):
             raise CommandError(f"--user-id is not a name. {fault}")
         if not 1 <= hours <= MOST_HOURS:
             raise CommandError(f"--hours must be 1 to {MOST_HOURS}.")
-        text = mint(sub=user_id, role=options["role"], now=times.now(), lifetime=timedelta(hours=hours))
+        text = mint(
+            sub=user_id, role=options["role"], now=times.now(), lifetime=timedelta(hours=hours)
+        )
         shown = {"access_token": text, "token_type": "bearer", "expires_in": hours * 3600}
         shown |= {"user_id": user_id, "role": str(options["role"])}
         self.stdout.write(json.dumps(shown) if options["json"] else text)

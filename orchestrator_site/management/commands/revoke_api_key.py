@@ -16,7 +16,9 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("prefix", help="Which key: what stands between the first two underscores of its text.")
+        parser.add_argument(
+            "prefix", help="Which key: what stands between the first two underscores of its text."
+        )
         add_as(parser)
         super().add_arguments(parser)
 

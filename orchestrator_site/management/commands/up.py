@@ -35,7 +35,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Name the options."""
         parser.add_argument("--host", help="address to listen on (default: HOST, or 127.0.0.1)")
-        parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: PORT, or 8000)")
+        parser.add_argument(
+            "--port", type=int, help="port to listen on, 0 for a free one (default: PORT, or 8000)"
+        )
         for option, meaning in (
             ("--migrate", "bring the tables up to date first, also with DATABASE_URL"),
             ("--with-worker", "run the Celery worker in this process, also with REDIS_URL"),
@@ -65,14 +67,18 @@ class Command(BaseCommand):
         try:
             return listen(host, port)
         except OSError as error:
-            raise CommandError(f"Cannot listen on {host}:{port}: {reason(error)}. Set PORT to use another.") from None
+            raise CommandError(
+                f"Cannot listen on {host}:{port}: {reason(error)}. Set PORT to use another."
+            ) from None
 
     def take_folder(self) -> IO[str]:
         """Return the lock on the embedded store, made safe from other accounts."""
         try:
             lock = storage.take_lock(settings.DATA_DIR)
             for path in storage.tighten(settings.DATA_DIR):
-                self.say(f"{path} could be read by other accounts of this machine; it no longer can.")
+                self.say(
+                    f"{path} could be read by other accounts of this machine; it no longer can."
+                )
         except storage.InUse as other:
             sentence = f"{str(other).capitalize()} serves {settings.DATA_DIR} already. End it, or set DATA_DIR."
             raise CommandError(sentence) from None
@@ -104,14 +110,20 @@ class Command(BaseCommand):
             self.stderr.write(f"The database does not answer yet: {str(error).splitlines()[0]}")
         else:
             if due:
-                self.stderr.write(f"{due} migrations are due. Run `manage.py migrate`, or start with --migrate.")
+                self.stderr.write(
+                    f"{due} migrations are due. Run `manage.py migrate`, or start with --migrate."
+                )
 
     def serve(self, listener: socket.socket, password: str, options: dict[str, Any]) -> None:
         """Serve until a signal; end the jobs with the server."""
-        from orchestrator_site.asgi import application  # here, because it builds the whole application
+        from orchestrator_site.asgi import (
+            application,
+        )  # here, because it builds the whole application
 
         here = not settings.REDIS_URL  # messages in memory reach only this process
-        jobs = EmbeddedCelery(worker=here or options["with_worker"], beat=here or options["with_beat"])
+        jobs = EmbeddedCelery(
+            worker=here or options["with_worker"], beat=here or options["with_beat"]
+        )
         ready = functools.partial(self.say_ready, listener, password, jobs)
         server = Server(application, on_ready=ready, on_end=jobs.stop)
         jobs.start(on_death=server.end)

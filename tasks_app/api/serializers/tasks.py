@@ -23,22 +23,35 @@ YEAR = 31_536_000
 class NewTaskSerializer(SharedFieldsSerializer):
     """A task to hand in. Fields not listed here are ignored."""
 
-    type = serializers.CharField(max_length=64, trim_whitespace=False, help_text="One that a routing rule takes.")
+    type = serializers.CharField(
+        max_length=64, trim_whitespace=False, help_text="One that a routing rule takes."
+    )
     payload = serializers.DictField(help_text="What the agent needs to know; any JSON object.")
     priority = serializers.ChoiceField(choices=Priority.values, default=Priority.P2.value)
     source = serializers.CharField(max_length=100, required=False, allow_blank=True)
     sla_target = WholeNumberField(
-        min_value=1, max_value=YEAR, required=False, allow_null=True, help_text="Seconds until it should be done."
+        min_value=1,
+        max_value=YEAR,
+        required=False,
+        allow_null=True,
+        help_text="Seconds until it should be done.",
     )
-    metadata = serializers.DictField(required=False, help_text="Anything else; `trace_id` in it is taken (D9).")
+    metadata = serializers.DictField(
+        required=False, help_text="Anything else; `trace_id` in it is taken (D9)."
+    )
     trace_id = serializers.CharField(max_length=128, required=False, allow_blank=True)
     parent_task_id = serializers.CharField(max_length=64, required=False, allow_blank=True)
     not_before = TimeField(required=False, allow_null=True, help_text="Not handed out earlier.")
     depends_on = serializers.ListField(
-        child=serializers.CharField(max_length=64), required=False, max_length=50, help_text="Ids of tasks to wait for."
+        child=serializers.CharField(max_length=64),
+        required=False,
+        max_length=50,
+        help_text="Ids of tasks to wait for.",
     )
     on_dependency_failure = serializers.ChoiceField(
-        choices=["fail", "free"], default="fail", help_text="If one of them fails: fail too, or run anyway."
+        choices=["fail", "free"],
+        default="fail",
+        help_text="If one of them fails: fail too, or run anyway.",
     )
     max_attempts = WholeNumberField(min_value=1, max_value=100, default=3)
 
@@ -47,12 +60,22 @@ class ReportSerializer(SharedFieldsSerializer):
     """How a task stands, from the query string or the body (D7)."""
 
     status = serializers.ChoiceField(choices=[status.value for status in REPORTED])
-    error = serializers.CharField(max_length=4096, required=False, default="", allow_blank=True, allow_null=True)
-    attempt = WholeNumberField(
-        in_query=True, min_value=0, max_value=2**31 - 1, required=False, help_text="The fencing token of your lease."
+    error = serializers.CharField(
+        max_length=4096, required=False, default="", allow_blank=True, allow_null=True
     )
-    result = SmallObjectField(required=False, allow_null=True, help_text="What came of it; at most 256 KiB.")
-    retryable = serializers.BooleanField(required=False, default=False, help_text="A failure worth another attempt.")
+    attempt = WholeNumberField(
+        in_query=True,
+        min_value=0,
+        max_value=2**31 - 1,
+        required=False,
+        help_text="The fencing token of your lease.",
+    )
+    result = SmallObjectField(
+        required=False, allow_null=True, help_text="What came of it; at most 256 KiB."
+    )
+    retryable = serializers.BooleanField(
+        required=False, default=False, help_text="A failure worth another attempt."
+    )
 
 
 class ApprovalStateSerializer(serializers.Serializer):

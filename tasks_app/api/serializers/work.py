@@ -5,11 +5,19 @@ from typing import Any
 from rest_framework import serializers
 
 from events_app.serializers import EventSerializer
-from orchestrator_site.api.serializers import SharedFieldsSerializer, SuccessSerializer, WholeNumberField
+from orchestrator_site.api.serializers import (
+    SharedFieldsSerializer,
+    SuccessSerializer,
+    WholeNumberField,
+)
 from tasks_app.api.serializers.tasks import NewTaskSerializer, TaskSerializer
 from tasks_app.models import FailureReason
 
-ATTEMPT: Any = {"min_value": 1, "max_value": 2**31 - 1, "help_text": "The fencing token the claim answered with."}
+ATTEMPT: Any = {
+    "min_value": 1,
+    "max_value": 2**31 - 1,
+    "help_text": "The fencing token the claim answered with.",
+}
 
 
 class ClaimSerializer(SharedFieldsSerializer):
@@ -148,8 +156,12 @@ class AgentSerializer(serializers.Serializer):
     silent_since = serializers.DateTimeField(allow_null=True)
     concurrency_limit = serializers.IntegerField(allow_null=True)
     running = serializers.IntegerField()
-    waiting = serializers.IntegerField(help_text="Tasks it could be handed now; counted up to 1,000.")
-    holders = serializers.ListField(child=serializers.CharField(), help_text="Who holds a live lease.")
+    waiting = serializers.IntegerField(
+        help_text="Tasks it could be handed now; counted up to 1,000."
+    )
+    holders = serializers.ListField(
+        child=serializers.CharField(), help_text="Who holds a live lease."
+    )
     types = serializers.ListField(child=serializers.CharField())
 
 
@@ -165,8 +177,12 @@ class AgentChangeSerializer(serializers.Serializer):
 
     active = serializers.BooleanField(required=False)
     paused = serializers.BooleanField(required=False)
-    concurrency_limit = WholeNumberField(min_value=0, max_value=100_000, required=False, allow_null=True)
-    silent_after = WholeNumberField(min_value=5, max_value=31_536_000, required=False, allow_null=True)
+    concurrency_limit = WholeNumberField(
+        min_value=0, max_value=100_000, required=False, allow_null=True
+    )
+    silent_after = WholeNumberField(
+        min_value=5, max_value=31_536_000, required=False, allow_null=True
+    )
 
 
 class AgentChangedAnswer(SuccessSerializer):
@@ -183,7 +199,9 @@ class TypeChangeSerializer(serializers.Serializer):
     """What to change of a task type."""
 
     paused = serializers.BooleanField(required=False)
-    concurrency_limit = WholeNumberField(min_value=0, max_value=100_000, required=False, allow_null=True)
+    concurrency_limit = WholeNumberField(
+        min_value=0, max_value=100_000, required=False, allow_null=True
+    )
 
 
 class TypeChangedAnswer(SuccessSerializer):
@@ -199,7 +217,9 @@ class TimelineQuery(serializers.Serializer):
     """How much of a timeline, and from where on."""
 
     limit = WholeNumberField(in_query=True, min_value=1, max_value=1000, default=1000)
-    cursor = serializers.CharField(max_length=100, required=False, help_text="The `next` of the last page.")
+    cursor = serializers.CharField(
+        max_length=100, required=False, help_text="The `next` of the last page."
+    )
 
 
 class TimelineAnswer(SuccessSerializer):

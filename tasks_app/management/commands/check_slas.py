@@ -22,4 +22,6 @@ class Command(ServiceCommand):
 
     def text(self, answer: dict[str, Any]) -> str:
         """Say how many."""
-        return f"{answer['warnings']} SLA warning(s) and {answer['violations']} violation(s) recorded"
+        return (
+            f"{answer['warnings']} SLA warning(s) and {answer['violations']} violation(s) recorded"
+        )

@@ -25,8 +25,16 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--older-than-days", type=int, required=True, metavar="N", help="Days since a task ended.")
-        parser.add_argument("--delete", action="store_true", help="Remove them; they cannot be brought back.")
+        parser.add_argument(
+            "--older-than-days",
+            type=int,
+            required=True,
+            metavar="N",
+            help="Days since a task ended.",
+        )
+        parser.add_argument(
+            "--delete", action="store_true", help="Remove them; they cannot be brought back."
+        )
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
@@ -39,7 +47,9 @@ class Command(ServiceCommand):
         if options["delete"]:
             progress = Progress(self.stderr.write, "task(s) removed", of=number)
             with progress.stoppable():
-                number = retention.prune_tasks(before=before, by=OPERATOR, now=now, between=progress)
+                number = retention.prune_tasks(
+                    before=before, by=OPERATOR, now=now, between=progress
+                )
         return {"deleted": options["delete"], "number": number, "before": before}
 
     def text(self, answer: dict[str, Any]) -> str:

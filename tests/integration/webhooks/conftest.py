@@ -31,7 +31,9 @@ def subscribe(admin: Actor, now: datetime, receiver: Receiver) -> Callable[..., 
     """Subscribe the receiver: `subscribe(types=["pr.*"])`."""
 
     def make(**new: Any) -> Subscription:
-        return webhooks.subscribe(**{"url": receiver.url, "types": ["pr.*"]} | new, by=admin, now=new.pop("now", now))
+        return webhooks.subscribe(
+            **{"url": receiver.url, "types": ["pr.*"]} | new, by=admin, now=new.pop("now", now)
+        )
 
     return make
 
@@ -42,7 +44,11 @@ def publish(dev: Actor, now: datetime) -> Callable[..., Event]:
 
     def make(event_type: str = "pr.merged", at: datetime | None = None, **payload: Any) -> Event:
         return services.publish(
-            event_type=event_type, source_agent="dev_agent", by=dev, now=at or now, payload=payload or None
+            event_type=event_type,
+            source_agent="dev_agent",
+            by=dev,
+            now=at or now,
+            payload=payload or None,
         )
 
     return make

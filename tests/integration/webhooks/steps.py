@@ -14,8 +14,14 @@ def deliver(at: datetime) -> int:
 
 
 def next_due() -> datetime:
-    return Delivery.objects.pending().order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[0]
+    return (
+        Delivery.objects.pending()
+        .order_by("next_attempt_at")
+        .values_list("next_attempt_at", flat=True)[0]
+    )
 
 
 def happened(event_type: str) -> list[dict[str, Any]]:
-    return list(Event.objects.filter(event_type=event_type).order_by("pk").values_list("payload", flat=True))
+    return list(
+        Event.objects.filter(event_type=event_type).order_by("pk").values_list("payload", flat=True)
+    )

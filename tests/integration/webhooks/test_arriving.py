@@ -13,7 +13,9 @@ from events_app.webhooks import fan_out
 from tests.integration.webhooks.steps import deliver
 
 
-def test_an_event_arrives_and_the_official_library_verifies_it(db, subscribe, publish, receiver) -> None:
+def test_an_event_arrives_and_the_official_library_verifies_it(
+    db, subscribe, publish, receiver
+) -> None:
     at = timezone.now()
     subscription = subscribe()
     event = publish(at=at, number=1)
@@ -28,10 +30,19 @@ def test_an_event_arrives_and_the_official_library_verifies_it(db, subscribe, pu
         {"number": 1},
     )
     assert request.event_id == said["data"]["event_id"] == event.event_id
-    assert request.line == "POST /hook HTTP/1.1" and request.headers["content-type"] == "application/json"
+    assert (
+        request.line == "POST /hook HTTP/1.1"
+        and request.headers["content-type"] == "application/json"
+    )
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.attempts, delivery.settled_at) == ("delivered", 1, at)
-    assert delivery.log[0] | {"ms": 0} == {"at": at.isoformat(), "status": 200, "ms": 0, "error": "", "answer": "noted"}
+    assert delivery.log[0] | {"ms": 0} == {
+        "at": at.isoformat(),
+        "status": 200,
+        "ms": 0,
+        "error": "",
+        "answer": "noted",
+    }
 
 
 def test_one_flipped_bit_is_noticed(db, subscribe, publish, receiver) -> None:
@@ -47,7 +58,9 @@ def test_one_flipped_bit_is_noticed(db, subscribe, publish, receiver) -> None:
             Webhook(subscription.secret).verify(bytes(forged), request.headers, json_parse=False)
 
 
-def test_only_what_was_asked_for_arrives_and_only_from_now_on(db, subscribe, publish, receiver, now) -> None:
+def test_only_what_was_asked_for_arrives_and_only_from_now_on(
+    db, subscribe, publish, receiver, now
+) -> None:
     publish("pr.opened")
     subscribe(types=["pr.merged", "build.*"])
     wanted = [publish(kind) for kind in ("pr.merged", "build.done", "build.log.line")]
@@ -75,8 +88,14 @@ def test_cloudevents_are_what_the_official_sdk_reads(db, subscribe, publish, rec
     deliver(now)
 
     [request] = receiver.requests
-    said = from_http_event(HTTPMessage(headers=request.headers, body=request.body.encode()), JSONFormat())
-    assert (said.get_id(), said.get_type(), said.get_data()) == (event.event_id, "pr.merged", {"number": 1})
+    said = from_http_event(
+        HTTPMessage(headers=request.headers, body=request.body.encode()), JSONFormat()
+    )
+    assert (said.get_id(), said.get_type(), said.get_data()) == (
+        event.event_id,
+        "pr.merged",
+        {"number": 1},
+    )
     assert request.headers["content-type"] == "application/cloudevents+json"
 
 
@@ -94,7 +113,9 @@ def test_nobody_is_sent_an_event_twice_however_often_the_log_is_looked_through(
     assert len(receiver.requests) == 1
 
 
-def test_a_subscription_far_behind_keeps_nobody_waiting(db, subscribe, publish, receiver, now, monkeypatch) -> None:
+def test_a_subscription_far_behind_keeps_nobody_waiting(
+    db, subscribe, publish, receiver, now, monkeypatch
+) -> None:
     monkeypatch.setattr(fan_out, "PAGE", 2)
     monkeypatch.setattr(fan_out, "PAGES", 3)
     for _ in range(20):

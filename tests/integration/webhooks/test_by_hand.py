@@ -17,10 +17,14 @@ from events_app.webhooks import services as webhooks
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened
 
 
-def test_both_secrets_sign_for_a_day_after_rotation(db, subscribe, publish, receiver, admin) -> None:
+def test_both_secrets_sign_for_a_day_after_rotation(
+    db, subscribe, publish, receiver, admin
+) -> None:
     at = timezone.now()
     old = subscribe()
-    new = webhooks.rotate(subscription_id=old.subscription_id, by=admin, now=at - timedelta(hours=23, minutes=59))
+    new = webhooks.rotate(
+        subscription_id=old.subscription_id, by=admin, now=at - timedelta(hours=23, minutes=59)
+    )
     publish()
     deliver(at)
     webhooks.rotate(subscription_id=old.subscription_id, by=admin, now=at - 24 * HOUR)
@@ -36,7 +40,9 @@ def test_both_secrets_sign_for_a_day_after_rotation(db, subscribe, publish, rece
         Webhook(new.secret).verify(after.body, after.headers)
 
 
-def test_a_secret_is_in_no_event_and_in_no_log(db, subscribe, publish, receiver, admin, now, caplog) -> None:
+def test_a_secret_is_in_no_event_and_in_no_log(
+    db, subscribe, publish, receiver, admin, now, caplog
+) -> None:
     caplog.set_level(logging.DEBUG)
     receiver.behave = lambda request: "500"
     subscription = subscribe(url=f"{receiver.url}?token=hush")
@@ -45,10 +51,16 @@ def test_a_secret_is_in_no_event_and_in_no_log(db, subscribe, publish, receiver,
     deliver(now)
     webhooks.delete(subscription_id=subscription.subscription_id, by=admin, now=now)
 
-    said = json.dumps(list(Event.objects.values("event_type", "payload"))) + caplog.text + str(rotated)
+    said = (
+        json.dumps(list(Event.objects.values("event_type", "payload"))) + caplog.text + str(rotated)
+    )
     for secret in (subscription.secret, rotated.secret, "hush"):
         assert secret not in said
-    assert [len(happened(f"subscription.{did}")) for did in ("created", "rotated", "deleted")] == [1, 1, 1]
+    assert [len(happened(f"subscription.{did}")) for did in ("created", "rotated", "deleted")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_one_event_can_be_sent_again(db, subscribe, publish, receiver, admin, now) -> None:
@@ -57,7 +69,9 @@ def test_one_event_can_be_sent_again(db, subscribe, publish, receiver, admin, no
     deliver(now)
 
     for event_id in (event.event_id, missed.event_id):
-        webhooks.resend(subscription_id=subscription.subscription_id, event_id=event_id, by=admin, now=now)
+        webhooks.resend(
+            subscription_id=subscription.subscription_id, event_id=event_id, by=admin, now=now
+        )
     deliver(now)
 
     assert Counter(receiver.received()) == {event.event_id: 2, missed.event_id: 1}
@@ -73,26 +87,34 @@ def test_all_since_a_time_can_be_sent_again_also_from_before_the_subscription(
     after = publish(at=now)
     deliver(now)
 
-    again = webhooks.resend(subscription_id=subscription.subscription_id, since=now - HOUR, by=admin, now=now + HOUR)
+    again = webhooks.resend(
+        subscription_id=subscription.subscription_id, since=now - HOUR, by=admin, now=now + HOUR
+    )
     deliver(now + HOUR)
 
     assert again == 1
     assert Counter(receiver.received()) == {before.event_id: 1, after.event_id: 2}
 
 
-def test_what_is_dead_can_be_sent_again_with_all_its_attempts(db, subscribe, publish, receiver, admin, now) -> None:
+def test_what_is_dead_can_be_sent_again_with_all_its_attempts(
+    db, subscribe, publish, receiver, admin, now
+) -> None:
     subscription = subscribe()
     event = publish()
     fan_out.fan_out(now=now)
     Delivery.objects.update(status="dead", attempts=10, settled_at=now)
 
-    webhooks.resend(subscription_id=subscription.subscription_id, event_id=event.event_id, by=admin, now=now)
+    webhooks.resend(
+        subscription_id=subscription.subscription_id, event_id=event.event_id, by=admin, now=now
+    )
     deliver(now)
 
     assert Delivery.objects.values_list("status", "attempts").get() == ("delivered", 1)
 
 
-def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(db, subscribe, admin, now) -> None:
+def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(
+    db, subscribe, admin, now
+) -> None:
     subscription_id = subscribe().subscription_id
     for wrong in ({}, {"event_id": "evt_1", "since": now}):
         with pytest.raises(webhooks.Invalid):
@@ -117,7 +139,9 @@ def test_deleting_forgets_what_was_on_its_way(db, subscribe, publish, receiver, 
     assert not Delivery.objects.exists() and deliver(now) == 0
 
 
-def test_the_log_is_kept_for_what_is_unread_or_unsent(db, subscribe, publish, receiver, admin, now) -> None:
+def test_the_log_is_kept_for_what_is_unread_or_unsent(
+    db, subscribe, publish, receiver, admin, now
+) -> None:
     assert webhooks.oldest_needed() is None
     receiver.behave = lambda request: "500"
     subscription = subscribe()
@@ -152,10 +176,14 @@ def test_events_pruned_before_they_were_read_switch_off(db, subscribe, publish, 
 
     deliver(now)
 
-    assert Subscription.objects.get().disabled_reason == "Events it had not been sent yet were pruned."
+    assert (
+        Subscription.objects.get().disabled_reason == "Events it had not been sent yet were pruned."
+    )
 
 
-def test_an_event_pruned_before_it_was_sent_is_given_up(db, subscribe, publish, receiver, now) -> None:
+def test_an_event_pruned_before_it_was_sent_is_given_up(
+    db, subscribe, publish, receiver, now
+) -> None:
     subscribe()
     event = publish()
     fan_out.fan_out(now=now)

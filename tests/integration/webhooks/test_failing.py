@@ -32,7 +32,9 @@ def test_attempts_follow_the_schedule_with_the_same_id_and_a_new_time(
         assert deliver(next_due()) == 1
 
     waits = [(after - before).total_seconds() for before, after in itertools.pairwise(moments)]
-    assert all(0.8 * wait <= seen <= 1.2 * wait for wait, seen in zip((5, 300, 1800), waits, strict=True))
+    assert all(
+        0.8 * wait <= seen <= 1.2 * wait for wait, seen in zip((5, 300, 1800), waits, strict=True)
+    )
     assert receiver.received() == [event.event_id] * 4
     assert [int(request.headers["webhook-timestamp"]) for request in receiver.requests] == [
         int(moment.timestamp()) for moment in moments
@@ -44,7 +46,11 @@ def test_attempts_follow_the_schedule_with_the_same_id_and_a_new_time(
 
 def test_as_shipped_there_are_ten_attempts_over_three_days(settings) -> None:
     assert len(settings.WEBHOOK_RETRY_SECONDS) == 9
-    assert timedelta(days=3) < timedelta(seconds=sum(settings.WEBHOOK_RETRY_SECONDS)) < timedelta(days=4)
+    assert (
+        timedelta(days=3)
+        < timedelta(seconds=sum(settings.WEBHOOK_RETRY_SECONDS))
+        < timedelta(days=4)
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,9 @@ def test_as_shipped_there_are_ten_attempts_over_three_days(settings) -> None:
         ("hang", None, "No answer within 0.5 s."),
     ],
 )
-def test_a_failure_is_written_down(how, status, error, db, subscribe, publish, receiver, now, settings) -> None:
+def test_a_failure_is_written_down(
+    how, status, error, db, subscribe, publish, receiver, now, settings
+) -> None:
     settings.WEBHOOK_TIMEOUT_SECONDS = 0.5 if how == "hang" else 10
     receiver.behave = lambda request: how
     subscribe()
@@ -72,7 +80,9 @@ def test_a_failure_is_written_down(how, status, error, db, subscribe, publish, r
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("60", 60), ("0", 4), ("999999", 86_400)])
-def test_retry_after_is_honoured_up_to_a_day(asked, seconds, db, subscribe, publish, receiver, now) -> None:
+def test_retry_after_is_honoured_up_to_a_day(
+    asked, seconds, db, subscribe, publish, receiver, now
+) -> None:
     receiver.behave = lambda request: f"429 {asked}"
     subscribe()
     publish()
@@ -94,7 +104,9 @@ def test_what_arrives_clears_the_failure(db, subscribe, publish, receiver, now) 
     assert Subscription.objects.get().failing_since is None
 
 
-def test_gone_switches_off_and_says_so_and_what_waits_is_kept(db, subscribe, publish, receiver, now, admin) -> None:
+def test_gone_switches_off_and_says_so_and_what_waits_is_kept(
+    db, subscribe, publish, receiver, now, admin
+) -> None:
     receiver.behave = lambda request: "410"
     subscription = subscribe()
     publish()
@@ -104,7 +116,10 @@ def test_gone_switches_off_and_says_so_and_what_waits_is_kept(db, subscribe, pub
     deliver(now + HOUR)
 
     subscription.refresh_from_db()
-    assert (subscription.active, subscription.disabled_reason) == (False, "The receiver answered 410 Gone.")
+    assert (subscription.active, subscription.disabled_reason) == (
+        False,
+        "The receiver answered 410 Gone.",
+    )
     [said] = happened("subscription.disabled")
     assert said == {
         "subscription_id": subscription.subscription_id,
@@ -118,7 +133,9 @@ def test_gone_switches_off_and_says_so_and_what_waits_is_kept(db, subscribe, pub
     assert receiver.received()[1:] == [later.event_id]
 
 
-def test_deliveries_given_up_in_a_row_switch_off(db, subscribe, publish, receiver, now, settings) -> None:
+def test_deliveries_given_up_in_a_row_switch_off(
+    db, subscribe, publish, receiver, now, settings
+) -> None:
     settings.WEBHOOK_RETRY_SECONDS = ()
     receiver.behave = lambda request: "500"
     subscription = subscribe()
@@ -131,7 +148,10 @@ def test_deliveries_given_up_in_a_row_switch_off(db, subscribe, publish, receive
     deliver(now)
 
     subscription.refresh_from_db()
-    assert (subscription.active, subscription.disabled_reason) == (False, "5 deliveries in a row were given up.")
+    assert (subscription.active, subscription.disabled_reason) == (
+        False,
+        "5 deliveries in a row were given up.",
+    )
     assert subscription.deliveries.filter(status="dead").count() == 5
 
 
@@ -190,7 +210,19 @@ def test_everything_arrives_or_is_visibly_given_up_by_a_receiver_out_of_its_mind
     settings.WEBHOOK_TIMEOUT_SECONDS = 0.3
     settings.WEBHOOK_RETRY_SECONDS = (5, 300, 1800)
     chance = random.Random(11)
-    ways = ["200"] * 8 + ["500", "503 9", "404", "302", "reset", "half", "short", "garbage", "hang", "drip", "flood"]
+    ways = ["200"] * 8 + [
+        "500",
+        "503 9",
+        "404",
+        "302",
+        "reset",
+        "half",
+        "short",
+        "garbage",
+        "hang",
+        "drip",
+        "flood",
+    ]
     receiver.behave = lambda request: chance.choice(ways)
     subscription = subscribe()
     events = [publish(number=number) for number in range(100)]

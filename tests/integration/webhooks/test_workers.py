@@ -54,7 +54,9 @@ def test_two_workers_at_once_send_each_event_once(subscribe, publish, receiver, 
     assert Delivery.objects.filter(status="delivered", attempts=1).count() == len(events)
 
 
-def test_whoever_comes_while_one_sends_leaves_it_the_work(db, subscribe, publish, receiver, now) -> None:
+def test_whoever_comes_while_one_sends_leaves_it_the_work(
+    db, subscribe, publish, receiver, now
+) -> None:
     subscribe()
     publish()
     fan_out.fan_out(now=now)
