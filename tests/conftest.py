@@ -25,6 +25,15 @@ from tasks_app.services import intake
 from tests.contract import client as contract
 
 
+def pytest_configure() -> None:
+    """Give each process of one run a Redis database of its own: emptying it must not touch the others'."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and site.REDIS_URL:
+        url = f"{site.REDIS_URL.rsplit('/', 1)[0]}/{1 + int(worker.removeprefix('gw'))}"
+        os.environ["REDIS_URL"] = url
+        site.REDIS_URL = site.CELERY_BROKER_URL = site.CACHES["default"]["LOCATION"] = url
+
+
 @pytest.fixture(autouse=True)
 def fresh_memory(settings: Any) -> Iterator[None]:
     """Forget what a test kept in memory: its rollback tells no cache."""
