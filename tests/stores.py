@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.servers import NotInstalled, private_postgres, private_redis
+from tests.support.servers import NotInstalled, private_postgres, private_redis
 
 ROOT = Path(__file__).parent.parent
 OWN_SETTINGS = (

@@ -10,9 +10,9 @@ import pytest
 import requests
 from django.conf import settings
 
-from tests import documents
-from tests.documents import Block
-from tests.live import LiveServer, live_server
+from tests.support import documents
+from tests.support.documents import Block
+from tests.support.live import LiveServer, live_server
 
 PAGE = documents.ROOT / "docs" / "api.md"
 BLOCKS = documents.blocks(PAGE)

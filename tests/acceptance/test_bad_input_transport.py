@@ -9,7 +9,7 @@ from django.test import Client
 
 from orchestrator_site.models import Principal
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
+pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
 BODY = json.dumps({"name": "thing"})
 
 

@@ -19,7 +19,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Status, Task
 from tasks_app.services import operations
-from tests import console
+from tests.support import console
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]

@@ -13,7 +13,7 @@ from django.test import Client
 from events_app.models import Event
 from orchestrator_site.console.abilities import ABILITIES
 from orchestrator_site.models import ApiKey
-from tests import console
+from tests.support import console
 
 Login = Callable[..., Client]
 login = console.login

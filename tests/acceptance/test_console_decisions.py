@@ -13,7 +13,7 @@ from approvals_app import services
 from approvals_app.models import Approval
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
-from tests import console
+from tests.support import console
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]

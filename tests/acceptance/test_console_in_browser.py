@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.documents import ROOT
-from tests.live import LiveServer, live_server
+from tests.support.documents import ROOT
+from tests.support.live import LiveServer, live_server
 
 pytestmark = pytest.mark.browser
 CHROMIUM = next(

@@ -15,7 +15,7 @@ from orchestrator_site.access import services
 from orchestrator_site.console.base import ConsoleAdmin
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.models import Task
-from tests import console
+from tests.support import console
 
 Login = Callable[..., Client]
 login = console.login

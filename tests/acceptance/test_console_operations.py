@@ -21,7 +21,7 @@ from orchestrator_site.models import ApiKey
 from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import leases, lifecycle, operations
-from tests import console
+from tests.support import console
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]

@@ -12,7 +12,7 @@ from events_app.services import publish
 from events_app.webhooks import fan_out, sender
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
-from tests import console
+from tests.support import console
 
 Login = Callable[..., Client]
 login = console.login

@@ -18,7 +18,7 @@ from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.models import ApiKey, Principal
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
+pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
 DEV_KEY = "dev:key-of-the-dev-agent"
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.documents import ROOT
-from tests.live import LiveServer, live_server
 from tests.stores import environment
+from tests.support.documents import ROOT
+from tests.support.live import LiveServer, live_server
 
 SECONDS = 110
 TOLD = [  # in this order; the missed deadline may come in anywhere

@@ -14,9 +14,9 @@ import requests
 from django.conf import settings as site
 
 from orchestrator_site.auth.api_keys import read_keys
-from tests import documents
-from tests.documents import Block
-from tests.live import LiveServer, live_server
+from tests.support import documents
+from tests.support.documents import Block
+from tests.support.live import LiveServer, live_server
 
 GUIDE = documents.ROOT.parent / "shared" / "spec" / "api-usage-guide.md"
 BLOCKS = documents.blocks(GUIDE) if GUIDE.is_file() else []

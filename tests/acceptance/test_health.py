@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from orchestrator_site.infra import connection_watchdog, database_probe, redis_cache
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
+pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
 
 
 def health() -> Any:

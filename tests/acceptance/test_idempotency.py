@@ -14,7 +14,7 @@ from orchestrator_site import jobs
 from orchestrator_site.api import idempotency
 from orchestrator_site.models import IdempotencyKey, Principal
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
+pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
 KEY = "3b2b9a4e"
 
 

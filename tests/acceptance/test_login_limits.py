@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from orchestrator_site.api import passwords
-from tests import console
 from tests.conftest import Clock
+from tests.support import console
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 LOGIN = "/admin/login/"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.live import LiveServer, live_server
-from tests.processes import Process, up
+from tests.support.live import LiveServer, live_server
+from tests.support.processes import Process, up
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import orchestrator_site
-from tests.processes import ROOT, Process, environment
+from tests.support.processes import ROOT, Process, environment
 
 
 def run(*command: object, cwd: Path = ROOT, **settings: str) -> str:

@@ -18,7 +18,7 @@ from tasks_app.models import Task
 from tests.conftest import Clock
 
 pytestmark = [
-    pytest.mark.urls("tests.doors"),
+    pytest.mark.urls("tests.support.doors"),
     pytest.mark.django_db,
     pytest.mark.usefixtures("clock"),
 ]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests import documents
-from tests.live import LiveServer, live_server
+from tests.support import documents
+from tests.support.live import LiveServer, live_server
 
 PAGE = documents.ROOT / "README.md"
 BLOCKS = [block for block in documents.blocks(PAGE) if block.language == "bash"]

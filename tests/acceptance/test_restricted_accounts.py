@@ -14,8 +14,8 @@ from events_app.models import Event
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import Principal
 from tasks_app.models import Task
-from tests import console
 from tests.conftest import Api
+from tests.support import console
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from events_app.streams.sse import ENDS
-from tests.live import LiveServer, live_server
-from tests.processes import up
-from tests.sse import Stream, listen
+from tests.support.live import LiveServer, live_server
+from tests.support.processes import up
+from tests.support.sse import Stream, listen
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -14,7 +14,7 @@ from orchestrator_site.access import services
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.models import Principal
 
-pytestmark = [pytest.mark.urls("tests.doors"), pytest.mark.django_db]
+pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
 PATH = "/auth/token"
 WANTED = {"user_id": "dev-agent-1", "role": "agent"}
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from orchestrator_site.server.runner import LIMIT_SECONDS
-from tests.processes import ROOT, process, up
+from tests.support.processes import ROOT, process, up
 
 UP = [sys.executable, "manage.py", "up"]
 END_OF_BANNER = "there is no TLS"

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from events_app.models import Delivery, Subscription
 from events_app.webhooks import sender
 from tests.conftest import Api
-from tests.receivers import Receiver
+from tests.support.receivers import Receiver
 
 PATH = "/events/subscriptions"
 NEW = {"url": "https://hook.example.com/in", "types": ["task.*", "pr.merged"]}

@@ -17,7 +17,7 @@ from tests.faults.cuts import stream_cuts
 from tests.faults.ordering import ordering
 from tests.faults.restarts import restarts, rolling
 from tests.faults.service import Report, Service, embedded, on_servers
-from tests.servers import NotInstalled
+from tests.support.servers import NotInstalled
 
 Run = Callable[[Service, int], Report]
 LONG: dict[str, Run] = {

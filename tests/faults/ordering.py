@@ -13,9 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults.service import Caller, Report, Service
-from tests.processes import ROOT
-from tests.sse import Stream
 from tests.stores import environment
+from tests.support.processes import ROOT
+from tests.support.sse import Stream
 
 Seen = list[tuple[str, int]]  # writer's event type and number
 END = "order.end"

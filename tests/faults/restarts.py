@@ -19,8 +19,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.faults.service import Report, Service, two_on_servers
-from tests.processes import ROOT
-from tests.servers import START_SECONDS, NotInstalled, free_port, popen, private_folder, write
+from tests.support.processes import ROOT
+from tests.support.servers import (
+    START_SECONDS,
+    NotInstalled,
+    free_port,
+    popen,
+    private_folder,
+    write,
+)
 
 CALLERS = 24
 TASK = json.dumps({"type": "bugfix", "payload": {}})

@@ -13,8 +13,8 @@ import jwt
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests import processes
-from tests.servers import free_port, private_postgres, private_redis
+from tests.support import processes
+from tests.support.servers import free_port, private_postgres, private_redis
 
 LEASE = 5  # seconds, the shortest a claim may ask for
 SWEEP = 1  # seconds between sweeps

@@ -12,9 +12,9 @@ from typing import Any
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.faults.service import Caller, Report, Service
-from tests.processes import ROOT
-from tests.receivers import Receiver, Request
 from tests.stores import environment
+from tests.support.processes import ROOT
+from tests.support.receivers import Receiver, Request
 
 SETTINGS = {  # the schedule of days in seconds
     "ORCHESTRATOR_WEBHOOK_ALLOW_NETS": "127.0.0.0/8",

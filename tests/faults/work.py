@@ -16,8 +16,8 @@ from typing import Any
 
 from tests.faults.history import broken_stories, late_returns
 from tests.faults.service import LEASE, SWEEP, Caller, Report, Service
-from tests.processes import ROOT
 from tests.stores import environment
+from tests.support.processes import ROOT
 
 
 def claim_storm(service: Service, *, tasks: int, claimers: int, seed: int) -> Report:

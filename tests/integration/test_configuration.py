@@ -16,7 +16,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
 from tasks_app.models import Agent, RoutingRule, Task
 from tasks_app.services import agents as agent_services
-from tests import console
+from tests.support import console
 
 login = console.login
 Login = Callable[..., Client]

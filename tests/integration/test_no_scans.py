@@ -19,9 +19,9 @@ from orchestrator_site.core.actors import Actor
 from tasks_app.models import Agent, RoutingRule, Task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import leases, routing, sla
-from tests.console import login  # noqa: F401
 from tests.contract import client as contract
-from tests.growth import analyse, fill, fill_events, fill_tasks
+from tests.support.console import login  # noqa: F401
+from tests.support.growth import analyse, fill, fill_events, fill_tasks
 
 TASKS, EVENTS, APPROVALS = 12_000, 20_000, 5_000
 MOST_ROWS = 1_500  # visited by one statement on PostgreSQL: a page, or what is open

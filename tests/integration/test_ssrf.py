@@ -19,7 +19,7 @@ import pytest
 
 from events_app.webhooks import http_client
 from events_app.webhooks.url_policy import Reach
-from tests.receivers import Receiver
+from tests.support.receivers import Receiver
 
 tried: list[Any] = []
 watching = False

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from orchestrator_site.auth.api_keys import VARIABLE
 from tasks_app.models import NEXT, Status
-from tests.documents import ROOT, table
+from tests.support.documents import ROOT, table
 
 PACKAGES = ["orchestrator_site", "events_app", "approvals_app", "tasks_app"]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from orchestrator_site.celery import app
-from tests.documents import ROOT
+from tests.support.documents import ROOT
 
 PACKAGES = ("orchestrator_site", "events_app", "approvals_app", "tasks_app")
 DUTY = re.compile(

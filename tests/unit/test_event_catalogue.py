@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from events_app.rules import SERVER_FAMILIES
-from tests.documents import ROOT, tables
+from tests.support.documents import ROOT, tables
 
 PACKAGES = ("orchestrator_site", "events_app", "approvals_app", "tasks_app")
 PAGE = ROOT / "docs" / "events.md"

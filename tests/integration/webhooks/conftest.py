@@ -11,7 +11,7 @@ from events_app import services
 from events_app.models import Event, Subscription
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
-from tests.receivers import Receiver
+from tests.support.receivers import Receiver
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from events_app.models import Delivery, Subscription
 from events_app.webhooks import fan_out, sender
 from events_app.webhooks import services as webhooks
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened, next_due
-from tests.receivers import Receiver
+from tests.support.receivers import Receiver
 
 
 def test_attempts_follow_the_schedule_with_the_same_id_and_a_new_time(

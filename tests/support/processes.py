@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.stores import environment
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 READY_SECONDS = 60  # on a busy machine; a test of the time itself measures it
 
 

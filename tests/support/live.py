@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import jwt
 import psycopg
 
-from tests.processes import up
+from tests.support.processes import up
 
 
 @dataclasses.dataclass(frozen=True)
