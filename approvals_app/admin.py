@@ -55,7 +55,6 @@ class DecisionForm(forms.Form):
     digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the digest from the page the dialog was opened on."""
         super().__init__(*args, **kwargs)
         self.approval = Approval.objects.filter(approval_id=self.object_id).first()
         if self.approval is None:
@@ -86,7 +85,6 @@ class DecisionForm(forms.Form):
     def get_before_template_context(
         self, request: HttpRequest, object_id: Any = None
     ) -> dict[str, Any]:
-        """Say what is decided."""
         return {"approval": self.approval, "successor": self.successor}
 
 
@@ -97,8 +95,6 @@ class ApproveForm(DecisionForm, ReasonForm):
 
 
 class RejectForm(DecisionForm, NeedsReasonForm):
-    """Reject, with a reason."""
-
     button_class = "button-stop"
 
 
@@ -122,7 +118,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
     actions_detail = ("approve", "reject")
 
     def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Return whether the account may decide at all; the services ask about each request."""
         allowed = bool(request.user.has_perm(DECIDE))
         if (
             not allowed and request.method == "POST" and isinstance(obj, str)
@@ -145,14 +140,12 @@ class ApprovalAdmin(ReadOnlyAdmin):
             )
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Show what the rows are looked at for: to decide them, or how they were decided."""
         if request.GET.get("status") == "decided":
             return self.decided_display
         shown = self.list_display if is_inbox(request) else self.decided_display
         return (*shown, "decide") if self.has_decide_permission(request) else shown
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer bulk actions only where something waits."""
         return super().get_actions(request) if is_inbox(request) else {}
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -174,12 +167,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Priority", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:
-        """Show the priority."""
         return rendering.chip(approval.priority)
 
     @display(description="Request")
     def subject(self, approval: Approval) -> SafeString:
-        """Say what would be done, by whom."""
         what = approval.snapshot
         agent = rendering.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
         title = format_html("<b>{}</b> {}", rendering.visible(approval.shown.about), agent)
@@ -189,7 +180,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Asked by", ordering="requested_by")
     def asked(self, approval: Approval) -> SafeString:
-        """Say who asked, and how well that is known."""
         return rendering.stacked(
             rendering.name(approval.requested_by),
             rendering.credential(approval.requester_credential),
@@ -197,7 +187,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Deadline", ordering="due_at")
     def deadline(self, approval: Approval) -> SafeString:
-        """Say when the task is due and when the request runs out."""
         if approval.status != Status.PENDING or not (approval.due_at or approval.expires_at):
             return rendering.faint("–")
         now = times.now()
@@ -211,17 +200,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Waiting", ordering="created_at")
     def waiting(self, approval: Approval) -> SafeString:
-        """Say for how long, or for how long it did."""
         return rendering.visible(rendering.span(waited(approval)))
 
     @display(description="Status")
     def state(self, approval: Approval) -> SafeString:
-        """Show the status."""
         return rendering.chip(approval.status)
 
     @display(description="Decided")
     def decided(self, approval: Approval) -> SafeString:
-        """Say when, if it was."""
         return (
             rendering.when(approval.decided_at, times.now())
             if approval.decided_at
@@ -230,7 +216,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="By")
     def decider(self, approval: Approval) -> SafeString:
-        """Say who decided, how well that is known, and through which door."""
         if not approval.decided_by:
             return rendering.faint("–")
         name, door = (
@@ -243,7 +228,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Reason")
     def said(self, approval: Approval) -> SafeString:
-        """Show why, as it was given."""
         why = approval.decision_reason
         return format_html(
             '<span class="wrap">{}</span>',
@@ -252,7 +236,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Decide")
     def decide(self, approval: Approval) -> SafeString:
-        """Offer the two dialogs while the request waits."""
         if approval.shown.outcome:
             return rendering.faint("")
         if approval.shown.refusal:
@@ -275,7 +258,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         },
     )
     def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
-        """Approve one request."""
         return self.settle(request, form, services.approve, "Approved")
 
     @action(
@@ -290,7 +272,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         },
     )
     def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
-        """Reject one request."""
         return self.settle(request, form, services.reject, "Rejected")
 
     def settle(self, request: HttpRequest, form: Any, decide: Any, done: str) -> HttpResponse:
@@ -319,14 +300,12 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def approve_selected(
         self, request: HttpRequest, queryset: QuerySet[Approval]
     ) -> HttpResponse | None:
-        """Approve several: after a look at all of them, with one reason, none of them P0."""
         return self.settle_selected(request, Status.APPROVED)
 
     @admin.action(description="Reject the selected requests", permissions=["decide"])
     def reject_selected(
         self, request: HttpRequest, queryset: QuerySet[Approval]
     ) -> HttpResponse | None:
-        """Reject several: after a look at all of them, with one reason."""
         return self.settle_selected(request, Status.REJECTED)
 
     def settle_selected(self, request: HttpRequest, verdict: str) -> HttpResponse | None:
@@ -373,7 +352,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/approvals_app/approval/selected.html", context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the inbox or run a bulk action; whoever may not decide gets no further than looking."""
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(row.isdecimal() and len(row) < 19 for row in ticked):
             raise BadRequest("Rows are numbers.")
@@ -398,7 +376,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Find out what to show of the rows, all at once."""
         page = super().get_changelist_instance(request)
         summaries.look_at(list(page.result_list), by=decider_of(request), now=times.now())
         return page
@@ -410,7 +387,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show one request: facts of the server first, then what others wrote, in full."""
         approval = self.find(object_id or "")
         context = describe(approval, by=decider_of(request)) if approval else {}
         return super().changeform_view(
@@ -526,12 +502,10 @@ class PolicyForm(forms.ModelForm):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Show the types as words."""
         super().__init__(*args, **kwargs)
         self.initial["types"] = ", ".join(self.initial.get("types") or [])
 
     def clean_types(self) -> list[str]:
-        """Return the words; refuse new ones that are no types of task."""
         words = self.cleaned_data["types"].replace(",", " ").split()
         try:
             policies.ensure_known([word for word in words if word not in self.instance.types])
@@ -563,7 +537,6 @@ class ApprovalPolicyAdmin(ConfiguredAdmin):
 
     @display(description="Fits")
     def fits(self, policy: ApprovalPolicy) -> SafeString:
-        """Say which tasks."""
         words = [*policy.priorities, *policy.types] or ["every task"]
         return format_html(
             '<span class="below">{}</span>',
@@ -572,5 +545,4 @@ class ApprovalPolicyAdmin(ConfiguredAdmin):
 
     @display(description="Expires after")
     def expiry(self, policy: ApprovalPolicy) -> str:
-        """Say how patient it is."""
         return rendering.span(policy.expires_after) if policy.expires_after else "never"

@@ -46,19 +46,16 @@ class RecordedAdmin(ConsoleAdmin):
     ] = ()  # fields that others refer to: set when a row is made, then fixed
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Fix what others refer to."""
         return (*self.readonly_fields, *(self.named_once if obj else ()))
 
     def save_model(
         self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
     ) -> None:
-        """Save and record."""
         with transaction.atomic():
             super().save_model(request, obj, form, change)
             self.tell(request, obj, "changed" if change else "added", changes_in(form))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete and record."""
         with transaction.atomic():
             self.tell(request, obj, "removed", {})
             super().delete_model(request, obj)
@@ -86,7 +83,6 @@ class ConfiguredAdmin(RecordedAdmin):
     def save_model(
         self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
     ) -> None:
-        """Have the service make the row, or change what the form changed."""
         by, now, key = actor_of(request), times.now(), self.configuration.key
         asked = {
             name: form.cleaned_data[name]
@@ -102,7 +98,6 @@ class ConfiguredAdmin(RecordedAdmin):
         obj.pk = kept.pk
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Have the service remove the row."""
         self.configuration.remove(
             getattr(obj, self.configuration.key), by=actor_of(request), now=times.now()
         )
@@ -131,28 +126,21 @@ def plain(value: Any) -> Any:
 
 
 class OfFamily(Choice):
-    """Which family of events."""
-
     title, parameter_name = "family", "family"
 
     def options(self) -> tuple[str, ...]:
-        """Return the families the house speaks."""
         return FAMILIES
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the events whose type begins so."""
         return (
             queryset.filter(event_type__startswith=f"{self.value()}.") if self.value() else queryset
         )
 
 
 class OfOrigin(Choice):
-    """Whose word."""
-
     title, parameter_name, column = "origin", "origin", "origin"
 
     def options(self) -> list[str]:
-        """Return the origins."""
         return list(Origin.values)
 
 
@@ -162,7 +150,6 @@ class OfPublisher(Choice):
     title, parameter_name, column = "publisher", "publisher", "publisher"
 
     def options(self) -> list[str]:
-        """Return the publishers seen lately."""
         return sorted(
             set(Event.objects.order_by("-id").values_list("publisher", flat=True)[:RECENT])
         )
@@ -182,12 +169,10 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="Event")
     def kind(self, event: Event) -> SafeString:
-        """Say what happened."""
         return rendering.visible(event.event_type)
 
     @display(description="Task")
     def about(self, event: Event) -> SafeString:
-        """Name the task."""
         shown = rendering.code(event.task_id)
         if not event.task_id:
             return shown
@@ -197,7 +182,6 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="By")
     def source(self, event: Event) -> SafeString:
-        """Say who said so, and through which door."""
         return rendering.stacked(
             rendering.name(event.publisher),
             rendering.chip(event.origin),
@@ -206,12 +190,10 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="Says")
     def said(self, event: Event) -> SafeString:
-        """Sum the payload up."""
         return rendering.mono(rendering.summary(event.payload, 72))
 
     @display(description="When")
     def happened(self, event: Event) -> SafeString:
-        """Say how long ago."""
         return rendering.when(event.created_at, times.now())
 
     def changeform_view(
@@ -221,7 +203,6 @@ class EventAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show one event."""
         return super().changeform_view(
             request, object_id, form_url, {"title": "Event", **(extra_context or {})}
         )

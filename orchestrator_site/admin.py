@@ -1,4 +1,4 @@
-"""Who may knock: API keys, restricted principals, and the console's own accounts."""
+"""API keys, restricted principals and console accounts."""
 
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,6 @@ class KeyForm(forms.ModelForm):
     by: Actor  # who fills it in
 
     def clean_name(self) -> str:
-        """Refuse what cannot be its name."""
         try:
             services.ensure_may_name_key(self.cleaned_data["name"], by=self.by)
         except DomainError as refusal:
@@ -49,7 +48,6 @@ class KeyForm(forms.ModelForm):
         return str(self.cleaned_data["name"])
 
     def clean_expires_at(self) -> datetime | None:
-        """Refuse a time that is over."""
         ends: datetime | None = self.cleaned_data["expires_at"]
         if ends and ends <= times.now():
             raise forms.ValidationError("The key would have expired already.")
@@ -57,8 +55,6 @@ class KeyForm(forms.ModelForm):
 
 
 class RevokeForm(BaseDialogForm):
-    """Nothing to fill in."""
-
     button_class = "button-stop"
 
 
@@ -74,30 +70,26 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     actions_detail = ("revoke",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a key."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes a key: the records name it."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Return whether the account may end keys."""
         return bool(request.user.has_perm("orchestrator_site.change_apikey"))
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Offer no role above the account's own reach: an operator's key is not an administrator's."""
         form = super().get_form(request, obj, change, **kwargs)
         form.by = actor_of(request)
+        # An operator makes no key that may do more than an agent.
         if not request.user.is_superuser and "role" in form.base_fields:
             roles = [(role.value, role.value) for role in (Role.USER, Role.AGENT)]
             form.base_fields["role"].choices = [("", "Select value"), *roles]
         return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
-        """Make the key through the service; its text is kept for the answer only."""
         asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
         made, request.key_text = services.create_api_key(
             **asked, by=actor_of(request), now=times.now()
@@ -109,7 +101,6 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Go to the key's page, which shows its text this once."""
         address = page_of("orchestrator_site.apikey", obj.pk)
         return one_time_secrets.keep(
             request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}"
@@ -127,7 +118,6 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         },
     )
     def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
-        """End a key."""
         key = self.get_object(request, object_id)
         if key is None:
             raise Http404("There is no such key.")
@@ -142,7 +132,6 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show the form for a new key, or a key without its secret."""
         context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
         if object_id and (key := self.get_object(request, object_id)):
             context |= {
@@ -157,12 +146,10 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
 
     @display(description="Owner", ordering="name")
     def owner(self, key: ApiKey) -> SafeString:
-        """Say whose, and which."""
         return rendering.stacked(rendering.visible(key.name), rendering.code(f"ork_{key.prefix}_…"))
 
     @display(description="Role")
     def role_chip(self, key: ApiKey) -> SafeString:
-        """Show the role."""
         return rendering.chip(
             key.role,
             "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm",
@@ -170,7 +157,6 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
 
     @display(description="State")
     def state(self, key: ApiKey) -> SafeString:
-        """Say whether it opens anything."""
         if key.revoked_at:
             return rendering.chip("revoked", "calm")
         if key.expires_at and key.expires_at <= times.now():
@@ -179,12 +165,10 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
 
     @display(description="Last used", ordering="last_used_at")
     def used(self, key: ApiKey) -> SafeString:
-        """Say when."""
         return rendering.when(key.last_used_at, times.now())
 
     @display(description="Made", ordering="created_at")
     def made(self, key: ApiKey) -> SafeString:
-        """Say when."""
         return rendering.when(key.created_at, times.now())
 
 
@@ -194,7 +178,6 @@ class PrincipalForm(forms.ModelForm):
     by: Actor  # who fills it in
 
     def clean_name(self) -> str:
-        """Refuse a name that is no name, or another one but for its spelling."""
         name = str(self.cleaned_data["name"])
         try:
             services.ensure_may_restrict(name, by=self.by)
@@ -217,17 +200,14 @@ class PrincipalAdmin(RecordedAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Tell the form who fills it in."""
         form = super().get_form(request, obj, change, **kwargs)
         form.by = actor_of(request)
         return form
 
     def has_change_permission(self, request: HttpRequest, obj: Principal | None = None) -> bool:
-        """Leave an account's own restriction, and those of administrators, to administrators."""
         return bool(super().has_change_permission(request, obj)) and self.is_theirs(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Principal | None = None) -> bool:
-        """As for changes."""
         return bool(super().has_delete_permission(request, obj)) and self.is_theirs(request, obj)
 
     def is_theirs(self, request: HttpRequest, obj: Principal | None) -> bool:
@@ -241,11 +221,9 @@ class PrincipalAdmin(RecordedAdmin):
     def save_model(
         self, request: HttpRequest, obj: Principal, form: forms.ModelForm, change: bool
     ) -> None:
-        """Save through the service."""
         services.save_principal(obj, by=actor_of(request), now=times.now())
 
     def delete_model(self, request: HttpRequest, obj: Principal) -> None:
-        """Delete through the service."""
         services.delete_principal(obj, by=actor_of(request), now=times.now())
 
 
@@ -253,11 +231,9 @@ class SuperusersOnly:
     """Only superusers see these pages."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Ask for a superuser."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def has_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Ask for a superuser."""
         return self.has_module_permission(request)
 
     has_view_permission = has_change_permission = has_delete_permission = has_permission
@@ -268,7 +244,6 @@ class AccountCreationForm(UserCreationForm):
     """A console account is known by its name in all records, so the name must be one."""
 
     def clean_username(self) -> str:
-        """Refuse what cannot name a principal, or is another account but for its spelling."""
         name = str(super().clean_username())
         try:
             services.ensure_new(name, services.account_names())
@@ -305,24 +280,21 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
     def save_model(
         self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool
     ) -> None:
-        """Save and record; every account may sign in here."""
         obj.is_staff = True
         super().save_model(request, obj, form, change)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Read the groups along."""
         return super().get_queryset(request).prefetch_related("groups")
 
     def formfield_for_manytomany(
         self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
     ) -> Any:
-        """Offer the groups as boxes: a list would be cleared by one click."""
+        # Boxes to tick: one click would clear a list.
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     @display(description="Groups")
     def member_of(self, user: User) -> str:
-        """Name the groups."""
         return ", ".join(group.name for group in user.groups.all()) or "–"
 
 
@@ -337,13 +309,11 @@ class GroupForm(forms.ModelForm):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Tick what the group may do now."""
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             self.initial["may"] = abilities_of(self.instance)
 
     def clean_may(self) -> list[str]:
-        """Return what is ticked; whoever may do anything sees it, too."""
         chosen: list[str] = self.cleaned_data["may"]
         return [LOOK, *chosen] if chosen and LOOK not in chosen else chosen
 
@@ -366,12 +336,10 @@ class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
     filter_horizontal = ()
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Read the permissions along."""
         return super().get_queryset(request).prefetch_related("permissions__content_type")
 
     @display(description="May")
     def abilities(self, group: Group) -> SafeString:
-        """Name what its accounts may do."""
         words = [ABILITIES[name][0] for name in abilities_of(group)] or ["Nothing"]
         return format_html(
             '<span class="below">{}</span>',

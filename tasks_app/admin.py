@@ -53,14 +53,10 @@ DONE = {"Requeue": "requeued", "Cancel": "cancelled"}
 
 
 class CancelForm(NeedsReasonForm):
-    """Why."""
-
     button_class = "button-stop"
 
 
 class CancelManyForm(forms.Form):
-    """One reason for all."""
-
     reason = forms.CharField(
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
@@ -74,13 +70,10 @@ class RequeueForm(BaseDialogForm):
 
 
 class ReassignForm(NeedsReasonForm):
-    """To whom, and why."""
-
     agent = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     field_order = ("agent", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer the agents that are switched on."""
         super().__init__(*args, **kwargs)
         self.fields["agent"].choices = [
             (name, name) for name, row in sorted(routing.agents().items()) if row.active
@@ -112,17 +105,14 @@ class TaskAdmin(ReadOnlyAdmin):
     actions_detail = ("cancel", "requeue", "reassign")
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Return whether the account may steer tasks."""
         return bool(request.user.has_perm(OPERATE))
 
     @display(description="Priority", ordering="priority")
     def urgency(self, task: Task) -> SafeString:
-        """Show the priority."""
         return rendering.chip(task.priority)
 
     @display(description="Task")
     def what(self, task: Task) -> SafeString:
-        """Say what is to be done."""
         return rendering.stacked(
             format_html("<b>{}</b>", rendering.visible(task.type)),
             rendering.mono(rendering.summary(task.payload, 80)),
@@ -130,7 +120,6 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @display(description="Status")
     def state(self, task: Task) -> SafeString:
-        """Show the status, and whether a person must sign first."""
         chip = rendering.chip(task.status)
         waits = task.awaiting_approval and task.status in OPEN
         return (
@@ -141,23 +130,19 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @display(description="Agent")
     def agent(self, task: Task) -> SafeString:
-        """Name the agent, and who of it holds the task."""
         name = rendering.name(task.assigned_agent or "–")
         return rendering.stacked(name, rendering.name(task.holder)) if task.holder else name
 
     @display(description="SLA")
     def sla(self, task: Task) -> SafeString:
-        """Show how the deadline stands."""
         return rendering.faint("–") if task.sla_state == "none" else rendering.chip(task.sla_state)
 
     @display(description="Asked by")
     def asked(self, task: Task) -> SafeString:
-        """Say who asked."""
         return rendering.name(task.created_by)
 
     @display(description="Created")
     def age(self, task: Task) -> SafeString:
-        """Say how long ago."""
         return rendering.when(task.created_at, times.now())
 
     @action(
@@ -172,7 +157,6 @@ class TaskAdmin(ReadOnlyAdmin):
         },
     )
     def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
-        """Cancel a task."""
         return self.steer(
             request,
             object_id,
@@ -192,7 +176,6 @@ class TaskAdmin(ReadOnlyAdmin):
         },
     )
     def requeue(self, request: HttpRequest, form: RequeueForm, object_id: str) -> HttpResponse:
-        """Requeue a failed task."""
         return self.steer(request, object_id, operations.requeue, "back in the queue")
 
     @action(
@@ -206,7 +189,6 @@ class TaskAdmin(ReadOnlyAdmin):
         },
     )
     def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
-        """Give a waiting task to another agent."""
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
         return self.steer(
             request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason
@@ -216,7 +198,6 @@ class TaskAdmin(ReadOnlyAdmin):
     def requeue_selected(
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
-        """Requeue several failed tasks, after a look at them."""
         return self.steer_selected(
             request, queryset.filter(status=Status.FAILED), "Requeue", forms.Form
         )
@@ -225,7 +206,6 @@ class TaskAdmin(ReadOnlyAdmin):
     def cancel_selected(
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
-        """Cancel several open tasks, after a look at them, with one reason."""
         return self.steer_selected(
             request, queryset.filter(status__in=OPEN), "Cancel", CancelManyForm
         )
@@ -292,7 +272,6 @@ class TaskAdmin(ReadOnlyAdmin):
         return close_dialog(request, page_of("tasks_app.task", task.task_id))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """List tasks, or do something to several; whoever may not steer gets no further than looking."""
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
         if not all(
@@ -308,7 +287,6 @@ class TaskAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show one task: what is asked, how it stands, who signed, what happened."""
         task = self.find(object_id or "")
         context = describe(task) if task else {}
         if task and self.has_operate_permission(request):
@@ -380,22 +358,18 @@ class AgentAdmin(ConfiguredAdmin):
     fields = ("name", "description", "active", "paused", "concurrency_limit", "silent_after")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes an agent."""
         return False
 
     @display(description="Handed out", ordering="paused")
     def handed_out(self, agent: Agent) -> SafeString:
-        """Say whether it is paused."""
         return pause_of(agent)
 
     @display(description="Most at once")
     def most(self, agent: Agent) -> str:
-        """Show the limit."""
         return str(agent.concurrency_limit or "any")
 
     @display(description="Last seen")
     def seen(self, agent: Agent) -> SafeString:
-        """Say when, and whether it counts as silent."""
         seen = rendering.when(agent.last_seen_at, times.now())
         return (
             rendering.joined([seen, rendering.chip("silent", "danger")])
@@ -425,7 +399,6 @@ class RoutingRuleAdmin(ConfiguredAdmin):
     def save_model(
         self, request: HttpRequest, obj: RoutingRule, form: forms.ModelForm, change: bool
     ) -> None:
-        """Save, and say if a new type looks like a slip for one there is."""
         near = (
             []
             if change
@@ -439,7 +412,6 @@ class RoutingRuleAdmin(ConfiguredAdmin):
 
     @display(description="Handed out", ordering="paused")
     def handed_out(self, rule: RoutingRule) -> SafeString:
-        """Say whether its tasks are paused."""
         return pause_of(rule)
 
 

@@ -15,8 +15,6 @@ SERVICE: dict[str, Any] = {Status.APPROVED: services.approve, Status.REJECTED: s
 
 
 class BulkForm(forms.Form):
-    """One reason for all."""
-
     reason = forms.CharField(
         required=False,
         max_length=2000,

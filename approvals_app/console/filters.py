@@ -26,11 +26,9 @@ class InState(Choice):
     title, parameter_name = "status", "status"
 
     def options(self) -> list[str]:
-        """Return the states, and two groups of them."""
         return ["all", "decided", *(state for state in Status.values if state != Status.PENDING)]
 
     def choices(self, changelist: Any) -> Any:
-        """Name the choice without a value for what it shows."""
         for choice in super().choices(changelist):
             yield choice | ({"display": "pending"} if choice["display"] == "All" else {})
 
@@ -50,22 +48,16 @@ class InState(Choice):
 
 
 class OfPriority(Choice):
-    """How urgent."""
-
     title, parameter_name, column = "priority", "priority", "priority"
 
     def options(self) -> tuple[str, ...]:
-        """Return the priorities."""
         return PRIORITIES
 
 
 class OfPolicy(Choice):
-    """Which policy asked."""
-
     title, parameter_name, column = "policy", "policy", "policy"
 
     def options(self) -> list[str]:
-        """Return the policies there are now."""
         return list(ApprovalPolicy.objects.order_by("name").values_list("name", flat=True))
 
 
@@ -75,7 +67,6 @@ class OfRequester(Choice):
     title, parameter_name, column = "requester", "requested_by", "requested_by"
 
     def options(self) -> list[str]:
-        """Return who asked lately."""
         return sorted(
             set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT])
         )
@@ -87,12 +78,10 @@ class OfDecider(Choice):
     title, parameter_name = "decider", "decider"
 
     def options(self) -> list[str]:
-        """Return who decided lately."""
         newest = Approval.objects.decided().order_by("-decided_at", "-id")
         return sorted(set(newest.values_list("decided_by", flat=True)[:RECENT]))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return what this one decided."""
         return queryset.decided().filter(decided_by=self.value()) if self.value() else queryset
 
 
@@ -102,11 +91,9 @@ class DecidedWithin(SimpleListFilter):
     title, parameter_name = "decided", "decided"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the spans to choose from."""
         return [(name, f"in {words}") for name, (words, _) in SPANS.items()]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return what was decided since then."""
         chosen = SPANS.get(self.value() or "")
         return (
             queryset.decided().filter(decided_at__gte=times.now() - chosen[1])

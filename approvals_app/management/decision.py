@@ -14,7 +14,6 @@ class DecisionCommand(ServiceCommand):
     """Approve or reject in the name of a console account."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("approval_id", help="Which request, as `list_pending` shows it.")
         parser.add_argument(
             "--as",
@@ -27,7 +26,6 @@ class DecisionCommand(ServiceCommand):
         super().add_arguments(parser)
 
     def text(self, answer: dict[str, Any]) -> str:
-        """Say what was decided."""
         return f"{answer['approval_id']} {answer['status']} by {answer['decided_by']}"
 
 

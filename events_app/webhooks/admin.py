@@ -46,8 +46,6 @@ class PlainForm(BaseDialogForm):
 
 
 class StopForm(NeedsReasonForm):
-    """Why."""
-
     button_class = "button-stop"
 
 
@@ -67,7 +65,6 @@ class ResendForm(BaseDialogForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Ask for one of both."""
         asked = super().clean() or self.cleaned_data
         if bool(asked.get("hours")) == bool(asked.get("event_id")):
             self.add_error("event_id", "Name one event, or choose a time.")
@@ -75,8 +72,6 @@ class ResendForm(BaseDialogForm):
 
 
 class NewForm(forms.ModelForm):
-    """Where to, and what."""
-
     types = forms.CharField(
         max_length=2000,
         initial="*",
@@ -91,7 +86,6 @@ class NewForm(forms.ModelForm):
         widgets = {"url": UnfoldAdminTextInputWidget}
 
     def clean_url(self) -> str:
-        """Refuse what webhooks may not reach."""
         try:
             ensure_may_subscribe(self.cleaned_data["url"], webhooks.reach())
         except DomainError as refusal:
@@ -99,7 +93,6 @@ class NewForm(forms.ModelForm):
         return str(self.cleaned_data["url"])
 
     def clean_types(self) -> list[str]:
-        """Return the patterns; refuse what is none."""
         patterns = self.cleaned_data["types"].replace(",", " ").split()
         try:
             return checked_patterns(patterns)
@@ -108,12 +101,9 @@ class NewForm(forms.ModelForm):
 
 
 class InState(Choice):
-    """Where a delivery stands."""
-
     title, parameter_name, column = "status", "status", "status"
 
     def options(self) -> list[str]:
-        """Return the states."""
         return list(Delivery.Status.values)
 
 
@@ -142,15 +132,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     actions_detail = ("resend", "rotate", "switch_off", "switch_on")
 
     def has_manage_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Return whether the account may do what an administrator may by the API."""
         return bool(request.user.has_perm(MANAGE))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the account may make webhooks."""
         return bool(request.user.has_perm(MAKE))
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        """Make it through the service."""
         asked = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
         made = webhooks.subscribe(**asked, by=actor(request), now=times.now())
         obj.__dict__.update(
@@ -160,7 +147,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def response_add(
         self, request: HttpRequest, obj: Subscription, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Go to its page, which shows the secret this once."""
         address = page_of("events_app.subscription", obj.subscription_id)
         messages.success(request, f"{called(obj)}: made.")
         return one_time_secrets.keep(
@@ -170,7 +156,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show the form, or make one; a refusal of the service is shown on the list."""
         try:
             return super().add_view(
                 request, form_url, {"title": "New webhook", **(extra_context or {})}
@@ -181,7 +166,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="Receiver")
     def where(self, subscription: Subscription) -> SafeString:
-        """Name the host; the rest of the URL may be a secret."""
         host = format_html("<b>{}</b>", rendering.visible(target_of(subscription.url).host))
         return rendering.stacked(
             host,
@@ -191,12 +175,10 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="State")
     def state(self, subscription: Subscription) -> SafeString:
-        """Show how it fares."""
         return state_of(subscription)
 
     @display(description="Types")
     def wants(self, subscription: Subscription) -> SafeString:
-        """Show what it is sent."""
         return format_html(
             '<span class="below">{}</span>',
             rendering.joined(map(rendering.chip, subscription.types)),
@@ -204,7 +186,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:
-        """Count what waits and what was given up, up to a thousand."""
         rows = subscription.deliveries.all()
         pending, dead = (
             counted(rows.filter(status=one))
@@ -216,7 +197,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="Made")
     def made(self, subscription: Subscription) -> SafeString:
-        """Say when."""
         return rendering.when(subscription.created_at, times.now())
 
     @action(
@@ -230,7 +210,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         },
     )
     def resend(self, request: HttpRequest, form: ResendForm, object_id: str) -> HttpResponse:
-        """Send one event or all of a time again."""
         event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
         since = times.now() - timedelta(hours=hours) if hours else None
 
@@ -253,7 +232,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         },
     )
     def rotate(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
-        """Make a new secret; the page then shows it, this once."""
         made: list[Subscription] = []
 
         def rotate(**asked: Any) -> None:
@@ -278,7 +256,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         },
     )
     def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
-        """Switch it off."""
         reason = form.cleaned_data["reason"]
         return self.manage(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
 
@@ -293,7 +270,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         },
     )
     def switch_on(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
-        """Switch it on."""
         return self.manage(request, object_id, webhooks.switch_on, "switched on.")
 
     def manage(
@@ -322,7 +298,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         return subscription
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """List subscriptions."""
         return super().changelist_view(request, {"title": "Webhooks", **(extra_context or {})})
 
     def changeform_view(
@@ -332,7 +307,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show one subscription and its newest deliveries."""
         subscription = self.find(object_id or "")
         context: dict[str, Any] = {}
         if subscription:
@@ -433,31 +407,26 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
-        """Say which event."""
         return rendering.stacked(
             rendering.visible(delivery.event_type), rendering.code(delivery.event_id)
         )
 
     @display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
-        """Name the receiver."""
         return rendering.visible(target_of(delivery.subscription.url).host)
 
     @display(description="Status")
     def state(self, delivery: Delivery) -> SafeString:
-        """Show where it stands."""
         return delivery_chip(delivery)
 
     @display(description="Attempts")
     def tries(self, delivery: Delivery) -> SafeString:
-        """Say how many there were, and how the last one failed."""
         error = last_error(delivery)
         tries = rendering.visible(tries_of(delivery))
         return rendering.stacked(tries, rendering.faint(error)) if error else tries
 
     @display(description="Next")
     def next(self, delivery: Delivery) -> SafeString:
-        """Say when it is tried again."""
         pending = delivery.status == Delivery.Status.PENDING
         return (
             rendering.when(delivery.next_attempt_at, times.now())
@@ -467,11 +436,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @display(description="Made")
     def made(self, delivery: Delivery) -> SafeString:
-        """Say when."""
         return rendering.when(delivery.created_at, times.now())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """List deliveries."""
         return super().changelist_view(
             request, {"title": "Webhook deliveries", **(extra_context or {})}
         )
@@ -483,7 +450,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Show one delivery with every attempt."""
         delivery = self.find(object_id or "")
         context: dict[str, Any] = {"title": "Webhook delivery"}
         if delivery:

@@ -34,7 +34,6 @@ class PublicRows(ChangeList):
     """A list whose links name rows by their public ids."""
 
     def url_for_result(self, result: Model) -> str:
-        """Return the address of a row's page."""
         return page_of(self.opts.label_lower, getattr(result, self.model_admin.public_id))
 
 
@@ -42,7 +41,6 @@ class OwnButtons:
     """Dialogs are registered as Unfold's, but the page itself says where their buttons are."""
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Show none in the header."""
         return []
 
 
@@ -80,21 +78,17 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     fields: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody changes."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody deletes."""
         return False
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """Return the row with a public id or row number, or None."""
         return self.find(object_id)
 
     def find(self, object_id: str) -> Any:
@@ -107,11 +101,9 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         ).first()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
-        """Link by public ids."""
         return PublicRows
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """Have the search box shown."""
         return self.exact_search
 
     def get_search_results(
@@ -159,11 +151,9 @@ class Choice(SimpleListFilter):
     column = ""
 
     def options(self) -> Iterable[str]:
-        """Return the values to choose from."""
         return ()
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the choices, and the present value if it is none of them."""
         known = list(dict.fromkeys(self.options()))
         asked = request.GET.get(self.parameter_name or "")
         return [
@@ -173,7 +163,6 @@ class Choice(SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen value."""
         return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 

@@ -17,7 +17,6 @@ class LoginForm(AuthenticationForm):
     """The console's form, with wrong passwords counted."""
 
     def clean(self) -> dict[str, Any]:
-        """Check the password; raise RateLimited or TooManyLogins, which the page shows."""
         username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if username is not None and password:
             self.user_cache = check_password(self.request, username=username, password=password)

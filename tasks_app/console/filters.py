@@ -21,56 +21,40 @@ SPANS = {
 
 
 class InStatus(Choice):
-    """Where a task stands."""
-
     title, parameter_name, column = "status", "status", "status"
 
     def options(self) -> list[str]:
-        """Return the statuses, and one group."""
         return ["open", *Status.values]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks of the chosen status."""
         return queryset.open() if self.value() == "open" else super().queryset(request, queryset)
 
 
 class OfPriority(Choice):
-    """How urgent."""
-
     title, parameter_name, column = "priority", "priority", "priority"
 
     def options(self) -> list[str]:
-        """Return the priorities."""
         return list(Priority.values)
 
 
 class OfType(Choice):
-    """What kind of work."""
-
     title, parameter_name, column = "type", "type", "type"
 
     def options(self) -> list[str]:
-        """Return the types with a rule."""
         return sorted(routing.routing_rules())
 
 
 class OfAgent(Choice):
-    """Whose work."""
-
     title, parameter_name, column = "agent", "agent", "assigned_agent"
 
     def options(self) -> list[str]:
-        """Return the agents."""
         return sorted(routing.agents())
 
 
 class FailedBecause(Choice):
-    """Why it failed for good."""
-
     title, parameter_name, column = "failed because", "failure", "failure_reason"
 
     def options(self) -> list[str]:
-        """Return the reasons."""
         return list(FailureReason.values)
 
 
@@ -80,7 +64,6 @@ class CreatedWithin(SimpleListFilter):
     title, parameter_name = "handed in", "created"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the spans to choose from."""
         return [(name, f"in {words}") for name, (words, _) in SPANS.items()]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -98,16 +81,12 @@ class CreatedWithin(SimpleListFilter):
 
 
 class InSlaState(Choice):
-    """How the deadline stands."""
-
     title, parameter_name = "SLA", "sla"
 
     def options(self) -> tuple[str, ...]:
-        """Return the states that can be asked of the rows."""
         return ("violated", "warning", "on_track", "none")
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks whose deadline stands so."""
         wanted: dict[str, dict[str, Any]] = {
             "violated": {"sla_breached_at__isnull": False},
             "warning": {"sla_warned_at__isnull": False, "sla_breached_at__isnull": True},
@@ -124,11 +103,9 @@ class AwaitsApproval(Choice):
     title, parameter_name = "waits for sign-off", "awaiting"
 
     def options(self) -> tuple[str, ...]:
-        """Return yes and no."""
         return ("yes", "no")
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks that wait for a person, or do not."""
         return (
             queryset.filter(awaiting_approval=self.value() == "yes") if self.value() else queryset
         )

@@ -8,11 +8,8 @@ from orchestrator_site.core import times
 
 
 class Command(DecisionCommand):
-    """See `help`."""
-
     help = "Approve a pending request, in the name of a console account. A decision is final."
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Approve."""
         approval = services.approve(**decision(options), now=times.now())
         return as_answer(approval)

@@ -8,17 +8,13 @@ from orchestrator_site.management.base import ServiceCommand
 
 
 class Command(ServiceCommand):
-    """See `help`."""
-
     help = (
         "End every pending request whose policy gave it a time that has run out; its task is cancelled. "
         "The service does it by itself; run it to do so at once."
     )
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Sweep."""
         return {"expired": services.expire_approvals(now=times.now())}
 
     def text(self, answer: dict[str, Any]) -> str:
-        """Say how many."""
         return f"{answer['expired']} request(s) expired"

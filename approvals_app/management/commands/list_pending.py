@@ -11,26 +11,21 @@ from orchestrator_site.management.base import ServiceCommand
 
 
 class Command(ServiceCommand):
-    """See `help`."""
-
     help = "List the requests that wait for a decision, most urgent first. `approve` and `reject` take their ids."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument(
             "--limit", type=int, default=100, help="Most to list, 1 to 1000 (default: 100)."
         )
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Read."""
         if not 1 <= options["limit"] <= 1000:
             raise CommandError("--limit must be 1 to 1000.")
         found = list(Approval.objects.inbox(times.now())[: options["limit"]])
         return {"count": len(found), "approvals": ApprovalSerializer(found, many=True).data}
 
     def text(self, answer: dict[str, Any]) -> str:
-        """One line for each."""
         line = "{approval_id}  {priority}  {task_id}  asked by {requested_by}: {reason}"
         return (
             "\n".join(line.format(**row) for row in answer["approvals"])

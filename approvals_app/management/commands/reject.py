@@ -8,11 +8,8 @@ from orchestrator_site.core import times
 
 
 class Command(DecisionCommand):
-    """See `help`."""
-
     help = "Reject a pending request, in the name of a console account. Its task is cancelled with the reason."
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Reject."""
         approval = services.reject(**decision(options), now=times.now())
         return as_answer(approval)
