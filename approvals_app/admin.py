@@ -8,11 +8,12 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
@@ -40,6 +41,7 @@ from orchestrator_site.console.base import (
     close_dialog,
     page_of,
 )
+from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
@@ -246,30 +248,24 @@ class ApprovalAdmin(ReadOnlyAdmin):
             button("reject", "Reject", approval),
         )
 
-    @action(
-        description="Approve",
-        permissions=["decide"],
+    @dialog_action(
+        "Approve",
+        permission="decide",
+        title="Approve this request?",
+        lead="The task goes to its agent. A decision is final.",
+        form=ApproveForm,
         variant=ActionVariant.SUCCESS,
-        dialog={
-            "title": "Approve this request?",
-            "description": "The task goes to its agent. A decision is final.",
-            "form_class": ApproveForm,
-            "form_submit_text": "Approve",
-        },
     )
     def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
         return self.settle(request, form, services.approve, "Approved")
 
-    @action(
-        description="Reject",
-        permissions=["decide"],
+    @dialog_action(
+        "Reject",
+        permission="decide",
+        title="Reject this request?",
+        lead="The task is cancelled. A decision is final.",
+        form=RejectForm,
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Reject this request?",
-            "description": "The task is cancelled. A decision is final.",
-            "form_class": RejectForm,
-            "form_submit_text": "Reject",
-        },
     )
     def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
         return self.settle(request, form, services.reject, "Rejected")
@@ -405,16 +401,8 @@ def is_inbox(request: HttpRequest) -> bool:
 
 def button(verb: str, label: str, approval: Approval) -> SafeString:
     """Return a button that opens a dialog."""
-    return format_html(
-        '<a class="button button-{}" role="button" href="{}" {}>{}</a>',
-        verb,
-        dialog_url(verb, approval),
-        format_html(
-            'hx-get="{}" hx-target="#modal-content" hx-select="#dialog" data-dialog',
-            dialog_url(verb, approval),
-        ),
-        label,
-    )
+    context = {"url": dialog_url(verb, approval), "style": f"button-{verb}", "label": label}
+    return render_to_string("admin/console/_dialog_button.html", context)
 
 
 def dialog_url(verb: str, approval: Approval) -> str:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -21,6 +21,7 @@ from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.abilities import ABILITIES, LOOK, abilities_of, set_abilities
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import OwnButtons, close_dialog, page_of, run_action
+from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -106,16 +107,13 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
             request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}"
         )
 
-    @action(
-        description="Revoke",
-        permissions=["revoke"],
+    @dialog_action(
+        "Revoke",
+        permission="revoke",
+        title="Revoke this key?",
+        lead="Whoever uses it is refused at once. It cannot be brought back.",
+        form=RevokeForm,
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Revoke this key?",
-            "description": "Whoever uses it is refused at once. It cannot be brought back.",
-            "form_class": RevokeForm,
-            "form_submit_text": "Revoke",
-        },
     )
     def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
@@ -30,6 +30,7 @@ from orchestrator_site.console.base import (
     page_of,
     run_action,
 )
+from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from tasks_app.console.filters import (
@@ -63,10 +64,6 @@ class CancelManyForm(forms.Form):
         label="Reason for all",
         error_messages={"required": "Say why: it is kept with each task."},
     )
-
-
-class RequeueForm(BaseDialogForm):
-    """Nothing to fill in."""
 
 
 class ReassignForm(NeedsReasonForm):
@@ -145,16 +142,14 @@ class TaskAdmin(ReadOnlyAdmin):
     def age(self, task: Task) -> SafeString:
         return rendering.when(task.created_at, times.now())
 
-    @action(
-        description="Cancel",
-        permissions=["operate"],
+    @dialog_action(
+        "Cancel",
+        permission="operate",
+        title="Cancel this task?",
+        lead="What it asked sign-off for is withdrawn. It cannot be started again.",
+        form=CancelForm,
+        submit="Cancel the task",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Cancel this task?",
-            "description": "What it asked sign-off for is withdrawn. It cannot be started again.",
-            "form_class": CancelForm,
-            "form_submit_text": "Cancel the task",
-        },
     )
     def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
         return self.steer(
@@ -165,28 +160,21 @@ class TaskAdmin(ReadOnlyAdmin):
             reason=form.cleaned_data["reason"],
         )
 
-    @action(
-        description="Requeue",
-        permissions=["operate"],
-        dialog={
-            "title": "Try this task again?",
-            "description": "It gets a fresh set of attempts. If it needs sign-off, it asks for a new one.",
-            "form_class": RequeueForm,
-            "form_submit_text": "Requeue",
-        },
+    @dialog_action(
+        "Requeue",
+        permission="operate",
+        title="Try this task again?",
+        lead="It gets a fresh set of attempts. If it needs sign-off, it asks for a new one.",
     )
-    def requeue(self, request: HttpRequest, form: RequeueForm, object_id: str) -> HttpResponse:
+    def requeue(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self.steer(request, object_id, operations.requeue, "back in the queue")
 
-    @action(
-        description="Reassign",
-        permissions=["operate"],
-        dialog={
-            "title": "Give this task to another agent?",
-            "description": "A sign-off holds for the agent that was shown: a task that needs one asks again.",
-            "form_class": ReassignForm,
-            "form_submit_text": "Reassign",
-        },
+    @dialog_action(
+        "Reassign",
+        permission="operate",
+        title="Give this task to another agent?",
+        lead="A sign-off holds for the agent that was shown: a task that needs one asks again.",
+        form=ReassignForm,
     )
     def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]

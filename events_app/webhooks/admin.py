@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework import serializers
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -31,6 +31,7 @@ from orchestrator_site.console.base import (
     page_of,
     run_action,
 )
+from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -39,10 +40,6 @@ MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription
 TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
 HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
-
-
-class PlainForm(BaseDialogForm):
-    """Nothing to fill in."""
 
 
 class StopForm(NeedsReasonForm):
@@ -199,15 +196,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def made(self, subscription: Subscription) -> SafeString:
         return rendering.when(subscription.created_at, times.now())
 
-    @action(
-        description="Send again",
-        permissions=["manage"],
-        dialog={
-            "title": "Send again?",
-            "description": "One event, or everything of a time: also what was given up, and what it never had.",
-            "form_class": ResendForm,
-            "form_submit_text": "Send again",
-        },
+    @dialog_action(
+        "Send again",
+        permission="manage",
+        title="Send again?",
+        lead="One event, or everything of a time: also what was given up, and what it never had.",
+        form=ResendForm,
     )
     def resend(self, request: HttpRequest, form: ResendForm, object_id: str) -> HttpResponse:
         event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
@@ -221,17 +215,14 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             request, object_id, webhooks.resend, done, event_id=event_id, since=since
         )
 
-    @action(
-        description="Rotate the secret",
-        permissions=["manage"],
-        dialog={
-            "title": "Make a new secret?",
-            "description": "It is shown once. For 24 hours the old one signs beside it.",
-            "form_class": PlainForm,
-            "form_submit_text": "Make a new secret",
-        },
+    @dialog_action(
+        "Rotate the secret",
+        permission="manage",
+        title="Make a new secret?",
+        lead="It is shown once. For 24 hours the old one signs beside it.",
+        submit="Make a new secret",
     )
-    def rotate(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
+    def rotate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         made: list[Subscription] = []
 
         def rotate(**asked: Any) -> None:
@@ -244,32 +235,25 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             else answer
         )
 
-    @action(
-        description="Switch off",
-        permissions=["manage"],
+    @dialog_action(
+        "Switch off",
+        permission="manage",
+        title="Switch this webhook off?",
+        lead="Nothing is sent until it is switched on again; then it goes on where it stopped.",
+        form=StopForm,
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Switch this webhook off?",
-            "description": "Nothing is sent until it is switched on again; then it goes on where it stopped.",
-            "form_class": StopForm,
-            "form_submit_text": "Switch off",
-        },
     )
     def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
         reason = form.cleaned_data["reason"]
         return self.manage(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
 
-    @action(
-        description="Switch on",
-        permissions=["manage"],
-        dialog={
-            "title": "Switch this webhook on?",
-            "description": "It goes on where it stopped, as far as the log is kept.",
-            "form_class": PlainForm,
-            "form_submit_text": "Switch on",
-        },
+    @dialog_action(
+        "Switch on",
+        permission="manage",
+        title="Switch this webhook on?",
+        lead="It goes on where it stopped, as far as the log is kept.",
     )
-    def switch_on(self, request: HttpRequest, form: PlainForm, object_id: str) -> HttpResponse:
+    def switch_on(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self.manage(request, object_id, webhooks.switch_on, "switched on.")
 
     def manage(

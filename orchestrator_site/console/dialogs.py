@@ -1,0 +1,34 @@
+"""Actions on one row that ask in a dialog before anything is done."""
+
+from typing import Any
+
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+
+def dialog_action(
+    description: str,
+    *,
+    permission: str,
+    title: str,
+    lead: str,
+    form: type[Any] = BaseDialogForm,
+    submit: str = "",
+    variant: ActionVariant = ActionVariant.DEFAULT,
+) -> Any:
+    """Declare an admin method as an action that gets the valid form of its dialog.
+
+    permission: `name` asks the admin's `has_name_permission`. submit: the button, if not the description.
+    """
+    return action(
+        description=description,
+        permissions=[permission],
+        variant=variant,
+        dialog={
+            "title": title,
+            "description": lead,
+            "form_class": form,
+            "form_submit_text": submit or description,
+        },
+    )
