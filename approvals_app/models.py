@@ -102,7 +102,7 @@ class Approval(models.Model):
     door = models.CharField(max_length=16, blank=True, default="")
     decision_reason = models.CharField(max_length=2000, blank=True, default="")
     decided_at = models.DateTimeField(null=True, blank=True)
-    repeated = False  # not stored: this decision had been taken before by the same decider (D28)
+    repeated = False  # not stored: this decision had been taken before by the same decider
 
     shown: Any  # what the console has found out about it, set by `showing.look_at`
     objects = ApprovalQuerySet.as_manager()

@@ -97,10 +97,10 @@ def ensure_may_decide(
     involved: frozenset[str] = frozenset(),
     maker_may_decide: bool = True,
 ) -> None:
-    """Raise MayNotDecide unless the actor may decide this request. Every door asks here (D27).
+    """Raise MayNotDecide unless the actor may decide this request. Every door asks here.
 
     mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a hand in the task: who asked, its
-    holder and its last editor, and everybody these count as (D34). maker_may_decide: whether the account
+    holder and its last editor, and everybody these count as. maker_may_decide: whether the account
     that made the actor's key, if one did, may decide itself.
     """
     if not by.role.covers(Role(approval.decider_role)):

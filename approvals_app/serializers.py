@@ -98,7 +98,7 @@ class ApprovalAnswer(SuccessSerializer):
 
 
 class PendingAnswer(SuccessSerializer):
-    """What waits for a decision, most urgent first; `count` is the number in the list (D29).
+    """What waits for a decision, most urgent first; `count` is the number in the list.
 
     `next` goes back in as `cursor`; null on the last page.
     """

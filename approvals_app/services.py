@@ -207,7 +207,7 @@ def decide(
 ) -> Approval:
     """Decide once and for all; raise UnknownApproval, MayNotDecide, NotShown or AlreadyDecided.
 
-    Who says the same again gets the decision, `repeated`, and nothing is written (D28). A refused try
+    Who says the same again gets the decision, `repeated`, and nothing is written. A refused try
     changes nothing but is written down too.
     """
     approval = get_approval(approval_id)

@@ -14,7 +14,7 @@ ROLES = [(role.value, role.value) for role in Role]
 
 
 class Principal(models.Model):
-    """A restriction on whoever goes by a name (D12); a name without a record has none."""
+    """A restriction on whoever goes by a name; a name without a record has none."""
 
     name = models.CharField(
         max_length=MAX_NAME, unique=True, help_text="A token's `sub`, or the name of an API key."
@@ -74,7 +74,7 @@ class ApiKey(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The answer that was given to a creating request, to be given again (D23)."""
+    """The answer that was given to a creating request, to be given again."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     principal = models.CharField(max_length=MAX_NAME)

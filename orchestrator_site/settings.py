@@ -47,7 +47,7 @@ ORCHESTRATOR_APPROVAL_MODE = env.text(
 
 # --- Limits -----------------------------------------------------------------------------------
 RATE_LIMIT_SCALE = env.number("ORCHESTRATOR_RATE_LIMIT_SCALE", 1)
-RATE_LIMITS = {  # requests a minute: the guide's table in its order, then D15
+RATE_LIMITS = {  # requests a minute: the guide's table in its order, then what it leaves open
     scope: env.integer(f"ORCHESTRATOR_RATE_LIMIT_{scope.upper()}", rate, least=1)
     for scope, rate in {
         "tasks": 10,

@@ -29,7 +29,7 @@ def let_through(event: Event) -> None:
 @on(approvals.REJECTED)
 @on(approvals.EXPIRED)
 def cancel_unsigned(event: Event) -> None:
-    """Cancel a task whose sign-off was refused or never came (D21)."""
+    """Cancel a task whose sign-off was refused or never came."""
     task = Task.objects.lock(event.task_id)
     if task and task.status in (Status.PENDING, Status.ASSIGNED):
         reason = event.payload.get("reason") or "The request for sign-off was rejected."

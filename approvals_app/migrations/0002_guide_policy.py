@@ -1,4 +1,4 @@
-"""The guide's policy: P0 and P1 need one decision by an agent or higher (D26)."""
+"""The guide's policy: P0 and P1 need one decision by an agent or higher."""
 
 from typing import Any
 

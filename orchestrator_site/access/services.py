@@ -114,7 +114,7 @@ def names_of_others(by: Actor) -> set[str]:
 
 
 def ensure_new(name: str, others: Iterable[str]) -> None:
-    """Raise Invalid unless this can be a new name: plain, and no other one but for its spelling (D34)."""
+    """Raise Invalid unless this can be a new name: plain, and no other one but for its spelling."""
     if fault := fault_of(name):
         raise Invalid(fault, field="name")
     if like := next((other for other in others if fold(other) == fold(name)), None):

@@ -1,4 +1,4 @@
-"""How a refusal looks (D3, D4): `{"detail": "<one sentence>"}`, and by field where it was the input."""
+"""How a refusal looks: `{"detail": "<one sentence>"}`, and by field where it was the input."""
 
 import logging
 from collections.abc import Iterator

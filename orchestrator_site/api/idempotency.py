@@ -1,4 +1,4 @@
-"""One answer per Idempotency-Key (D23): the first is kept and given again.
+"""One answer per Idempotency-Key: the first is kept and given again.
 
 The key's row is inserted first, in the transaction that does the work. Of several at once the database
 lets one insert; the others wait for its end (PostgreSQL at the unique index, SQLite at the write lock)
@@ -59,7 +59,7 @@ def answer_once(
     """Return the answer and whether it is a repetition; raise KeyReused for another operation or body.
 
     operation: method and path. perform: the work; what it raises leaves nothing kept. shown_once: the field of
-    the answer that is a secret and never kept (D40).
+    the answer that is a secret and never kept.
     """
     mine = IdempotencyKey(
         principal=principal,

@@ -1,4 +1,4 @@
-"""The outermost layer: rate headers on every answer (D16), JSON for every refusal (D3), what pages may load."""
+"""The outermost layer: rate headers on every answer, JSON for every refusal, what pages may load."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Bodies (D4): JSON objects only, and nothing in them that a database or another program would choke on."""
+"""Bodies: JSON objects only, and nothing in them that a database or another program would choke on."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class BodyTooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """Reads a JSON object; an empty body and `null` are an empty one (D7)."""
+    """Reads a JSON object; an empty body and `null` are an empty one."""
 
     media_type = "application/json"
 

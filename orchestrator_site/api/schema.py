@@ -119,11 +119,11 @@ class ApiSchema(AutoSchema):
         return sorted(codes + (["422"] if self.once else []))
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        """Return False: a list comes in an envelope, which names its items itself (D2)."""
+        """Return False: a list comes in an envelope, which names its items itself."""
         return False
 
     def _is_create_operation(self) -> bool:
-        """Return False: success is 200, creation too (D2)."""
+        """Return False: success is 200, creation too."""
         return False
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:

@@ -83,7 +83,7 @@ class SmallObjectField(serializers.DictField):
 
 
 class SuccessSerializer(SharedFieldsSerializer):
-    """Adds `"success": true` (D2)."""
+    """Adds `"success": true`."""
 
     success = serializers.SerializerMethodField(
         help_text="Always true; a refusal has another shape."
@@ -112,5 +112,5 @@ class RowSerializer(serializers.ModelSerializer):
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return an aware time as the API writes it: UTC, with `Z` (D5)."""
+    """Return an aware time as the API writes it: UTC, with `Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

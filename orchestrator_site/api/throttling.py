@@ -1,4 +1,4 @@
-"""How often (D15-D18): counted by django-ratelimit, per identity and endpoint, in windows of a minute."""
+"""How often: counted by django-ratelimit, per identity and endpoint, in windows of a minute."""
 
 import contextlib
 import dataclasses
@@ -45,7 +45,7 @@ class Usage:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers every answer carries, and Retry-After when refused (D16)."""
+        """Return the headers every answer carries, and Retry-After when refused."""
         found = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
@@ -161,7 +161,7 @@ def rate(scope: str, actor: Actor | None) -> int:
 
 
 def client_address(meta: Mapping[str, Any]) -> str:
-    """Return the client's address (D17).
+    """Return the client's address.
 
     meta: a WSGI environment, or the two entries REMOTE_ADDR and HTTP_X_FORWARDED_FOR of one.
     """

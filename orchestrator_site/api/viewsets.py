@@ -63,7 +63,7 @@ class ApiViewSet(viewsets.ViewSet):
         return times.now()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Settle who calls, count the request, then whether they may: in this order (D15, D16)."""
+        """Settle who calls, count the request, then whether they may: in this order."""
         self.format_kwarg = None
         failure: APIException | None
         try:
@@ -95,7 +95,7 @@ class ApiViewSet(viewsets.ViewSet):
         self.note_usage(long_poll.once_per_request(request, bucket.add))
 
     def count_items(self, items: int) -> None:
-        """Count the items of a batch, of which the request was one (D36).
+        """Count the items of a batch, of which the request was one.
 
         Raise RateLimited when they are too many for this minute, Invalid when for any.
         """
@@ -125,7 +125,7 @@ class ApiViewSet(viewsets.ViewSet):
         return serializer.validated_data
 
     def asked(self, serializer_class: type[BaseSerializer]) -> dict[str, Any]:
-        """Return the checked query parameters, laid over the body where the method has one (D7)."""
+        """Return the checked query parameters, laid over the body where the method has one."""
         body = {} if self.request.method in ("GET", "HEAD") else self.body()
         return self.checked(serializer_class, {**body, **single(self.request.query_params)})
 
@@ -141,12 +141,12 @@ class ApiViewSet(viewsets.ViewSet):
         return dict(data) if data else {}
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the answer, for nobody on the way to keep (D40)."""
+        """Return the answer, for nobody on the way to keep."""
         response.headers.setdefault("Cache-Control", "no-store")
         return super().finalize_response(request, response, *args, **kwargs)
 
     def once(self, perform: Callable[[], Mapping[str, Any]], *, shown_once: str = "") -> Response:
-        """Do the work and answer with what it returns; with an Idempotency-Key only the first time (D23).
+        """Do the work and answer with what it returns; with an Idempotency-Key only the first time.
 
         shown_once: the field of the answer that a repetition does not show again.
         """

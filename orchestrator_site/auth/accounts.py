@@ -1,4 +1,4 @@
-"""Console accounts as their principal's record allows (D33)."""
+"""Console accounts as their principal's record allows."""
 
 from typing import Any
 

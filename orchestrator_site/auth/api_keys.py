@@ -1,4 +1,4 @@
-"""API keys (D11): those in the environment, and those in the database; and what they minted (D32)."""
+"""API keys: those in the environment, and those in the database; and what they minted."""
 
 import dataclasses
 import functools
@@ -175,12 +175,12 @@ def living_minter(key_id: str) -> Minter | None:
 
 
 def is_key_id(claim: object) -> bool:
-    """Return whether a token's `key` claim is one of ours; others are ignored, as all unknown claims are (D10)."""
+    """Return whether a token's `key` claim is one of ours; others are ignored, as all unknown claims are."""
     return isinstance(claim, str) and KEY_ID.match(claim) is not None
 
 
 def persons_behind(groups: Iterable[tuple[frozenset[str], str]]) -> list[frozenset[str]]:
-    """Return, for each group of names and a credential, everybody they count as (D34), folded.
+    """Return, for each group of names and a credential, everybody they count as, folded.
 
     A name that has keys counts as the accounts that made them; a credential, as an actor has it, as the owner
     and the maker of its key. Ended keys count too. Asks the database once.

@@ -1,4 +1,4 @@
-"""Who is calling (D10-D12): a bearer token or an API key, read from headers only."""
+"""Who is calling: a bearer token or an API key, read from headers only."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def by_token(header: str) -> Actor:
 
 
 def minted(claims: tokens.Claims) -> Actor:
-    """Return whose token this is, of one made with a key or by an account: no more than that is now (D32)."""
+    """Return whose token this is, of one made with a key or by an account: no more than that is now."""
     minter = api_keys.living_minter(claims.key)
     if minter is None:
         raise AuthenticationFailed("The token has ended with the credential it was made with.")
@@ -128,7 +128,7 @@ def by_key(text: str) -> Actor:
 
 
 def restricted(actor: Actor) -> Actor:
-    """Return the caller as the records of its name, and of its key's owner, allow (D12).
+    """Return the caller as the records of its name, and of its key's owner, allow.
 
     Raise AuthenticationFailed if one says disabled.
     """

@@ -1,4 +1,4 @@
-"""Restrictions on principals (D12, D33), asked at every door."""
+"""Restrictions on principals, asked at every door."""
 
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import fold

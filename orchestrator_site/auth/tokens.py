@@ -1,4 +1,4 @@
-"""Mint and read JSON Web Tokens (D10). No database.
+"""Mint and read JSON Web Tokens. No database.
 
 simplejwt's own checks let a missing role and an empty `sub` pass and fail on `exp` in milliseconds,
 so its `Token` and `TokenBackend` are subclassed and every claim is checked here.
@@ -44,7 +44,7 @@ class Claims:
 def mint(
     *, sub: str, role: Role | str, now: datetime, lifetime: timedelta = LIFETIME, key: str = ""
 ) -> str:
-    """Return a signed token with exactly the guide's claims, and `key` if it is to end with one (D32)."""
+    """Return a signed token with exactly the guide's claims, and `key` if it is to end with one."""
     claims: dict[str, Any] = {"sub": sub, "role": str(role), "exp": now + lifetime, "iat": now}
     if key:
         claims["key"] = key

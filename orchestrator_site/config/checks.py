@@ -1,4 +1,4 @@
-"""What must be right before the service starts (D14, D18). Messages name the setting, never its value."""
+"""What must be right before the service starts. Messages name the setting, never its value."""
 
 import ipaddress
 import os

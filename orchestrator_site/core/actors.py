@@ -33,7 +33,7 @@ class Door(enum.StrEnum):
 
 
 class Assurance(enum.StrEnum):
-    """How well a credential ties its bearer to one principal (D27)."""
+    """How well a credential ties its bearer to one principal."""
 
     SHARED = "shared"  # signed with the shared secret: anyone who holds it can sign any name
     PERSONAL = "personal"  # a key of one principal
@@ -69,7 +69,7 @@ class Actor:
 
     @property
     def persons(self) -> frozenset[str]:
-        """Return everybody this counts as (D34), folded: its name, its key's owner, the key's maker."""
+        """Return everybody this counts as, folded: its name, its key's owner, the key's maker."""
         return frozenset(fold(name) for name in (self.name, self.key_name, self.made_by) if name)
 
 

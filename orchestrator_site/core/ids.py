@@ -1,4 +1,4 @@
-"""TypeIDs (D6): a prefix and a UUIDv7 in Crockford base32, so ids sort by age."""
+"""TypeIDs: a prefix and a UUIDv7 in Crockford base32, so ids sort by age."""
 
 import secrets
 import time

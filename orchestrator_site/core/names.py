@@ -1,4 +1,4 @@
-"""What may be the name of a principal, and when two names are one (D34). Imports nothing of ours."""
+"""What may be the name of a principal, and when two names are one. Imports nothing of ours."""
 
 import functools
 import unicodedata

@@ -1,4 +1,4 @@
-"""Pages that end at 4 MiB (D35): what a caller can grow is measured in the database before it is read."""
+"""Pages that end at 4 MiB: what a caller can grow is measured in the database before it is read."""
 
 import base64
 import json

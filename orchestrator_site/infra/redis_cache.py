@@ -1,4 +1,4 @@
-"""Where requests are counted: Redis, and while it is down the memory of each process (D18)."""
+"""Where requests are counted: Redis, and while it is down the memory of each process."""
 
 import functools
 import logging

@@ -101,7 +101,7 @@ class Server(uvicorn.Server):
 
 
 def configuration(app: Any) -> uvicorn.Config:
-    """Return how uvicorn serves the app. Forwarded headers are read by us (D17), never by the server."""
+    """Return how uvicorn serves the app. Forwarded headers are read by us, never by the server."""
     return uvicorn.Config(
         app,
         http=Protocol,

@@ -1,4 +1,4 @@
-"""The door that gives out tokens (D13)."""
+"""The door that gives out tokens."""
 
 import base64
 import ipaddress
@@ -122,7 +122,7 @@ def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
 
 
 def lifetime_for(actor: Actor | None, *, now: datetime) -> timedelta:
-    """Return how long a token may live: a day, and no longer than what asks for it (D32)."""
+    """Return how long a token may live: a day, and no longer than what asks for it."""
     if actor is None or actor.expires_at is None:
         return LIFETIME
     left = timedelta(seconds=actor.expires_at - int(now.timestamp()))

@@ -48,7 +48,7 @@ class TaskViewSet(ApiViewSet):
     }
 
     def rate_scope(self) -> str:
-        """Return what the request counts as: a report under a lease is part of the work loop (D30).
+        """Return what the request counts as: a report under a lease is part of the work loop.
 
         One that names an attempt which is over changes nothing.
         """
@@ -125,7 +125,7 @@ class StatsViewSet(ApiViewSet):
 
 
 def trace_id_of(new: dict[str, Any], request: Request) -> str:
-    """Return the trace a new task belongs to: its field, its metadata, the W3C header, or a new one (D9)."""
+    """Return the trace a new task belongs to: its field, its metadata, the W3C header, or a new one."""
     said = new.get("trace_id") or new.get("metadata", {}).get("trace_id")
     if said is not None:
         if not isinstance(said, str) or not 0 < len(said) <= 128 or not said.isprintable():

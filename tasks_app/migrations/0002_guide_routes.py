@@ -1,4 +1,4 @@
-"""The guide's three agents and nine routing rules (D19), and a row for each count."""
+"""The guide's three agents and nine routing rules, and a row for each count."""
 
 from typing import Any
 

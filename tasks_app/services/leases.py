@@ -41,7 +41,7 @@ CLAIM = """
     WHERE id IN (SELECT id FROM {chosen})
     RETURNING * {bytes}
 """
-# Of several tasks only as many as fit in one answer (D35), and of the first of them always one.
+# Of several tasks only as many as fit in one answer, and of the first of them always one.
 FITTING = """, fitting AS MATERIALIZED (
         SELECT id FROM (
             SELECT id, bytes, SUM(bytes) OVER (ORDER BY turn_at, id) AS used FROM waiting

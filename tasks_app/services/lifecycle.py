@@ -98,7 +98,7 @@ def is_repeat(task: Task, status: Status, by: Actor, attempt: int | None) -> boo
 def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: datetime) -> None:
     """Raise unless a leased task is reported by its holder, in time and for the present attempt.
 
-    A task nobody holds may be reported by any agent (guide); an admin may report on any (D22).
+    A task nobody holds may be reported by any agent (guide); an admin may report on any.
     """
     facts = {"task_id": task.task_id, "status": task.status, "attempt": task.attempt}
     if attempt is not None and (attempt != task.attempt or not task.holder):

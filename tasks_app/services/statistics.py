@@ -1,4 +1,4 @@
-"""How many tasks stand where, at a cost that does not grow with the table (D25)."""
+"""How many tasks stand where, at a cost that does not grow with the table."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Approvals over HTTP, as the guide and D26-D29 say. Every answer is checked against the schema as well."""
+"""Approvals over HTTP, as the guide says. Every answer is checked against the schema as well."""
 
 from collections.abc import Callable
 from datetime import timedelta

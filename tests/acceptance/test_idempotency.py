@@ -1,4 +1,4 @@
-"""Idempotency-Key: the first answer again, one deed however many ask (D23)."""
+"""Idempotency-Key: the first answer again, one deed however many ask."""
 
 import json
 import threading

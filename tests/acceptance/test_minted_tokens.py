@@ -1,4 +1,4 @@
-"""Tokens that were made with a key or by an account: never more than that, never longer (D32)."""
+"""Tokens that were made with a key or by an account: never more than that, never longer."""
 
 import base64
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Disabled, or lowered, means at every door of an account (D33)."""
+"""Disabled, or lowered, means at every door of an account."""
 
 import base64
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Answers that hold a secret are kept nowhere (D40)."""
+"""Answers that hold a secret are kept nowhere."""
 
 from collections.abc import Callable
 from typing import Any

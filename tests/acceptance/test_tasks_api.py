@@ -1,4 +1,4 @@
-"""Tasks over HTTP, as the guide and D1-D25 say. Every answer is checked against the schema as well."""
+"""Tasks over HTTP, as the guide says. Every answer is checked against the schema as well."""
 
 from collections.abc import Callable
 from typing import Any

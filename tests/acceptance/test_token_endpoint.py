@@ -1,4 +1,4 @@
-"""POST /auth/token: who gets a token for whom (D13)."""
+"""POST /auth/token: who gets a token for whom."""
 
 import base64
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Unsafe settings: the service refuses to start, naming the setting and never its value (D14)."""
+"""Unsafe settings: the service refuses to start, naming the setting and never its value."""
 
 import os
 import secrets

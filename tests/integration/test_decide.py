@@ -1,4 +1,4 @@
-"""Decisions: one, final, by whoever may, and on record (D27, D28)."""
+"""Decisions: one, final, by whoever may, and on record."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A page ends at its limit or at 4 MiB, whichever is first, and `next` goes on (D35)."""
+"""A page ends at its limit or at 4 MiB, whichever is first, and `next` goes on."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

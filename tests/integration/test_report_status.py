@@ -1,4 +1,4 @@
-"""Agents tell how a task stands (D21, D22)."""
+"""Agents tell how a task stands."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A key counts as whoever is behind it: what it asks, decides and mints is theirs (D34)."""
+"""A key counts as whoever is behind it: what it asks, decides and mints is theirs."""
 
 import dataclasses
 from collections.abc import Callable

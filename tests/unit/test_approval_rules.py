@@ -1,4 +1,4 @@
-"""Who must sign, who may sign (D26, D27), and what a signature holds for."""
+"""Who must sign, who may sign, and what a signature holds for."""
 
 import dataclasses
 import itertools
@@ -38,7 +38,7 @@ def may(
     return True
 
 
-# Who asks to decide, and in which modes they may: read off D27, line by line.
+# Who asks to decide, and in which modes they may: read off docs/decisions/0013-who-decides.md, line by line.
 MATRIX: dict[tuple[str, str, str], tuple[str, ...]] = {
     (REQUESTER, "agent", "shared"): ("guide",),
     (REQUESTER, "agent", "personal"): ("guide",),

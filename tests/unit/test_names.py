@@ -1,4 +1,4 @@
-"""What may be a name, and when two names are one (D34)."""
+"""What may be a name, and when two names are one."""
 
 import pytest
 from hypothesis import given

@@ -8,7 +8,7 @@ import pytest
 from tasks_app.models import NEXT, OPEN, STAMP, InvalidTransition, Status, Task
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-# Written out by hand from the contract and D21, not derived from the code.
+# Written out by hand from the contract, not derived from the code.
 ARROWS = {
     "pending": {"assigned", "failed", "cancelled"},
     "assigned": {"pending", "in_progress", "completed", "failed", "cancelled"},

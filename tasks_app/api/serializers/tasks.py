@@ -37,7 +37,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
         help_text="Seconds until it should be done.",
     )
     metadata = serializers.DictField(
-        required=False, help_text="Anything else; `trace_id` in it is taken (D9)."
+        required=False, help_text="Anything else; `trace_id` in it is taken."
     )
     trace_id = serializers.CharField(max_length=128, required=False, allow_blank=True)
     parent_task_id = serializers.CharField(max_length=64, required=False, allow_blank=True)
@@ -57,7 +57,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
 
 
 class ReportSerializer(SharedFieldsSerializer):
-    """How a task stands, from the query string or the body (D7)."""
+    """How a task stands, from the query string or the body."""
 
     status = serializers.ChoiceField(choices=[status.value for status in REPORTED])
     error = serializers.CharField(
