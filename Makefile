@@ -7,13 +7,16 @@ NODE_FOLDER = build/node
 EMBEDDED = env DATABASE_URL= REDIS_URL= ORCHESTRATOR_ENV=development DATA_DIR=build/data
 
 .DEFAULT_GOAL = help
-.PHONY: help up test check demo bench faults schema lock clean install install-dev node-modules
+.PHONY: help up quick test check demo bench faults schema lock clean install install-dev node-modules
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 up: install ## Start the service on http://127.0.0.1:8000 (PORT, HOST, DATA_DIR; ARGS="--help" for more)
 	@exec $(PY) manage.py up $(ARGS)
+
+quick: install-dev ## Run the tests that start no server, on SQLite, two at a time (ARGS="-k approve" for some)
+	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit tests/integration $(ARGS)
 
 test: install-dev node-modules ## Run every test, on every store there is (ARGS="-k approve" for some)
 	@exec $(PY) -m tests.stores $(ARGS)

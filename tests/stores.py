@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 
 from tests.support.servers import NotInstalled, private_postgres, private_redis
@@ -81,16 +82,29 @@ def servers(stack: contextlib.ExitStack) -> Stores:
 
 
 def run_tests(stores: Stores, arguments: list[str]) -> int:
-    """Run pytest once; return its exit status."""
+    """Run pytest on the stores; return the worst exit status."""
     print(f"\n=== {stores.name} ===", flush=True)
     data_dir = tempfile.mkdtemp(prefix="orchestrator-")
     settings = stores.settings | {"ORCHESTRATOR_ENV": "development", "DATA_DIR": data_dir}
     try:
-        return run(
-            [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=environment() | settings
-        )
+        command = [sys.executable, "-m", "pytest"]
+        statuses = {
+            run([*command, *part, *arguments], cwd=ROOT, env=environment() | settings)
+            for part in parts(arguments)
+        }
     finally:
         shutil.rmtree(data_dir, ignore_errors=True)
+    return max(statuses - {pytest.ExitCode.NO_TESTS_COLLECTED} or statuses)
+
+
+def parts(arguments: list[str]) -> list[list[str]]:
+    """Return the options of each run of pytest: most tests two at a time, the `serial` ones alone.
+
+    Arguments that choose processes or marks themselves (-n, -m, -p no:xdist) make it one run.
+    """
+    if any(argument.startswith(("-n", "-m", "--dist", "no:xdist")) for argument in arguments):
+        return [[]]
+    return [["-n", "2", "--dist", "loadfile", "-m", "not serial"], ["-m", "serial"]]
 
 
 def run(command: list[str], **options: Any) -> int:

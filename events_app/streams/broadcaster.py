@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
@@ -25,8 +26,8 @@ from events_app.streams.sse import EncodedEvent, StreamRequest
 from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
-QUIET = 15.0  # seconds of silence until a sign of life
-CHECKED_EVERY = 15.0  # seconds between two looks at a credential
+QUIET = float(settings.STREAM_CHECK_SECONDS)  # seconds of silence until a sign of life
+CHECKED_EVERY = float(settings.STREAM_CHECK_SECONDS)  # seconds between two looks at a credential
 STUCK = 50.0  # seconds a reader may take nothing
 BACKLOG = 1_048_576  # bytes that may wait for one reader
 PART = 65_536  # bytes written at once

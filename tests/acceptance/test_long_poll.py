@@ -13,7 +13,7 @@ import requests
 from tests.support.live import LiveServer, live_server
 from tests.support.processes import Process, up
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

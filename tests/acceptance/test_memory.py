@@ -19,6 +19,7 @@ def service() -> Iterator[Service]:
         yield running
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_ten_readers_of_large_tasks_do_not_fill_the_memory(service: Service) -> None:
     caller = service.caller("dev-agent-1")

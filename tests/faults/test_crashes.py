@@ -11,6 +11,7 @@ from tests.faults.crashes import crashes
 
 
 @pytest.mark.faults
+@pytest.mark.serial
 @pytest.mark.timeout(180)
 def test_what_was_answered_survives_a_kill_of_the_service_with_its_event_once(
     stores: Stores, seed: int

@@ -10,7 +10,7 @@ from tests.faults.cuts import stream_cuts
 from tests.faults.ordering import ordering
 from tests.faults.service import on_servers
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(300)]
 
 
 def test_who_reads_forward_misses_nothing(stores: Stores, seed: int) -> None:

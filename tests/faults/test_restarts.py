@@ -15,7 +15,7 @@ from tests.faults.conftest import Stores
 from tests.faults.restarts import restarts, rolling
 from tests.faults.service import Service
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(180)]
 ASKS = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import webhooks
 from tests.faults.conftest import Stores
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(300)]
 
 
 def test_each_event_arrives_or_is_visibly_given_up(stores: Stores, seed: int) -> None:

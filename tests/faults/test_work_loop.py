@@ -13,7 +13,7 @@ from tests.faults import work
 from tests.faults.conftest import Stores
 from tests.faults.service import Report, Service
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

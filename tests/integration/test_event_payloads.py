@@ -8,6 +8,7 @@ import pytest
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
+from events_app.consumers import positions
 from events_app.consumers import services as consumers
 from events_app.models import Event
 from events_app.webhooks import services as webhooks
@@ -112,6 +113,7 @@ def test_agents_rules_and_readers_are_told_as_the_catalogue_says(
     consumers.create(
         name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now
     )
+    positions.reset(name="writer", to="head", by=admin, now=now)
     consumers.delete(name="writer", by=admin, now=now)
     hook = webhooks.subscribe(
         url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now
@@ -121,6 +123,7 @@ def test_agents_rules_and_readers_are_told_as_the_catalogue_says(
     webhooks.resend(**about, since=now)
     webhooks.switch_off(**about, reason="Enough.")
     webhooks.switch_on(**about)
+    positions.reset(name=hook.subscription_id, to="oldest", by=admin, now=now)
     webhooks.delete(**about)
 
     families = ("agent.", "rule.", "subscription.", "consumer.")

@@ -1,13 +1,17 @@
 """After a restore from an older copy, nobody who was ahead of it reads on as if nothing had happened."""
 
+import io
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from events_app.consumers import positions
 from events_app.log import sequencing
-from events_app.models import Consumer
+from events_app.models import Consumer, ConsumerDelivery, Delivery, Event, Subscription
 from events_app.rules import cursor
 from orchestrator_site.core.actors import Actor
 
@@ -33,3 +37,99 @@ def test_a_consumer_cannot_start_or_go_on_ahead_of_the_log(
     assert agent.post("/events/consumers", {"name": "c", "start": AHEAD}).status_code == 410
     Consumer.objects.create(name="old", owner=dev.name, position=1000, created_at=now)
     assert agent.post("/events/consumers/old/fetch", {}).status_code == 410
+
+
+@pytest.fixture
+def readers(make_task: Any, dev: Actor, now: datetime) -> Subscription:
+    """A consumer and a webhook that had read 1000, of a log that ends earlier; one of each that did not."""
+    make_task()
+    for name, position in (("old", 1000), ("fine", 0)):
+        Consumer.objects.create(name=name, owner=dev.name, position=position, created_at=now)
+    hook: Subscription
+    for position in (0, 1000):
+        hook = Subscription.objects.create(
+            url="https://hooks.example.com/x",
+            types=["*"],
+            secret="whsec_x",
+            position=position,
+            created_by="root-1",
+            created_at=now,
+        )
+    return hook
+
+
+def test_those_ahead_are_listed_and_the_exit_status_says_so(readers: Subscription) -> None:
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("check_consumers", "--json", stdout=out)
+
+    answer = json.loads(out.getvalue())
+    assert ended.value.code == 1
+    assert answer["head"] == sequencing.head()
+    assert [(row["kind"], row["name"], row["position"]) for row in answer["ahead"]] == [
+        ("consumer", "old", 1000),
+        ("subscription", readers.subscription_id, 1000),
+    ]
+
+
+def test_nobody_ahead_is_no_failure(make_task: Any) -> None:
+    out = io.StringIO()
+
+    call_command("check_consumers", stdout=out)
+
+    assert out.getvalue().startswith("0 reader(s) ahead")
+
+
+@pytest.mark.parametrize("kind", ["consumer", "subscription"])
+@pytest.mark.parametrize("to", ["head", "oldest", "1"])
+def test_a_reader_is_reset_by_name_and_an_event_says_so(
+    readers: Subscription, now: datetime, kind: str, to: str
+) -> None:
+    name = "old" if kind == "consumer" else readers.subscription_id
+    head = sequencing.head()
+    gone = {"event_id": "evt_gone", "position": 999}
+    ConsumerDelivery.objects.create(
+        consumer=Consumer.objects.get(name="old"), due_at=now, parked_at=now, **gone
+    )
+    Delivery.objects.create(
+        subscription=readers, event_type="x", next_attempt_at=now, created_at=now, **gone
+    )
+
+    call_command("check_consumers", "--reset", name, "--to", to, stdout=io.StringIO())
+
+    position = {"head": head, "oldest": 0, "1": 1}[to]
+    reader: Any = Consumer.objects.get(name="old") if kind == "consumer" else readers
+    reader.refresh_from_db()
+    assert (reader.position, reader.deliveries.count()) == (position, 0)
+    said = Event.objects.get(event_type=f"{kind}.reset").payload
+    assert (said["before"], said["position"], said["dropped"]) == (1000, position, 1)
+    assert name in said.values()
+
+
+def test_a_consumer_that_was_only_handed_what_is_gone_is_listed_too(
+    readers: Subscription, now: datetime
+) -> None:
+    ConsumerDelivery.objects.create(
+        consumer=Consumer.objects.get(name="fine"), event_id="evt_gone", position=999, due_at=now
+    )
+
+    assert [reader.name for reader in positions.ahead()[1]][:2] == ["fine", "old"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--reset", "nobody", "--to", "head"),
+        ("--reset", "sub_nobody", "--to", "head"),
+        ("--reset", "old", "--to", "1001"),
+        ("--reset", "old", "--to", "-1"),
+        ("--reset", "old"),
+        ("--to", "head"),
+    ],
+)
+def test_what_cannot_be_reset_is_refused(readers: Subscription, words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        call_command("check_consumers", *words)
+
+    assert Consumer.objects.get(name="old").position == 1000

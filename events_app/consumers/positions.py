@@ -1,0 +1,88 @@
+"""Readers whose position is ahead of the log, as after a restore from an older copy, and how to set one."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import transaction
+
+from events_app.consumers.services import UnknownConsumer, remove
+from events_app.log import sequencing
+from events_app.models import Consumer, ConsumerDelivery, Delivery, Subscription
+from events_app.services import record
+from events_app.webhooks import services as webhooks
+from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import Invalid
+
+CONSUMER_RESET = "consumer.reset"
+SUBSCRIPTION_RESET = "subscription.reset"
+
+
+class Reader(NamedTuple):
+    """A named consumer or a webhook, and how far it has read. kind: consumer or subscription."""
+
+    kind: str
+    name: str
+    owner: str
+    position: int
+
+
+def ahead() -> tuple[int, list[Reader]]:
+    """Return the head of the log, and the readers that have read, or were handed, what lies behind it."""
+    head = sequencing.head()
+    return head, [*consumers_ahead(head), *subscriptions_ahead(head)]
+
+
+def consumers_ahead(head: int) -> Iterator[Reader]:
+    """Yield the named consumers that have read, or were handed, events after the head."""
+    handed = ConsumerDelivery.objects.filter(position__gt=head).values("consumer")
+    rows = Consumer.objects.filter(position__gt=head) | Consumer.objects.filter(pk__in=handed)
+    for row in rows.order_by("name"):
+        yield Reader("consumer", row.name, row.owner, row.position)
+
+
+def subscriptions_ahead(head: int) -> Iterator[Reader]:
+    """Yield the webhooks that have looked at, or were to send, events after the head."""
+    made = Delivery.objects.filter(position__gt=head).values("subscription")
+    rows = Subscription.objects.filter(position__gt=head) | Subscription.objects.filter(pk__in=made)
+    for row in rows.order_by("pk"):
+        yield Reader("subscription", row.subscription_id, row.created_by, row.position)
+
+
+@transaction.atomic
+def reset(*, name: str, to: str, by: Actor, now: datetime) -> Reader:
+    """Have a reader go on after a position, whichever it was at; deliveries ahead of the log are dropped.
+
+    name: of a consumer, or the id of a subscription. to: `head`, `oldest`, or a position as a number.
+    Raise UnknownConsumer, UnknownSubscription or Invalid.
+    """
+    head = sequencing.head()
+    position = place(to, head)
+    if name.startswith("sub_"):
+        subscription = webhooks.find(name, lock=True)
+        facts = moved(subscription, subscription.deliveries.filter(position__gt=head), position)
+        webhooks.tell(subscription, SUBSCRIPTION_RESET, by=by, now=now, **facts)
+        return Reader("subscription", name, subscription.created_by, position)
+    consumer = Consumer.objects.select_for_update().filter(name=name).first()
+    if consumer is None:
+        raise UnknownConsumer(f"There is no consumer {name}.")
+    facts = moved(consumer, consumer.deliveries.filter(position__gt=min(position, head)), position)
+    record(event_type=CONSUMER_RESET, by=by, now=now, payload={"name": name} | facts)
+    return Reader("consumer", name, consumer.owner, position)
+
+
+def place(to: str, head: int) -> int:
+    """Return the position that is meant; raise Invalid when the log does not hold what comes after it."""
+    oldest = sequencing.bounds()[0]
+    named = {"head": head, "oldest": oldest}
+    position = named.get(to, int(to) if to.isascii() and to.isdigit() and len(to) < 19 else -1)
+    if not oldest <= position <= head:
+        raise Invalid(f"Say head, oldest, or a position from {oldest} to {head}.", field="to")
+    return position
+
+
+def moved(reader: Any, dropped: Any, position: int) -> dict[str, int]:
+    """Set the position of a locked row and drop deliveries; return what the event says of it."""
+    before, reader.position = reader.position, position
+    reader.save(update_fields=["position"])
+    return {"before": before, "position": position, "dropped": remove(dropped)}

@@ -1,0 +1,54 @@
+"""Readers that are ahead of the log after a restore."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from events_app.consumers import positions
+from orchestrator_site.core import times
+from orchestrator_site.management.base import OPERATOR, ServiceCommand
+
+
+class Command(ServiceCommand):
+    help = (
+        "List the named consumers and webhooks that have read further than the log goes, as after a restore from an "
+        "older copy; the exit status is 1 if there are any. With --reset, have one of them go on after --to."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--reset", metavar="NAME", help="The name of a consumer, or the id of a webhook."
+        )
+        parser.add_argument(
+            "--to",
+            metavar="PLACE",
+            help="With --reset: `head` for what comes from now on, `oldest` for all that is kept, or a position.",
+        )
+        super().add_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        self.found = 0
+        super().handle(**options)
+        if self.found:
+            raise SystemExit(1)
+
+    def perform(self, **options: Any) -> dict[str, Any]:
+        name, to = options["reset"], options["to"]
+        if (name is None) != (to is None):
+            raise CommandError("--reset and --to are given together.")
+        if name is not None:
+            reader = positions.reset(name=name, to=to, by=OPERATOR, now=times.now())
+            return {"reset": reader._asdict()}
+        head, readers = positions.ahead()
+        self.found = len(readers)
+        return {"head": head, "ahead": [reader._asdict() for reader in readers]}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        if "reset" in answer:
+            return "{kind} {name} goes on after {position}".format(**answer["reset"])
+        lines = [
+            "{kind} {name} (of {owner}) is at {position}".format(**row) for row in answer["ahead"]
+        ]
+        return "\n".join(
+            [*lines, f"{len(lines)} reader(s) ahead of the log's head {answer['head']}"]
+        )
