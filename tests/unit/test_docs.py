@@ -14,7 +14,7 @@ from tasks_app.models import NEXT, Status
 from tests.support.documents import ROOT, table
 
 PACKAGES = ["orchestrator_site", "events_app", "approvals_app", "tasks_app"]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 KEYS = f"{VARIABLE}<NAME>"
 RATE = "ORCHESTRATOR_RATE_LIMIT_"
 UPSTREAM = "orchestrator"  # as nginx knows the service
@@ -74,9 +74,9 @@ def examples() -> dict[str, str]:
 
 
 def configuration() -> dict[str, str]:
-    """Return the variables of the README's table, with the defaults it shows."""
+    """Return the variables of the configuration page, with the defaults it shows."""
     rows: dict[str, str] = {}
-    for names, defaults, _ in table(ROOT / "README.md", "Variable"):
+    for names, defaults, _ in table(ROOT / "docs" / "configuration.md", "Variable"):
         values = [text.strip("` ") for text in re.split(r"`, `", defaults)]
         names_found = re.findall(r"`([^`]+)`", names)
         rows |= dict(
@@ -93,7 +93,7 @@ def test_env_example_has_every_variable_the_code_reads_and_no_other() -> None:
     assert examples().keys() - SAMPLES == READ.keys() | {KEYS}
 
 
-def test_the_readme_has_every_variable_the_code_reads_and_no_other() -> None:
+def test_the_configuration_page_has_every_variable_the_code_reads_and_no_other() -> None:
     rates = {name for name in READ if name.startswith(RATE) and name != f"{RATE}SCALE"}
 
     assert configuration().keys() == (READ.keys() - rates) | {KEYS, f"{RATE}<ENDPOINT>"}
