@@ -13,6 +13,8 @@ from orchestrator_site.management.base import ServiceCommand
 class DecisionCommand(ServiceCommand):
     """Approve or reject in the name of a console account."""
 
+    said = "{approval_id} {status} by {decided_by}"
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("approval_id", help="Which request, as `list_pending` shows it.")
         parser.add_argument(
@@ -24,9 +26,6 @@ class DecisionCommand(ServiceCommand):
         )
         parser.add_argument("--reason", default="", help="Why; kept with the decision.")
         super().add_arguments(parser)
-
-    def text(self, answer: dict[str, Any]) -> str:
-        return f"{answer['approval_id']} {answer['status']} by {answer['decided_by']}"
 
 
 def as_answer(approval: Approval) -> dict[str, Any]:

@@ -35,18 +35,27 @@ def operator(username: str | None) -> Actor:
 
 
 class ServiceCommand(BaseCommand):
-    """A command that makes one service call: `perform` returns the answer, `text` says it to people."""
+    """A command that makes one service call.
+
+    `perform` returns what `--json` shows; `said` is the sentence for people, with the answer's
+    fields in braces. With `takes_account` there is `--as`, and `perform` receives the actor as `by`.
+    """
+
+    said = ""
+    takes_account = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare `--json`."""
+        if self.takes_account:
+            add_as(parser)
         parser.add_argument("--json", action="store_true", help="Answer as JSON on one line.")
 
     def handle(self, **options: Any) -> None:
-        """Perform, and answer."""
         times.measure()
         try:
+            if self.takes_account:
+                options["by"] = operator(options["username"])
             answer = self.perform(**options)
-        except DomainError as refusal:
+        except (DomainError, OverflowError) as refusal:  # OverflowError: a time beyond the calendar
             raise CommandError(str(refusal)) from None
         except DatabaseError as fault:
             raise CommandError(f"The database says: {str(fault).partition(chr(10))[0]}") from None
@@ -54,9 +63,14 @@ class ServiceCommand(BaseCommand):
         self.stdout.write(shown)
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Make the call; return what `--json` shows."""
         raise NotImplementedError
 
     def text(self, answer: dict[str, Any]) -> str:
-        """Return the answer for people."""
-        raise NotImplementedError
+        return self.said.format(**answer)
+
+
+class SweepCommand(ServiceCommand):
+    """A sweep of the beat schedule, by hand; `perform` returns what it counted.
+
+    `sweep` finds these commands by the names of the jobs that beat starts.
+    """

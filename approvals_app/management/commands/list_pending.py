@@ -1,5 +1,3 @@
-"""List what waits for a decision."""
-
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser

@@ -1,5 +1,3 @@
-"""Reject a request by hand."""
-
 from typing import Any
 
 from approvals_app import services

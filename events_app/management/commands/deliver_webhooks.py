@@ -1,24 +1,16 @@
-"""The sweep over webhooks that are due, by hand."""
-
 from typing import Any
 
 from events_app.webhooks import sender
 from orchestrator_site.core import times
-from orchestrator_site.management.base import ServiceCommand
+from orchestrator_site.management.base import SweepCommand
 
 
-class Command(ServiceCommand):
-    """See `help`."""
-
+class Command(SweepCommand):
     help = (
         "Look through new events for those that subscribers want, and make one attempt at every delivery that is due. "
         "The service does it by itself; run it to do so at once."
     )
+    said = "{attempted} delivery attempt(s) made"
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Sweep."""
         return {"attempted": sender.deliver(clock=times.now)}
-
-    def text(self, answer: dict[str, Any]) -> str:
-        """Say how many."""
-        return f"{answer['attempted']} delivery attempt(s) made"

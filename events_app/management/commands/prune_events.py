@@ -1,5 +1,3 @@
-"""Delete old events, by hand or by cron."""
-
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +10,6 @@ from orchestrator_site.management.progress import Progress
 
 
 class Command(ServiceCommand):
-    """See `help`."""
-
     help = (
         "Count the events older than some days, and with --delete delete them, but for what a consumer, a webhook or "
         "an open task still needs. A reader whose cursor is older is told so (410). It works in small steps that let "
@@ -21,7 +17,6 @@ class Command(ServiceCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("--older-than-days", type=float, required=True, help="Such as 90.")
         parser.add_argument(
             "--delete", action="store_true", help="Delete them; without it they are only counted."
@@ -29,7 +24,6 @@ class Command(ServiceCommand):
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Count or delete."""
         days = options["older_than_days"]
         if not 0 <= days <= 36_500:
             raise CommandError("--older-than-days must be between 0 and 36500.")
@@ -46,6 +40,5 @@ class Command(ServiceCommand):
         }
 
     def text(self, answer: dict[str, Any]) -> str:
-        """Say how many."""
         done = "deleted" if answer["deleted"] else "could be deleted (--delete does it)"
         return f"{answer['events']} event(s) {done}; {answer['kept_though_old']} old one(s) are still needed"

@@ -1,5 +1,3 @@
-"""Publish an event by hand."""
-
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -14,12 +12,10 @@ from orchestrator_site.management.base import OPERATOR, ServiceCommand
 
 
 class Command(ServiceCommand):
-    """See `help`."""
-
     help = "Publish an event for agents to hear, as POST /events/publish does. It changes no state."
+    said = "{event_id} {event_type} published"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("event_type", help="What happened, such as deployment.completed.")
         parser.add_argument("--source-agent", required=True, help="Who says so, such as ops_agent.")
         parser.add_argument(
@@ -33,7 +29,6 @@ class Command(ServiceCommand):
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Publish."""
         names = ("event_type", "source_agent", "task_id", "trace_id", "priority")
         said = {name: options[name] for name in names} | {"payload": payload_of(options["payload"])}
         form = PublishSerializer(data=said)
@@ -43,10 +38,6 @@ class Command(ServiceCommand):
             raise CommandError(validation_answer(error)["detail"]) from None
         event = services.publish(**form.validated_data, by=OPERATOR, now=times.now())
         return {"event_id": event.event_id, "event_type": event.event_type}
-
-    def text(self, answer: dict[str, Any]) -> str:
-        """Say which."""
-        return f"{answer['event_id']} {answer['event_type']} published"
 
 
 def payload_of(text: str) -> dict[str, Any]:

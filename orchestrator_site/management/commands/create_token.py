@@ -1,26 +1,22 @@
-"""Sign a token by hand."""
-
-import json
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site.auth.tokens import mint
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import fault_of
+from orchestrator_site.management.base import ServiceCommand
 
 MOST_HOURS = 24 * 366
 
 
-class Command(BaseCommand):
-    """See `help`."""
-
+class Command(ServiceCommand):
     help = "Sign a bearer token with ORCHESTRATOR_JWT_SECRET and show it."
+    said = "{access_token}"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")
         parser.add_argument(
             "--role",
@@ -31,10 +27,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hours", type=int, default=24, help="Hours until it expires (default: 24)."
         )
-        parser.add_argument("--json", action="store_true", help="Answer as JSON.")
+        super().add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
-        """Sign the token."""
+    def perform(self, **options: Any) -> dict[str, Any]:
         user_id, hours = options["user_id"], options["hours"]
         if fault := fault_of(user_id):
             raise CommandError(f"--user-id is not a name. {fault}")
@@ -44,5 +39,4 @@ class Command(BaseCommand):
             sub=user_id, role=options["role"], now=times.now(), lifetime=timedelta(hours=hours)
         )
         shown = {"access_token": text, "token_type": "bearer", "expires_in": hours * 3600}
-        shown |= {"user_id": user_id, "role": str(options["role"])}
-        self.stdout.write(json.dumps(shown) if options["json"] else text)
+        return shown | {"user_id": user_id, "role": str(options["role"])}

@@ -1,5 +1,3 @@
-"""Forget old tasks by hand."""
-
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +12,6 @@ MOST_DAYS = 36_500
 
 
 class Command(ServiceCommand):
-    """See `help`."""
-
     help = (
         "Count the tasks that ended more than N days ago; with --delete, remove them with their approvals. "
         "Open tasks stay, and so does what an open task waits for or belongs to. Events are not touched: the "
@@ -24,7 +20,6 @@ class Command(ServiceCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument(
             "--older-than-days",
             type=int,
@@ -38,7 +33,6 @@ class Command(ServiceCommand):
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        """Count, or remove."""
         days, now = options["older_than_days"], times.now()
         if not 1 <= days <= MOST_DAYS:
             raise CommandError(f"--older-than-days must be 1 to {MOST_DAYS}.")
@@ -53,7 +47,6 @@ class Command(ServiceCommand):
         return {"deleted": options["delete"], "number": number, "before": before}
 
     def text(self, answer: dict[str, Any]) -> str:
-        """Say how many."""
         if answer["deleted"]:
             return f"{answer['number']} task(s) removed"
         return f"{answer['number']} task(s) would be removed; add --delete to remove them"
