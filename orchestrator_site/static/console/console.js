@@ -10,7 +10,7 @@ document.addEventListener("htmx:afterOnLoad", (event) => {
   Alpine.$data(document.documentElement).openModal = true;
   const field = document.querySelector("#modal-content textarea, #modal-content select");
   if (draftOf() && !draftOf().value) draftOf().value = sessionStorage.getItem(dialogs.path) || "";
-  setTimeout(() => (field || document.querySelector("#dialog .dialog-buttons .button")).focus(), 50);
+  focusWhenShown(() => field || document.querySelector("#dialog .dialog-buttons .button"), 20);
 });
 
 // What was typed outlives the dialog, until it is sent and taken.
@@ -97,3 +97,12 @@ document.addEventListener("click", (event) => {
     getSelection().selectAllChildren(source);
   }
 });
+
+// What is still hidden takes no focus: a slow page shows a dialog later than it has it.
+function focusWhenShown(find, tries) {
+  setTimeout(() => {
+    const target = find();
+    if (target) target.focus();
+    if (document.activeElement !== target && tries > 0) focusWhenShown(find, tries - 1);
+  }, 50);
+}
