@@ -178,7 +178,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """
     yield
     marker = item.get_closest_marker("django_db")
-    if nextitem and marker and marker.kwargs.get("transaction"):
+    rows = getattr(connection, "_test_serialized_contents", None)  # none before the first database
+    if rows and nextitem and marker and marker.kwargs.get("transaction"):
         with item.config.stash[blocking_manager_key].unblock():
-            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
+            connection.creation.deserialize_db_from_string(rows)
             connection.close()
