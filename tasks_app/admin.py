@@ -33,6 +33,7 @@ from orchestrator_site.console.base import (
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
+from tasks_app import event_types
 from tasks_app.console.filters import (
     AwaitsApproval,
     CreatedWithin,
@@ -45,7 +46,7 @@ from tasks_app.console.filters import (
 )
 from tasks_app.models import NEXT, OPEN, Agent, RoutingRule, Status, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import leases, lifecycle, operations, routing
+from tasks_app.services import lifecycle, operations, routing
 
 SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
@@ -312,7 +313,9 @@ def last_holder(task: Task) -> str:
     """Return who held a task that failed, as the log says it last, or ""."""
     if task.status != Status.FAILED or not task.attempt:
         return ""
-    claims = Event.objects.filter(task_id=task.task_id, event_type=leases.CLAIMED).order_by("-id")
+    claims = Event.objects.filter(
+        task_id=task.task_id, event_type=event_types.TASK_CLAIMED
+    ).order_by("-id")
     return next(iter(claims.values_list("publisher", flat=True)[:1]), "")
 
 

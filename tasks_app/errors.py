@@ -25,3 +25,35 @@ class LeaseLost(Conflict):
 
 class MayNotCancel(Forbidden):
     """Only its creator or an admin may cancel a task."""
+
+
+class UnknownAgent(NotFound):
+    """There is no agent with this name."""
+
+
+class UnknownTaskType(NotFound):
+    """There is no routing rule for this type."""
+
+
+class NotWaiting(Conflict):
+    """Only a task that waits can be given to another agent."""
+
+
+class UnknownDependency(Invalid):
+    """A task can only wait for tasks that exist."""
+
+
+class TooManyDependents(Invalid):
+    """A task has at most 1,000 dependents."""
+
+
+class WaitsForOthers(Conflict):
+    """The task waits for others to be completed."""
+
+
+class Cycle(Invalid):
+    """Tasks of a batch wait for each other in a circle."""
+
+
+class InvalidTransition(Conflict):
+    """The task cannot take this status now."""

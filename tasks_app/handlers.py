@@ -11,9 +11,8 @@ from events_app.models import Event
 from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import jobs
+from tasks_app import event_types, jobs
 from tasks_app.models import FailureReason, Status, Task
-from tasks_app.services import agents as agent_services
 from tasks_app.services import approval_gate, dependencies, lifecycle, routing
 
 
@@ -36,21 +35,21 @@ def cancel_unsigned(event: Event) -> None:
         lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
 
 
-@on(lifecycle.COMPLETED)
-@on(lifecycle.FAILED)
-@on(lifecycle.CANCELLED)
+@on(event_types.TASK_COMPLETED)
+@on(event_types.TASK_FAILED)
+@on(event_types.TASK_CANCELLED)
 def settle_dependents(event: Event) -> None:
     """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
     followed = (
-        event.event_type == lifecycle.FAILED
+        event.event_type == event_types.TASK_FAILED
         and event.payload.get("reason") == FailureReason.DEPENDENCY
     )
     if not followed:
         dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
 
 
-@on(agent_services.CHANGED)
-@on(agent_services.RULE_CHANGED)
+@on(event_types.AGENT_CHANGED)
+@on(event_types.RULE_CHANGED)
 def route_what_waits(event: Event) -> None:
     """Have a worker route what waits; with the broker away the sweep does it soon."""
     transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)

@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import Q
 
 from orchestrator_site.core.choices import TextChoices
-from orchestrator_site.core.errors import Conflict
 from orchestrator_site.core.ids import new_id
+from tasks_app.errors import InvalidTransition
 
 
 def new_task_id() -> str:
@@ -69,10 +69,6 @@ class FailureReason(TextChoices):
     RETRIES_EXHAUSTED = "retries_exhausted", "failed on every attempt"
     LEASE_LOST = "lease_lost", "its agents vanished on every attempt"
     DEPENDENCY = "dependency", "a task it depends on failed"
-
-
-class InvalidTransition(Conflict):
-    """The task cannot take this status now."""
 
 
 class IsOpen(models.Func):

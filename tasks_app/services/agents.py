@@ -9,29 +9,18 @@ from django.db import transaction
 from events_app.configuration import Configuration
 from events_app.services import record
 from orchestrator_site.core.actors import SYSTEM, Actor
-from orchestrator_site.core.errors import NotFound
 from orchestrator_site.infra.wakeups import tasks_of
+from tasks_app.errors import UnknownAgent, UnknownTaskType
+from tasks_app.event_types import AGENT_BACK, AGENT_CHANGED, AGENT_SILENT, RULE_CHANGED
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import routing
 
-SILENT = "agent.silent"
-BACK = "agent.back"
-CHANGED = "agent.changed"
-RULE_CHANGED = "rule.changed"
 SEEN_EVERY = timedelta(
     seconds=5
 )  # how often a sign of life is written down, so that the queue is not slowed
 MAX_COUNTED = (
     1000  # a longer queue is said to be this long: counting costs the same however long it is
 )
-
-
-class UnknownAgent(NotFound):
-    """There is no agent with this name."""
-
-
-class UnknownTaskType(NotFound):
-    """There is no routing rule for this type."""
 
 
 def takers(rule: RoutingRule) -> list[str]:
@@ -41,7 +30,7 @@ def takers(rule: RoutingRule) -> list[str]:
 
 AGENTS = Configuration(
     Agent,
-    CHANGED,
+    AGENT_CHANGED,
     key="name",
     said_as="agent",
     unknown=lambda name: UnknownAgent(f"There is no agent {name}."),
@@ -81,7 +70,8 @@ def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
     if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(
         silent_since=None, last_seen_at=now
     ):
-        record(event_type=BACK, by=SYSTEM, now=now, payload={"agent": agent.name, "seen": by.name})
+        payload = {"agent": agent.name, "seen": by.name}
+        record(event_type=AGENT_BACK, by=SYSTEM, now=now, payload=payload)
         routing.agents.forget()
 
 
@@ -108,7 +98,7 @@ def mark_stale(agent: Agent, *, now: datetime) -> int:
         return 0
     last_seen = agent.last_seen_at.isoformat() if agent.last_seen_at else None
     record(
-        event_type=SILENT,
+        event_type=AGENT_SILENT,
         by=SYSTEM,
         now=now,
         payload={"agent": agent.name, "last_seen_at": last_seen},

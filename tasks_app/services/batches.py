@@ -9,12 +9,9 @@ from django.db import transaction
 
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
+from tasks_app.errors import Cycle
 from tasks_app.models import Task
 from tasks_app.services import intake
-
-
-class Cycle(Invalid):
-    """Tasks of a batch wait for each other in a circle."""
 
 
 def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task]:

@@ -17,13 +17,14 @@ from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM
-from orchestrator_site.core.errors import Conflict, Invalid
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.pacing import no_rest
 from orchestrator_site.infra.wakeups import tasks_of
+from tasks_app.errors import TooManyDependents, UnknownDependency, WaitsForOthers
+from tasks_app.event_types import TASK_READY
 from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
 from tasks_app.services import retries
 
-READY = "task.ready"
 SETTLED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 WAITING = (Status.PENDING, Status.ASSIGNED)
 MOST_DEPENDENCIES = 50
@@ -33,18 +34,6 @@ FIXED_COST = 10  # what each ended task costs besides, counted in dependents
 STEPS_OF_A_JOB = 20
 JOB = "tasks_app.jobs.settle_dependents"
 HEAVY = ("payload", "metadata", "result")  # up to a megabyte each, and of no use here
-
-
-class UnknownDependency(Invalid):
-    """A task can only wait for tasks that exist."""
-
-
-class TooManyDependents(Invalid):
-    """A task has at most 1,000 dependents."""
-
-
-class WaitsForOthers(Conflict):
-    """The task waits for others to be completed."""
 
 
 class Told(NamedTuple):
@@ -217,7 +206,7 @@ def tell_ready(tasks: list[Task], *, now: datetime) -> None:
     """Record that tasks wait for no other any more."""
     events = [
         new_event(
-            event_type=READY,
+            event_type=TASK_READY,
             by=SYSTEM,
             now=now,
             task_id=task.task_id,

@@ -12,10 +12,9 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import rules
 from tasks_app.errors import UnknownParent, UnknownType
+from tasks_app.event_types import TASK_ASSIGNED, TASK_CREATED
 from tasks_app.models import Status, Task
 from tasks_app.services import approval_gate, dependencies, routing
-
-CREATED = "task.created"
 
 
 @transaction.atomic
@@ -75,7 +74,7 @@ def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
         "priority": task.priority,
     }
     created = new_event(
-        event_type=CREATED,
+        event_type=TASK_CREATED,
         payload={"type": task.type, "agent": task.assigned_agent, "source": task.source},
         moved=("", task.status),
         **about,
@@ -84,5 +83,5 @@ def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
         return [created]
     return [
         created,
-        new_event(event_type=routing.ASSIGNED, payload={"agent": task.assigned_agent}, **about),
+        new_event(event_type=TASK_ASSIGNED, payload={"agent": task.assigned_agent}, **about),
     ]

@@ -11,6 +11,7 @@ from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
 from tasks_app import queries, rules
 from tasks_app.errors import LeaseLost
+from tasks_app.event_types import TASK_CLAIMED, TASK_RELEASED
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
 from tasks_app.queries import locked_task
 from tasks_app.services import agents as agent_services
@@ -21,8 +22,6 @@ from tasks_app.services.transitions import save_transition
 MOST_HELD_BACK = (
     100  # in one claim: after a policy change thousands may be waiting; the next claims go on
 )
-CLAIMED = "task.claimed"
-RELEASED = "task.released"
 
 # One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each other's way.
 # On SQLite the write lock of the transaction does, so the clause is left out there. The rows are chosen in a WITH,
@@ -168,7 +167,7 @@ def record_handed(tasks: list[Task], *, by: Actor, now: datetime) -> None:
     """Record what was handed out."""
     events = [
         new_event(
-            event_type=CLAIMED,
+            event_type=TASK_CLAIMED,
             by=by,
             now=now,
             payload={"agent": task.assigned_agent, "attempt": task.attempt},
@@ -305,7 +304,7 @@ def release(*, task_id: str, attempt: int, by: Actor, now: datetime, reason: str
     task.attempts_spent += 1  # given back, not failed
     task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
     payload = {"attempt": task.attempt, "reason": reason}
-    save_transition(task, RELEASED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, TASK_RELEASED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 

@@ -9,24 +9,17 @@ from approvals_app.models import Status as ApprovalStatus
 from approvals_app.services import AskAnew
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
+from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.queries import found, get_task, locked_task
 from tasks_app.services import approval_gate, dependencies, retries
 from tasks_app.services.transitions import save_transition
 
-STARTED = "task.started"
-
-
-COMPLETED = "task.completed"
-
-
-FAILED = "task.failed"
-
-
-CANCELLED = "task.cancelled"
-
-
-MOVED = {Status.IN_PROGRESS: STARTED, Status.COMPLETED: COMPLETED, Status.FAILED: FAILED}
+MOVED = {
+    Status.IN_PROGRESS: TASK_STARTED,
+    Status.COMPLETED: TASK_COMPLETED,
+    Status.FAILED: TASK_FAILED,
+}
 
 
 def locked_and_withdrawn(task_id: str, *, by: Actor, now: datetime, reason: str) -> Task:
@@ -153,4 +146,4 @@ def end_cancelled(task: Task, *, by: Actor, now: datetime, reason: str) -> None:
     moved = task.move_to(Status.CANCELLED, now=now)
     task.error = reason
     task.holder, task.lease_expires_at = "", None
-    save_transition(task, CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})
+    save_transition(task, TASK_CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})

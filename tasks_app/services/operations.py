@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.errors import Conflict, DomainError
+from orchestrator_site.core.errors import DomainError
+from tasks_app.errors import NotWaiting
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.queries import get_task
 from tasks_app.services import agents as agent_services
@@ -15,10 +16,6 @@ from tasks_app.services.lifecycle import cancel_task
 GIVEN_UP = [FailureReason.RETRIES_EXHAUSTED, FailureReason.LEASE_LOST, FailureReason.DEPENDENCY]
 
 MOST = 200  # tasks that one call for many touches
-
-
-class NotWaiting(Conflict):
-    """Only a task that waits can be given to another agent."""
 
 
 def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime) -> Task:

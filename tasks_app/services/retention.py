@@ -16,9 +16,9 @@ from approvals_app import services as approvals
 from events_app.services import record
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.pacing import no_rest
+from tasks_app.event_types import TASKS_PRUNED
 from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskCount, TaskQuerySet
 
-PRUNED = "tasks.pruned"
 BATCH = 50  # tasks removed in one transaction
 EDGES = 2000  # dependencies that go with them, as far as one task has fewer
 
@@ -94,7 +94,7 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
         rows._raw_delete(rows.db)  # one statement each: nothing else hangs on them
     uncount(Counter(status for _, _, status in found))
     record(
-        event_type=PRUNED,
+        event_type=TASKS_PRUNED,
         by=by,
         now=now,
         payload={"number": len(found), "before": before.isoformat()},

@@ -6,14 +6,12 @@ from typing import Any
 from django.db import transaction
 
 from orchestrator_site.core.actors import SYSTEM, Actor
-from orchestrator_site.core.errors import NotFound
 from tasks_app import rules
-from tasks_app.models import FailureReason, InvalidTransition, Status, Task
+from tasks_app.errors import InvalidTransition, UnknownTask
+from tasks_app.event_types import TASK_FAILED, TASK_REQUEUED
+from tasks_app.models import FailureReason, Status, Task
 from tasks_app.services import approval_gate, routing
 from tasks_app.services.transitions import save_ended, save_transition
-
-REQUEUED = "task.requeued"
-FAILED = "task.failed"
 
 
 def retry_later(
@@ -45,14 +43,14 @@ def requeue(
     moved = task.move_to(Status.ASSIGNED, now=now)
     task.queue_again(ready_at=ready_at, wait=rules.WAIT[task.priority])
     payload = {"attempt": task.attempt, "ready_at": ready_at.isoformat(), **payload}
-    save_transition(task, REQUEUED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, TASK_REQUEUED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
 def give_up(task: Task, *, reason: FailureReason, error: str, by: Actor, now: datetime) -> Task:
     """Fail a locked task for good: it joins the dead letters."""
     moved, payload = given_up(task, reason=reason, error=error, now=now)
-    save_transition(task, FAILED, moved=moved, by=by, now=now, payload=payload)
+    save_transition(task, TASK_FAILED, moved=moved, by=by, now=now, payload=payload)
     return task
 
 
@@ -82,7 +80,7 @@ def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> Non
         for task in tasks
     ]
     fields = ["status", "failed_at", "holder", "lease_expires_at", "failure_reason", "error"]
-    save_ended(lost, FAILED, fields=fields, by=SYSTEM, now=now)
+    save_ended(lost, TASK_FAILED, fields=fields, by=SYSTEM, now=now)
 
 
 def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
@@ -93,7 +91,7 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
     with transaction.atomic():
         task = approval_gate.lock_for_change(task_id=task_id, by=by, now=now)
         if task is None:
-            raise NotFound(f"There is no task {task_id}.")
+            raise UnknownTask(f"There is no task {task_id}.")
         ensure_failed(task)
         moved = task.move_to(Status.ASSIGNED, now=now)
         task.assigned_agent = task.assigned_agent or able_agent(task)
@@ -103,7 +101,7 @@ def requeue_failed(*, task_id: str, by: Actor, now: datetime) -> Task:
         approval_gate.request_again(task, by=by, now=now)
         save_transition(
             task,
-            REQUEUED,
+            TASK_REQUEUED,
             moved=moved,
             by=by,
             now=now,

@@ -8,12 +8,11 @@ from django.db import transaction
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.cached_rows import CachedRows
 from tasks_app import rules
+from tasks_app.event_types import TASK_ASSIGNED, TASK_UNROUTED
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import approval_gate
 from tasks_app.services.transitions import save_transition
 
-ASSIGNED = "task.assigned"
-UNROUTED = "task.unrouted"
 MOST = 500  # tasks moved in one sweep, each in a transaction of its own
 agents = CachedRows(
     ["tasks_app.Agent"], lambda: {agent.name: agent for agent in Agent.objects.all()}
@@ -80,8 +79,7 @@ def assign(
     moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
     task.status, task.assigned_agent, task.assigned_at = moved[1], agent, now if agent else None
     approval_gate.request_again(task, by=by, now=now)
+    event_type = TASK_ASSIGNED if agent else TASK_UNROUTED
     payload = {"previous_agent": only_from, "reason": reason}
-    save_transition(
-        task, ASSIGNED if agent else UNROUTED, moved=moved, by=by, now=now, payload=payload
-    )
+    save_transition(task, event_type, moved=moved, by=by, now=now, payload=payload)
     return True

@@ -8,10 +8,9 @@ from django.db import connection, transaction
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
+from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Task, TaskQuerySet
 
-WARNING = "sla.warning"
-VIOLATION = "sla.violation"
 BATCH = 200
 
 
@@ -22,7 +21,7 @@ def check_slas(*, now: datetime, limit: int = 10_000) -> tuple[int, int]:
     """
     made = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
     made += sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
-    return made[WARNING], made[VIOLATION]
+    return made[SLA_WARNING], made[SLA_VIOLATION]
 
 
 def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> Counter[str]:
@@ -53,8 +52,8 @@ def settle_batch(due: TaskQuerySet, *, now: datetime) -> Counter[str]:
 def settle(task: Task, *, by: Actor, now: datetime) -> list[Event]:
     """Mark what is due on a locked task; return the events to record. Saves nothing."""
     steps: list[tuple[str, str, datetime | None]] = [
-        (WARNING, "sla_warned_at", task.warn_at),
-        (VIOLATION, "sla_breached_at", task.due_at),
+        (SLA_WARNING, "sla_warned_at", task.warn_at),
+        (SLA_VIOLATION, "sla_breached_at", task.due_at),
     ]
     events = []
     for event_type, mark, due in steps:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 from events_app.hooks import Move, tally
 from events_app.log import sequencing
+from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Status, TaskCount
 
-SLA_EVENTS = {"sla.warning": "sla_warnings", "sla.violation": "sla_violations"}
+SLA_EVENTS = {SLA_WARNING: "sla_warnings", SLA_VIOLATION: "sla_violations"}
 NAMES = [status.value for status in Status] + list(SLA_EVENTS.values())
 
 

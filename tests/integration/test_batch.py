@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator_site.core.errors import DomainError, Invalid
+from tasks_app.errors import Cycle
 from tasks_app.models import Task
 from tasks_app.services import batches
 
@@ -45,7 +46,7 @@ def test_tasks_of_a_batch_may_wait_for_each_other_in_any_order(dev, now) -> None
 )
 @pytest.mark.django_db
 def test_tasks_cannot_wait_in_a_circle(news, dev, now) -> None:
-    with pytest.raises(batches.Cycle):
+    with pytest.raises(Cycle):
         batches.create_all(news, by=dev, now=now)
 
     assert not Task.objects.exists()

@@ -10,7 +10,8 @@ from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import errors
-from tasks_app.models import InvalidTransition, Status, Task
+from tasks_app.errors import InvalidTransition
+from tasks_app.models import Status, Task
 from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]

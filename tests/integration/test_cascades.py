@@ -14,9 +14,9 @@ from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
+from tasks_app.errors import TooManyDependents
 from tasks_app.models import Dependency, Settlement, Status, Task
 from tasks_app.services import dependencies, leases, lifecycle, operations
-from tasks_app.services.dependencies import TooManyDependents
 
 Make = Callable[..., Task]
 EDGES = (

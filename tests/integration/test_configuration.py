@@ -14,6 +14,7 @@ from events_app.models import Event
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
+from tasks_app.errors import UnknownAgent, UnknownTaskType
 from tasks_app.models import Agent, RoutingRule, Task
 from tasks_app.services import agents as agent_services
 from tests.support import console
@@ -182,9 +183,9 @@ def test_webhooks_are_rotated_alike_by_both_doors(
 
 
 def test_what_is_not_there_cannot_be_changed(db: None, admin: Actor, now: datetime) -> None:
-    with pytest.raises(agent_services.UnknownAgent):
+    with pytest.raises(UnknownAgent):
         agent_services.change_agent(name="nobody", paused=True, by=admin, now=now)
-    with pytest.raises(agent_services.UnknownTaskType):
+    with pytest.raises(UnknownTaskType):
         agent_services.change_type(task_type="nothing", paused=True, by=admin, now=now)
     with pytest.raises(Exception, match="There is no policy"):
         policies.remove("none", by=admin, now=now)

@@ -11,8 +11,8 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
 from tasks_app import errors
+from tasks_app.errors import UnknownDependency
 from tasks_app.models import Agent, RoutingRule, Task
-from tasks_app.services.dependencies import UnknownDependency
 
 GUIDE = {
     "bugfix": "dev_agent",

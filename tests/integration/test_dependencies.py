@@ -9,9 +9,9 @@ from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
+from tasks_app.errors import UnknownDependency, WaitsForOthers
 from tasks_app.models import Dependency, Status, Task
 from tasks_app.services import leases, lifecycle, operations
-from tasks_app.services.dependencies import UnknownDependency, WaitsForOthers
 
 Make = Callable[..., Task]
 

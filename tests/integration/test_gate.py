@@ -11,7 +11,8 @@ from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app.models import InvalidTransition, Status, Task
+from tasks_app.errors import InvalidTransition
+from tasks_app.models import Status, Task
 from tasks_app.services import leases, lifecycle, operations
 
 Make = Callable[..., Task]

@@ -10,8 +10,8 @@ from django.db import connection
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import errors
+from tasks_app.errors import UnknownAgent
 from tasks_app.models import Agent, RoutingRule, Status, Task
-from tasks_app.services import agents as agent_services
 from tasks_app.services import leases, lifecycle
 
 Make = Callable[..., Task]
@@ -113,7 +113,7 @@ def test_the_paused_and_the_switched_off_are_handed_nothing(
 
 
 def test_an_unknown_agent_has_no_queue(db: None, dev: Actor, now: datetime) -> None:
-    with pytest.raises(agent_services.UnknownAgent):
+    with pytest.raises(UnknownAgent):
         leases.claim(agent="nobody", by=dev, now=now)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
-from tasks_app.models import Agent, InvalidTransition, Status, Task
+from tasks_app.errors import InvalidTransition
+from tasks_app.models import Agent, Status, Task
 from tasks_app.services import leases, lifecycle, operations
 
 Make = Callable[..., Task]

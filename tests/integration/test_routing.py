@@ -10,8 +10,8 @@ from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
+from tasks_app.errors import NotWaiting, UnknownAgent
 from tasks_app.models import Agent, RoutingRule, Task
-from tasks_app.services import agents as agent_services
 from tasks_app.services import leases, operations, routing
 
 Make = Callable[..., Task]
@@ -136,7 +136,7 @@ def test_only_a_waiting_task_is_reassigned(
     Task.objects.update(status=status)
     events = Event.objects.count()
 
-    with pytest.raises(operations.NotWaiting):
+    with pytest.raises(NotWaiting):
         operations.reassign(task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now)
 
     assert (Approval.objects.get().status, Event.objects.count()) == ("pending", events)
@@ -161,7 +161,7 @@ def test_reassigning_is_on_record(make_task: Make, admin: Actor, now: datetime) 
 def test_a_task_is_not_given_to_an_agent_nobody_knows(
     make_task: Make, admin: Actor, now: datetime
 ) -> None:
-    with pytest.raises(agent_services.UnknownAgent):
+    with pytest.raises(UnknownAgent):
         operations.reassign(
             task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now
         )

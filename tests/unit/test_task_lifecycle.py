@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasks_app.models import NEXT, OPEN, STAMP, InvalidTransition, Status, Task
+from tasks_app.errors import InvalidTransition
+from tasks_app.models import NEXT, OPEN, STAMP, Status, Task
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 # Written out by hand from the contract, not derived from the code.
