@@ -1,15 +1,14 @@
 """Approval policies as they are configured."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from approvals_app import hooks
 from approvals_app.models import ApprovalPolicy
 from events_app.configuration import Configuration
 from orchestrator_site.core.errors import Invalid, NotFound
 
 POLICY_CHANGED = "policy.changed"
-# The floor above tells which types of task there are.
-known_types: list[Callable[[], Iterable[str]]] = []
 
 
 class UnknownPolicy(NotFound):
@@ -27,7 +26,7 @@ policies = Configuration(
 
 def ensure_known(types: Iterable[str]) -> None:
     """Raise Invalid for a type that no task can have, with the one that was meant, if it can be told."""
-    known = {name for ask in known_types for name in ask()}
+    known = {name for task_types in hooks.task_types for name in task_types()}
     for name in types:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

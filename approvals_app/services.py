@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection, transaction
 
-from approvals_app import rules
+from approvals_app import hooks, rules
 from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
 from approvals_app.pending import pending_counts
 from events_app.models import Event
@@ -42,10 +42,6 @@ policies = CachedRows(
     ["approvals_app.ApprovalPolicy"],
     lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name")),
 )
-# The floor above asks anew for a task when the policies ask for more than its request did.
-renewers: list[Callable[..., None]] = []
-# The floor above tells who else has a hand in tasks: holder and last editor, by principal. task_id -> names
-involved_in: list[Callable[[list[str]], dict[str, frozenset[str]]]] = []
 
 
 class UnknownApproval(NotFound):
@@ -266,7 +262,7 @@ def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
     demand = rules.demand_of(str(approval.snapshot.get("type", "")), approval.priority, policies())
     if demand is None or rules.meets(approval, demand):
         return
-    for renew in renewers:
+    for renew in hooks.renewals:
         renew(task_id=approval.task_id, approval_id=approval.approval_id, now=now)
     sentence = (
         f"Policy asks for more than {approval.approval_id} did. A new request has taken its place."
@@ -294,10 +290,10 @@ def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], 
     """Return for each request the call that raises MayNotDecide, with the same few queries for any number."""
     mode = settings.ORCHESTRATOR_APPROVAL_MODE
     task_ids = [approval.task_id for approval in approvals]
-    hands = [ask(task_ids) for ask in involved_in] if task_ids else []
+    parties = [names_of(task_ids) for names_of in hooks.parties] if task_ids else []
     names = [
         frozenset({approval.requested_by}).union(
-            *(some.get(approval.task_id, frozenset()) for some in hands)
+            *(some.get(approval.task_id, frozenset()) for some in parties)
         )
         for approval in approvals
     ]

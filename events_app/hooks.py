@@ -1,10 +1,13 @@
-"""Who wants to hear what. News goes up: the floors above register here, this floor knows none of them."""
+"""Hooks of the log: the apps above register functions here, this app calls them and knows none of them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
+
+from django.db.models import QuerySet
 
 from events_app.models import Event
+from orchestrator_site.infra import wakeups
 
 
 class Move(NamedTuple):
@@ -15,33 +18,55 @@ class Move(NamedTuple):
     moved_to: str
 
 
-Handler = TypeVar("Handler", bound=Callable[[Event], None])
-Tally = TypeVar("Tally", bound=Callable[[Iterable[Move]], None])
-_handlers: dict[str, list[Callable[[Event], None]]] = defaultdict(list)
-_tallies: list[Callable[[Iterable[Move]], None]] = []
+Handler = Callable[[Event], None]
+Tally = Callable[[Iterable[Move]], None]
+PositionKeeper = Callable[[], int | None]
+EventKeeper = Callable[[QuerySet[Event]], QuerySet[Event]]
+Listener = Callable[[], None]
+
+handlers: dict[str, list[Handler]] = defaultdict(list)
+tallies: list[Tally] = []
+position_keepers: list[PositionKeeper] = []
+event_keepers: list[EventKeeper] = []
 
 
 def on(event_type: str) -> Callable[[Handler], Handler]:
-    """Register a reaction to what the house records; it runs inside the recording transaction."""
+    """Call `handler(event)` for each event of a type, inside the transaction that records it."""
 
     def register(handler: Handler) -> Handler:
-        _handlers[event_type].append(handler)
+        handlers[event_type].append(handler)
         return handler
 
     return register
 
 
 def tally(count: Tally) -> Tally:
-    """Register a counter: it sees every event exactly once, in order, in the numbering transaction."""
-    _tallies.append(count)
+    """Call `count(moves)` for every event exactly once, in order, in the numbering transaction."""
+    tallies.append(count)
     return count
 
 
-def handlers_for(event_type: str) -> list[Callable[[Event], None]]:
-    """Return the reactions to an event type."""
-    return _handlers.get(event_type, [])
+def keeps_position(keeper: PositionKeeper) -> PositionKeeper:
+    """Keep events after the position that `keeper()` returns; None keeps nothing."""
+    position_keepers.append(keeper)
+    return keeper
 
 
-def tallies() -> list[Callable[[Iterable[Move]], None]]:
-    """Return the counters."""
-    return _tallies
+def keeps_events(keeper: EventKeeper) -> EventKeeper:
+    """Keep single old events: `keeper(events)` returns the given events without those to keep."""
+    event_keepers.append(keeper)
+    return keeper
+
+
+def on_wakeup(topic: str) -> Callable[[Listener], Listener]:
+    """Call `listener()` at each wake-up of a topic, in the waking thread: it must not block."""
+
+    def register(listener: Listener) -> Listener:
+        def listen(topics: set[str]) -> None:
+            if topic in topics:
+                listener()
+
+        wakeups.listen(listen)
+        return listener
+
+    return register

@@ -1,4 +1,4 @@
-"""The letterbox: `record` for the house, `publish` for agents. Every event passes through here."""
+"""Record and publish events: `record` for the service itself, `publish` for agents."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from events_app import rules
-from events_app.hooks import handlers_for
+from events_app.hooks import handlers
 from events_app.models import Event, Origin
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import wakeups
@@ -26,7 +26,7 @@ def new_event(
     priority: str = "",
     moved: tuple[str, str] = ("", ""),
 ) -> Event:
-    """Return an event of the house, not yet stored. moved: the status that was left and the one taken."""
+    """Return an event of the service, not yet stored. moved: the statuses left and taken."""
     return Event(
         event_type=event_type,
         origin=Origin.HUMAN if by.origin == "human" else Origin.SYSTEM,
@@ -45,7 +45,7 @@ def new_event(
 
 
 def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
-    """Write down what the house just did, in the same transaction. Arguments: those of `new_event`.
+    """Record an event in the transaction of the change it tells of; arguments as for `new_event`.
 
     wakes: topics to wake after the commit, besides the readers of events.
     """
@@ -55,7 +55,7 @@ def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
 
 
 def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
-    """Write down several facts at once, and let the floors above react before the commit."""
+    """Record several events at once, and call their handlers before the commit."""
     if not connection.in_atomic_block:
         raise RuntimeError("An event belongs in the transaction of the change it tells of.")
     if len(events) == 1:
@@ -64,8 +64,8 @@ def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
         Event.objects.bulk_create(events)
     wake_after_commit(*wakes)
     for event in events:
-        for react in handlers_for(event.event_type):
-            react(event)
+        for handle in handlers.get(event.event_type, ()):
+            handle(event)
 
 
 @transaction.atomic
@@ -80,7 +80,7 @@ def publish(
     trace_id: str = "",
     priority: str = "",
 ) -> Event:
-    """Store what an agent says. It is the agent's word only: it changes no state.
+    """Store an event of an agent; it changes no state.
 
     Raise ReservedEventType or ReservedSource for what only the server may say.
     """

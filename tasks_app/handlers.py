@@ -1,12 +1,11 @@
-"""Reactions to news from below. They run in the transaction that records the news."""
+"""Hooks of the apps below. Handlers of events run in the transaction that records the event."""
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from approvals_app import policies
 from approvals_app import services as approvals
-from events_app.hooks import on
-from events_app.log import retention
+from approvals_app.hooks import decision_parties, names_task_types, renews_request
+from events_app.hooks import keeps_events, on
 from events_app.models import Event
 from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
@@ -55,22 +54,20 @@ def route_what_waits(event: Event) -> None:
     transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)
 
 
-def hands_in(task_ids: list[str]) -> dict[str, frozenset[str]]:
-    """Return who has a hand in each task: its creator, its holder, and whoever reported on it last."""
+@decision_parties
+def parties_of(task_ids: list[str]) -> dict[str, frozenset[str]]:
+    """Return who has a part in each task: its creator, its holder, and whoever reported on it last."""
     rows = Task.objects.filter(task_id__in=task_ids).values_list(
         "task_id", "created_by", "holder", "reported_by"
     )
     return {task_id: frozenset(names) - {"", SYSTEM.name} for task_id, *names in rows}
 
 
-approvals.involved_in.append(hands_in)
-approvals.renewers.append(approval_gate.renew)
-policies.known_types.append(routing.routing_rules)
+renews_request(approval_gate.renew)
+names_task_types(routing.routing_rules)
 
 
-def spare_open_tasks(events: "QuerySet[Event]") -> "QuerySet[Event]":
-    """Keep the story of tasks that are not over."""
+@keeps_events
+def without_open_tasks(events: "QuerySet[Event]") -> "QuerySet[Event]":
+    """Keep the events of open tasks."""
     return events.exclude(Exists(Task.objects.open().filter(task_id=OuterRef("task_id"))))
-
-
-retention.sparers.append(spare_open_tasks)

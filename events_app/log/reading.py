@@ -1,11 +1,10 @@
 """Read the log by position."""
 
 import bisect
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from events_app.log.sequencing import BATCH, bounds, head, number_events
+from events_app.log.sequencing import bounds, number_events
 from events_app.models import Event
 from events_app.rules import cursor
 from orchestrator_site.core.errors import Gone
@@ -71,14 +70,6 @@ def ensure_reached(position: int, end: int) -> None:
     """Raise CursorAhead when the log does not reach a position: it was restored from an older copy."""
     if position > end:
         raise CursorAhead(head=cursor(end))
-
-
-def read_all(*, after: int, types: list[str] | None = None, **equal: Any) -> Iterator[Event]:
-    """Yield every event after a position, page by page, up to the head."""
-    position, end = after, head()
-    while position < end:
-        events, position = page(after=position, limit=BATCH, types=types, **equal)
-        yield from events
 
 
 def position_at(time: datetime) -> int:

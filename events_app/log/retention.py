@@ -1,4 +1,4 @@
-"""What is no longer kept: old events, but for those that somebody still needs."""
+"""Prune old events, except those that a reader or an open task still needs."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -6,20 +6,16 @@ from typing import NamedTuple
 
 from django.db.models import Min, QuerySet
 
+from events_app.hooks import event_keepers, keeps_events, position_keepers
 from events_app.log import sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
 from orchestrator_site.core.pacing import no_rest
 
 BATCH = 500  # events deleted in one transaction
 
-# Those who read the log on say after which position they still need it, or None.
-keepers: list[Callable[[], int | None]] = []
-# Those who need single events, however old, leave them out of the events they are given.
-sparers: list[Callable[["QuerySet[Event]"], "QuerySet[Event]"]] = []
-
 
 class Prunable(NamedTuple):
-    """What may go: events up to a position; how many; how many of them are spared."""
+    """What may be deleted: up to which position, how many events, how many old ones are kept."""
 
     position: int
     events: int
@@ -72,14 +68,18 @@ def last_prunable(before: datetime, *, now: datetime) -> int:
         .values_list("position", flat=True)
         .first()
     )
-    needed = [younger and younger - 1, needed_by_consumers(now), *(keep() for keep in keepers)]
+    needed = [
+        younger and younger - 1,
+        needed_by_consumers(now),
+        *(keeper() for keeper in position_keepers),
+    ]
     return max(pruned_to, min(position for position in [end, *needed] if position is not None))
 
 
 def spared(events: "QuerySet[Event]") -> "QuerySet[Event]":
     """Return the events without those that somebody needs."""
-    for spare in sparers:
-        events = spare(events)
+    for keeper in event_keepers:
+        events = keeper(events)
     return events
 
 
@@ -103,9 +103,7 @@ def needed_by_consumers(now: datetime) -> int | None:
     )
 
 
-def spare_parked(events: "QuerySet[Event]") -> "QuerySet[Event]":
+@keeps_events
+def without_parked(events: "QuerySet[Event]") -> "QuerySet[Event]":
     """Keep what a consumer has parked: it can be replayed."""
     return events.exclude(event_id__in=ConsumerDelivery.objects.parked().values("event_id"))
-
-
-sparers.append(spare_parked)

@@ -1,8 +1,5 @@
 """Give committed events their positions, so that a forward reader misses none."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection, transaction
@@ -12,7 +9,6 @@ from events_app.models import Ledger
 
 BATCH = 1000  # rows numbered in one transaction
 
-
 NUMBER = """
     UPDATE events_app_event AS event SET position = place.position FROM (
         SELECT id, %s + row_number() OVER (ORDER BY id) AS position
@@ -21,54 +17,32 @@ NUMBER = """
     RETURNING event_type, moved_from, moved_to
 """
 
-
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s"
-
-
 UNNUMBERED = "SELECT 1 FROM events_app_event WHERE position IS NULL LIMIT 1"
-
-
 BOUNDS = "SELECT pruned_to, head FROM events_app_ledger"
 
 
-_numbering = threading.Lock()
-
-
 def number_events() -> int:
-    """Give every committed event its place in the order; return how many got one."""
+    """Give every committed event its place in the order; return how many got one.
+
+    The lock of the ledger's row serialises numbering; whoever waited for it finds nothing left.
+    """
     numbered, batch = 0, BATCH
     while batch == BATCH and row(UNNUMBERED):
-        with one_at_a_time() as waited:
-            batch = 0 if waited and not row(UNNUMBERED) else number_batch()
+        batch = number_batch()
         numbered += batch
     return numbered
 
 
-@contextlib.contextmanager
-def one_at_a_time() -> Iterator[bool]:
-    """Let one thread of this process number, the others then find it done; give whether there was one to wait for.
-
-    A courtesy: the lock of the ledger's row is what counts. In a transaction nobody waits here, for whoever
-    numbers may be waiting for that transaction.
-    """
-    free = connection.in_atomic_block or _numbering.acquire(blocking=False)
-    mine = not connection.in_atomic_block and (free or _numbering.acquire(timeout=1))
-    try:
-        yield not free
-    finally:
-        if mine:
-            _numbering.release()
-
-
 @transaction.atomic
 def number_batch() -> int:
-    """Number one batch and let the counters see it, exactly once; return its size."""
+    """Number one batch and call the tallies with it, exactly once; return its size."""
     head = Ledger.objects.select_for_update().values_list("head", flat=True).get()
     with connection.cursor() as rows:
         rows.execute(NUMBER, [head, BATCH])
         moves = [Move(*moved) for moved in rows.fetchall()]
         if moves:
-            for count in tallies():
+            for count in tallies:
                 count(moves)
             rows.execute(ADVANCE, [len(moves)])
     return len(moves)
@@ -86,9 +60,7 @@ def bounds() -> tuple[int, int]:
 
 
 def row(statement: str) -> Any:
-    """Return the row of one of the statements above that run at every read, or None: the ORM would take longer to
-    write them than the database to answer.
-    """
+    """Return the row of a statement, or None; plain SQL, as it runs at every read."""
     with connection.cursor() as rows:
         rows.execute(statement)
         return rows.fetchone()

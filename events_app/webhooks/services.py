@@ -1,4 +1,4 @@
-"""Subscriptions: who wants events sent to a URL. `delivering.py` does the sending."""
+"""Manage webhook subscriptions; `sender.py` does the sending."""
 
 import base64
 import secrets
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from events_app.hooks import keeps_position
 from events_app.log import reading, sequencing
 from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Subscription
 from events_app.services import record
@@ -247,6 +248,7 @@ def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> 
     )
 
 
+@keeps_position
 def oldest_needed() -> int | None:
     """Return the position after which webhooks still need the log, None when they need nothing of it."""
     active = Subscription.objects.active()

@@ -1,0 +1,29 @@
+"""Hooks of sign-off: the apps above register functions here, this app calls them and knows none of them."""
+
+from collections.abc import Callable, Iterable
+
+Parties = Callable[[list[str]], dict[str, frozenset[str]]]
+Renewal = Callable[..., None]
+TaskTypes = Callable[[], Iterable[str]]
+
+parties: list[Parties] = []
+renewals: list[Renewal] = []
+task_types: list[TaskTypes] = []
+
+
+def decision_parties(names_of: Parties) -> Parties:
+    """Bar from a decision whom `names_of(task_ids)` names: {task_id: principals with a part in it}."""
+    parties.append(names_of)
+    return names_of
+
+
+def renews_request(renew: Renewal) -> Renewal:
+    """Call `renew(task_id=, approval_id=, now=)` when policy asks for more than an open request did."""
+    renewals.append(renew)
+    return renew
+
+
+def names_task_types(types: TaskTypes) -> TaskTypes:
+    """Let a policy name the task types that `types()` returns, and no others."""
+    task_types.append(types)
+    return types
