@@ -6,15 +6,12 @@ from typing import Any
 from django.db.models import Q
 
 from approvals_app.models import Approval, ApprovalQuerySet
-from orchestrator_site.core.errors import Invalid
-from orchestrator_site.infra.pagination import fitting, pack, unpack
+from orchestrator_site.core import cursors
+from orchestrator_site.infra.pagination import fitting
 
 LARGE = ("decision_reason",)
+PENDING, HISTORY = "pending", "history"  # the kinds of cursors
 Page = tuple[list[Approval], str | None]
-
-
-class BadCursor(Invalid):
-    """The cursor is not one this service gave out."""
 
 
 def pending(*, now: datetime, limit: int, cursor: str = "") -> Page:
@@ -24,33 +21,27 @@ def pending(*, now: datetime, limit: int, cursor: str = "") -> Page:
     """
     rows = Approval.objects.inbox(now)
     if cursor:
-        priority, created_at, pk = place_of(cursor, str, datetime, int)
+        priority, created_at, pk = cursors.decode(cursor, PENDING, str, datetime, int)
         later = Q(created_at__gt=created_at) | Q(created_at=created_at, pk__gt=pk)
         rows = rows.filter(
             Q(priority__gt=priority) | Q(priority=priority) & later, priority__gte=priority
         )
-    return page(rows, limit, lambda row: pack(row.priority, row.created_at, row.pk))
+    return page(
+        rows, limit, lambda row: cursors.encode(PENDING, row.priority, row.created_at, row.pk)
+    )
 
 
 def history(*, limit: int, cursor: str = "") -> Page:
     """Return what was decided, newest first, and the cursor of the next page. Raise BadCursor."""
     rows = Approval.objects.decided().order_by("-decided_at", "-pk").defer("snapshot")
     if cursor:
-        decided_at, pk = place_of(cursor, datetime, int)
+        decided_at, pk = cursors.decode(cursor, HISTORY, datetime, int)
         earlier = Q(decided_at__lt=decided_at) | Q(decided_at=decided_at, pk__lt=pk)
         rows = rows.filter(earlier, decided_at__lte=decided_at)
-    return page(rows, limit, lambda row: pack(row.decided_at, row.pk))
+    return page(rows, limit, lambda row: cursors.encode(HISTORY, row.decided_at, row.pk))
 
 
 def page(rows: ApprovalQuerySet, limit: int, place: Any) -> Page:
     """Return the rows that fit, and the place of the last of them if there are more."""
     found, more = fitting(rows, limit=limit, large=LARGE)
     return found, place(found[-1]) if found and more else None
-
-
-def place_of(cursor: str, *kinds: type) -> list[Any]:
-    """Return what a cursor stands for; raise BadCursor."""
-    try:
-        return unpack(cursor, *kinds)
-    except ValueError:
-        raise BadCursor(field="cursor") from None

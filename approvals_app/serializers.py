@@ -7,8 +7,8 @@ from orchestrator_site.api.serializers import (
     RowSerializer,
     SuccessSerializer,
     WholeNumberField,
-    rfc3339,
 )
+from orchestrator_site.core.times import rfc3339
 
 
 class ApprovalListQuery(serializers.Serializer):

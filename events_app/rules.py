@@ -1,19 +1,18 @@
 """What callers may say, how an event and its place in the log are written. Pure."""
 
-import base64
-import binascii
 import re
-from datetime import UTC
 from typing import Any
 
 from events_app.models import Event
+from orchestrator_site.core import cursors
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.errors import Forbidden, Invalid
+from orchestrator_site.core.errors import Forbidden
 from orchestrator_site.core.names import fold, looks_odd
+from orchestrator_site.core.times import rfc3339
 
 EVENT_TYPE = re.compile(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 PATTERN = re.compile(r"\A(\*|[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.\*)?)\Z")
-LAST_POSITION = 2**62
+LOG = "1"  # the kind of the log's cursors; readers keep them, so it stays
 FIELDS = (  # what readers get of an event, besides its cursor and time
     "event_id",
     "event_type",
@@ -29,7 +28,6 @@ FIELDS = (  # what readers get of an event, besides its cursor and time
     "moved_from",
     "moved_to",
 )
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
 # The families only the server may speak; of the task family, what an agent may say of its own work is open.
 SERVER_FAMILIES = (
@@ -48,10 +46,6 @@ class ReservedEventType(Forbidden):
 
 class ReservedSource(Forbidden):
     """Only the server may speak under this name."""
-
-
-class BadCursor(Invalid):
-    """The cursor is not one this service gave out."""
 
 
 def ensure_may_say(event_type: str, source_agent: str) -> None:
@@ -76,28 +70,15 @@ def speaks_for(by: Actor, source_agent: str) -> bool:
     return source_agent in (by.name, pool)
 
 
-def trace_id_of(traceparent: str) -> str:
-    """Return the trace id in a W3C `traceparent`, or nothing."""
-    found = TRACEPARENT.match(traceparent)
-    return found[1] if found else ""
-
-
 def cursor(position: int) -> str:
     """Return the opaque cursor of a position."""
-    return base64.urlsafe_b64encode(f"1:{position}".encode()).decode().rstrip("=")
+    return cursors.encode(LOG, position)
 
 
-def position_of(text: str) -> int:
-    """Return the position a cursor stands for; raise BadCursor."""
-    try:
-        version, _, digits = base64.b64decode(
-            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
-        ).partition(b":")
-    except (binascii.Error, ValueError):
-        raise BadCursor(field="after") from None
-    if version != b"1" or not digits.isdigit() or len(digits) > 19 or int(digits) > LAST_POSITION:
-        raise BadCursor(field="after")
-    return int(digits)
+def position_of(text: str, *, field: str = "after") -> int:
+    """Return the position a cursor stands for; raise BadCursor, which names the field it came in."""
+    position: int = cursors.decode(text, LOG, int, field=field)[0]
+    return position
 
 
 def matches(event_type: str, patterns: list[str]) -> bool:
@@ -112,8 +93,7 @@ def matches(event_type: str, patterns: list[str]) -> bool:
 def plain(event: Event) -> dict[str, Any]:
     """Return an event as every reader gets it: by page, stream, consumer or webhook."""
     said = {name: getattr(event, name) for name in FIELDS}
-    at = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return said | {
         "cursor": None if event.position is None else cursor(event.position),
-        "created_at": at,
+        "created_at": rfc3339(event.created_at),
     }

@@ -25,6 +25,7 @@ from orchestrator_site.api import idempotency, long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
+from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
 
 EVENT_STREAM = "text/event-stream"
@@ -76,7 +77,7 @@ class EventViewSet(ApiViewSet):
         """
         sent = cloudevents.sent_in(request.META, self.body())
         said = self.body() if sent is None else cloudevents.as_published(sent)
-        said.setdefault("trace_id", rules.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
+        said.setdefault("trace_id", tracing.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
         event = self.checked(PublishSerializer, said)
         key = "" if sent is None else cloudevents.idempotency_key(sent)
         return self.once(lambda: self._published(event)) if not key else self._once(key, event)

@@ -1,7 +1,5 @@
 """Read tasks: lists that page, gates beside the tasks they belong to, and what happened in order."""
 
-import base64
-import binascii
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -9,19 +7,14 @@ from typing import Any
 from approvals_app.models import Approval
 from events_app.log import sequencing
 from events_app.models import Event
-from orchestrator_site.core.errors import Invalid
+from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
 from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
 
 LARGE = ("payload", "metadata", "result")
-
-
+TASKS, TIMELINE = "tasks", "timeline"  # the kinds of cursors
 MOST_EVENTS = 1000  # of a timeline at once
-
-
-class BadCursor(Invalid):
-    """The cursor is not one this service gave out."""
 
 
 def page(
@@ -33,14 +26,14 @@ def page(
     """
     rows = Task.objects.of(**equal).order_by("-pk")
     if cursor:
-        rows = rows.filter(pk__lt=decode_cursor(cursor))
+        rows = rows.filter(pk__lt=cursors.decode(cursor, TASKS, int)[0])
     if overdue:
         late = rows.overdue(now).values_list("pk", flat=True)[: limit + 1]
         rows = Task.objects.filter(pk__in=late).order_by("-pk")
     elif overdue is False:
         rows = rows.on_time(now)
     found, more = fitting(rows, limit=limit, large=LARGE)
-    return with_gates(found), encode_cursor(found[-1].pk) if found and more else None
+    return with_gates(found), cursors.encode(TASKS, found[-1].pk) if found and more else None
 
 
 def with_gates(tasks: Iterable[Task]) -> list[Task]:
@@ -83,25 +76,9 @@ def timeline(
     sequencing.number_events()
     rows = Event.objects.of_task(task.task_id).order_by("pk")
     if cursor:
-        rows = rows.filter(pk__gt=decode_cursor(cursor))
+        rows = rows.filter(pk__gt=cursors.decode(cursor, TIMELINE, int)[0])
     found, more = fitting(rows, limit=limit, large=["payload"])
-    return found, encode_cursor(found[-1].pk) if found and more else None
-
-
-def encode_cursor(pk: int) -> str:
-    """Return the opaque cursor of a row."""
-    return base64.urlsafe_b64encode(f"t{pk}".encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> int:
-    """Return the row a cursor stands for; raise BadCursor."""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise BadCursor(field="cursor") from None
-    if text[:1] != b"t" or not text[1:].isdigit() or len(text) > 19:
-        raise BadCursor(field="cursor")
-    return int(text[1:])
+    return found, cursors.encode(TIMELINE, found[-1].pk) if found and more else None
 
 
 def get_task(task_id: str) -> Task:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from events_app.log import reading, sequencing
 from events_app.models import Consumer
-from events_app.rules import BadCursor, cursor, plain, position_of
+from events_app.rules import cursor, plain, position_of
 from events_app.serializers import EventSerializer, checked_patterns
 from orchestrator_site.api.serializers import SuccessSerializer, TimeField, WholeNumberField
 
@@ -59,10 +59,7 @@ def start_position(text: str) -> int:
         return sequencing.bounds()[0]
     if (time := time_of(text)) is not None:
         return reading.position_at(time)
-    try:
-        position = position_of(text)
-    except BadCursor as refusal:
-        raise BadCursor(str(refusal), field="start") from None
+    position = position_of(text, field="start")
     reading.ensure_kept(position)
     reading.ensure_reached(position, sequencing.head())
     return position

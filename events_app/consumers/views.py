@@ -107,7 +107,7 @@ class ConsumerViewSet(ApiViewSet):
     def parked(self, request: Request, name: str) -> Response:
         """List the events that were handed out `max_deliveries` times and never acknowledged."""
         asked = self.asked(ParkedQuery)
-        after = rules.position_of(asked["cursor"]) if "cursor" in asked else 0
+        after = rules.position_of(asked["cursor"], field="cursor") if "cursor" in asked else 0
         rows, place = consumers.parked(name=name, by=self.actor, limit=asked["limit"], after=after)
         listed = [
             {

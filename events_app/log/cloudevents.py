@@ -6,13 +6,14 @@ Source: CloudEvents 1.0.2, its JSON event format and its HTTP protocol binding.
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 from urllib.parse import quote, unquote
 
 from events_app import rules
 from events_app.models import Event
+from orchestrator_site.core import tracing
 from orchestrator_site.core.errors import Invalid
+from orchestrator_site.core.times import rfc3339
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -39,7 +40,7 @@ def cloud_event(event: Event, **more: Any) -> dict[str, Any]:
         "source": f"/{quote(event.source_agent, safe='')}",
         "type": event.event_type,
         "subject": event.task_id,
-        "time": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "time": rfc3339(event.created_at),
         "datacontenttype": "application/json",
         "data": event.payload,
         "cursor": rules.cursor(event.position) if event.position else "",
@@ -79,7 +80,7 @@ def as_published(sent: Mapping[str, Any]) -> dict[str, Any]:
         "source_agent": unquote(sent["source"].rstrip("/").rpartition("/")[2]),
         "payload": sent.get("data", {}),
         "task_id": subject if TASK_ID.match(subject := text(sent, "subject")) else "",
-        "trace_id": rules.trace_id_of(text(sent, "traceparent")) or text(sent, "traceid"),
+        "trace_id": tracing.trace_id_of(text(sent, "traceparent")) or text(sent, "traceid"),
         "priority": text(sent, "priority"),
     }
     return {name: value for name, value in said.items() if value != ""}

@@ -9,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events_app.models import Subscription
-from events_app.rules import BadCursor, cursor, position_of
 from events_app.webhooks import services as webhooks
 from events_app.webhooks.serializers import (
     DeliveryListAnswer,
@@ -23,7 +22,10 @@ from events_app.webhooks.serializers import (
 )
 from orchestrator_site.api.serializers import SuccessSerializer
 from orchestrator_site.api.viewsets import ApiViewSet
+from orchestrator_site.core import cursors
 from orchestrator_site.core.actors import Role
+
+DELIVERIES = "deliveries"  # the kind of the cursors
 
 
 class SubscriptionLimitReached(APIException):
@@ -97,9 +99,11 @@ class SubscriptionViewSet(ApiViewSet):
     def deliveries(self, request: Request, subscription_id: str) -> Response:
         """List what was sent or is to be sent, newest first, with every attempt."""
         asked = self.asked(DeliveryListQuery)
-        below = place_of(asked.pop("cursor")) if "cursor" in asked else None
+        below = (
+            cursors.decode(asked.pop("cursor"), DELIVERIES, int)[0] if "cursor" in asked else None
+        )
         found, more = webhooks.deliveries(subscription_id=subscription_id, below=below, **asked)
-        following = None if more is None else cursor(more)
+        following = None if more is None else cursors.encode(DELIVERIES, more)
         return Response(
             DeliveryListAnswer({"count": len(found), "deliveries": found, "next": following}).data
         )
@@ -118,14 +122,6 @@ class SubscriptionViewSet(ApiViewSet):
             return ResendAnswer(answer).data
 
         return self.once(again)
-
-
-def place_of(text: str) -> int:
-    """Return the row a cursor stands for; raise BadCursor."""
-    try:
-        return position_of(text)
-    except BadCursor as refusal:
-        raise BadCursor(str(refusal), field="cursor") from None
 
 
 def envelope(subscription: Subscription) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.utils.serializer_helpers import BindingDict
 
+from orchestrator_site.core.times import rfc3339
+
 DIGITS = re.compile(r"-?[0-9]{1,19}")
 MAX_OBJECT_BYTES = 262_144
 
@@ -109,8 +111,3 @@ class RowSerializer(serializers.ModelSerializer):
         method = getattr(self, f"get_{name}", None)
         value = method(row) if method else getattr(row, name)
         return rfc3339(value) if isinstance(value, datetime) else value
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return an aware time as the API writes it: UTC, with `Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

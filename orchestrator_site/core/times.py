@@ -142,3 +142,8 @@ class Keeper:
 
 
 keeper = Keeper()
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware time as the API writes it: in UTC, with `Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,9 +1,6 @@
 """Pages that end at 4 MiB: what a caller can grow is measured in the database before it is read."""
 
-import base64
-import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -92,35 +89,3 @@ def values_of(model: type[Model], keys: list[Any], names: list[str]) -> dict[Any
         return {}
     read = model._default_manager.filter(pk__in=keys).values_list("pk", *names)
     return {key: tuple(values) for key, *values in read}
-
-
-def pack(*place: str | int | datetime) -> str:
-    """Return the opaque cursor of a place: the values a list is ordered by."""
-    texts = [part.isoformat() if isinstance(part, datetime) else part for part in place]
-    return (
-        base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode())
-        .decode()
-        .rstrip("=")
-    )
-
-
-def unpack(cursor: str, *kinds: type) -> list[Any]:
-    """Return the values a cursor was packed of; raise ValueError unless they are of these kinds."""
-    text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    place = json.loads(text)
-    if not isinstance(place, list):
-        raise ValueError("Not a place.")
-    return [read_part(part, kind) for part, kind in zip(place, kinds, strict=True)]
-
-
-def read_part(part: Any, kind: type) -> Any:
-    """Return one value of a cursor; raise ValueError unless it is of a kind."""
-    if kind is int and type(part) is int and 0 <= part < 2**63:
-        return part
-    if kind is str and isinstance(part, str) and part.isascii() and part.isprintable():
-        return part
-    if kind is datetime and isinstance(part, str):
-        moment = datetime.fromisoformat(part)
-        if moment.tzinfo is not None:
-            return moment
-    raise ValueError("Not a value of this kind.")

@@ -1,6 +1,5 @@
 """The API door of tasks."""
 
-import re
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -9,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator_site.api.viewsets import ApiViewSet
+from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.ids import new_id
@@ -26,8 +26,6 @@ from tasks_app.api.serializers.tasks import (
 )
 from tasks_app.models import Status
 from tasks_app.services import intake, lifecycle, statistics
-
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?\Z")
 
 
 class TaskViewSet(ApiViewSet):
@@ -134,8 +132,7 @@ def trace_id_of(new: dict[str, Any], request: Request) -> str:
                 field="metadata.trace_id",
             )
         return said
-    parent = TRACEPARENT.match(request.headers.get("traceparent", ""))
-    return parent[1] if parent else new_id("trace")
+    return tracing.trace_id_of(request.headers.get("traceparent", "")) or new_id("trace")
 
 
 def intake_message(agent: str) -> str:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.core.times import rfc3339
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Task, TaskQuerySet
 
@@ -72,7 +73,7 @@ def sla_event(task: Task, event_type: str, *, by: Actor, now: datetime) -> Event
         payload={
             "agent": task.assigned_agent,
             "target": task.sla_target,
-            "deadline": task.due_at.isoformat().replace("+00:00", "Z") if task.due_at else None,
+            "deadline": rfc3339(task.due_at) if task.due_at else None,
         },
         task_id=task.task_id,
         trace_id=task.trace_id,

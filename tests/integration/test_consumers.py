@@ -14,8 +14,9 @@ from events_app.consumers.serializers import start_position
 from events_app.consumers.services import Delivered, NameTaken, NotYours, UnknownConsumer
 from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery
-from events_app.rules import BadCursor, cursor
+from events_app.rules import cursor
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.cursors import BadCursor
 from orchestrator_site.core.errors import Invalid
 
 pytestmark = pytest.mark.django_db

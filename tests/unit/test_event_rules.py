@@ -4,7 +4,9 @@ import pytest
 
 from events_app import rules
 from events_app.log import cloudevents
-from events_app.rules import BadCursor, ReservedEventType, ReservedSource
+from events_app.rules import ReservedEventType, ReservedSource
+from orchestrator_site.core import tracing
+from orchestrator_site.core.cursors import BadCursor
 from tests.conftest import actor
 
 
@@ -113,7 +115,7 @@ def test_a_credential_speaks_for_itself_and_its_pool(name: str, source: str, spe
     ],
 )
 def test_a_traceparent_names_a_trace(traceparent: str, trace: str) -> None:
-    assert rules.trace_id_of(traceparent) == trace
+    assert tracing.trace_id_of(traceparent) == trace
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from orchestrator_site.api.serializers import (
     SuccessSerializer,
     TimeField,
     WholeNumberField,
-    rfc3339,
 )
+from orchestrator_site.core.times import rfc3339
 from tasks_app.models import Priority, Status, Task
 
 REPORTED = (Status.IN_PROGRESS, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
