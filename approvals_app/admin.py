@@ -28,7 +28,7 @@ from approvals_app.console.filters import (
     OfPriority,
     OfRequester,
 )
-from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
+from approvals_app.models import Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
@@ -45,6 +45,7 @@ from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.core.priorities import Priority
 
 SHOWN_EVENTS = 100
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
@@ -477,7 +478,7 @@ class PolicyForm(forms.ModelForm):
     """Priorities as boxes to tick, types as words."""
 
     priorities = forms.MultipleChoiceField(
-        choices=[(name, name) for name in PRIORITIES],
+        choices=[(name, name) for name in Priority.values],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None ticked fits all. Every active policy that matches a task counts; the strictest wins.",

@@ -10,8 +10,7 @@ from django.db.models import Q
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
-
-PRIORITIES = ("P0", "P1", "P2", "P3")
+from orchestrator_site.core.priorities import Priority
 
 
 def new_approval_id() -> str:
@@ -150,8 +149,8 @@ class Approval(models.Model):
 
 def check_priorities(value: object) -> None:
     """Raise unless the value is a list of priorities."""
-    if not isinstance(value, list) or not set(map(str, value)) <= set(PRIORITIES):
-        raise ValidationError(f"A list of priorities, of {', '.join(PRIORITIES)}.")
+    if not isinstance(value, list) or not set(map(str, value)) <= set(Priority.values):
+        raise ValidationError(f"A list of priorities, of {', '.join(Priority.values)}.")
 
 
 def check_types(value: object) -> None:

@@ -13,8 +13,8 @@ from orchestrator_site.api.serializers import (
     SuccessSerializer,
     WholeNumberField,
 )
+from orchestrator_site.core.priorities import Priority
 
-PRIORITIES = ("P0", "P1", "P2", "P3")
 MOST_TYPES, LONGEST_TYPE = 50, 128
 
 
@@ -39,7 +39,7 @@ class PublishSerializer(SharedFieldsSerializer):
     trace_id = serializers.CharField(
         max_length=128, required=False, allow_null=True, allow_blank=True
     )
-    priority = serializers.ChoiceField(choices=PRIORITIES, required=False, allow_null=True)
+    priority = serializers.ChoiceField(choices=Priority.choices, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
         """Return the event without what was given as null."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,17 +26,16 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
 from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
+from orchestrator_site.core.errors import TooMany
 
 EVENT_STREAM = "text/event-stream"
 NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
 PLACES = {"now": sequencing.head, "beginning": lambda: None}
 
 
-class TooManyStreams(APIException):
-    """There are as many streams open as this principal, its credential, or this process may have."""
+class TooManyStreams(TooMany):
+    """Too many streams are open. Close one, or try again in 30 seconds."""
 
-    status_code = 429
-    default_detail = "Too many streams are open. Close one, or try again in 30 seconds."
     wait = 30
 
 

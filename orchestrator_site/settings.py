@@ -236,8 +236,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "orchestrator_site.models.ROLES",
-        "PriorityEnum": "events_app.serializers.PRIORITIES",
-        "TaskPriorityEnum": "tasks_app.models.task.Priority",
+        "PriorityEnum": "orchestrator_site.core.priorities.Priority",
     },
 }
 

@@ -6,9 +6,10 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
-from approvals_app.models import PRIORITIES, Approval, ApprovalPolicy, Status
+from approvals_app.models import Approval, ApprovalPolicy, Status
 from orchestrator_site.console.base import TYPE_ID, Choice
 from orchestrator_site.core import times
+from orchestrator_site.core.priorities import Priority
 
 OF_DECISIONS = frozenset({"decider", "decided"})
 SPANS = {
@@ -51,7 +52,7 @@ class OfPriority(Choice):
     title, parameter_name, column = "priority", "priority", "priority"
 
     def options(self) -> tuple[str, ...]:
-        return PRIORITIES
+        return tuple(Priority.values)
 
 
 class OfPolicy(Choice):

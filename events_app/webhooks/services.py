@@ -16,7 +16,7 @@ from events_app.services import record
 from events_app.webhooks.signing import PREFIX, checked_secret
 from events_app.webhooks.url_policy import PORTS, Reach, ensure_may_subscribe, target_of
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.errors import Conflict, Invalid, NotFound
+from orchestrator_site.core.errors import Conflict, Invalid, NotFound, TooMany
 from orchestrator_site.infra.cached_rows import CachedRows
 
 CREATED = "subscription.created"
@@ -40,8 +40,10 @@ class UnknownEvent(NotFound):
     """There is no event with this id, or it is no longer kept."""
 
 
-class TooManySubscriptions(Conflict):
+class TooManySubscriptions(TooMany):
     """There are as many subscriptions as there may be. Delete one first."""
+
+    wait = 3600
 
 
 class SwitchedOff(Conflict):

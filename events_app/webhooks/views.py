@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,13 +27,6 @@ from orchestrator_site.core.actors import Role
 DELIVERIES = "deliveries"  # the kind of the cursors
 
 
-class SubscriptionLimitReached(APIException):
-    """There is no room for another one until somebody deletes one."""
-
-    status_code = 429
-    wait = 3600
-
-
 class SubscriptionViewSet(ApiViewSet):
     """Have events sent to a URL, signed as Standard Webhooks says, until they arrive."""
 
@@ -55,14 +47,10 @@ class SubscriptionViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """Send events to a URL from now on. The answer shows the secret that signs them, this once."""
         new = self.checked(NewSubscription)
-        return self.once(lambda: self.subscribed(new), shown_once="secret")
-
-    def subscribed(self, new: dict[str, Any]) -> Mapping[str, Any]:
-        """Subscribe; a full house is a 429."""
-        try:
-            return with_secret(webhooks.subscribe(**new, by=self.actor, now=self.now))
-        except webhooks.TooManySubscriptions as refusal:
-            raise SubscriptionLimitReached(str(refusal)) from None
+        return self.once(
+            lambda: with_secret(webhooks.subscribe(**new, by=self.actor, now=self.now)),
+            shown_once="secret",
+        )
 
     @extend_schema(responses=SubscriptionListAnswer)
     def list(self, request: Request) -> Response:

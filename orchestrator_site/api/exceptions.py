@@ -11,7 +11,15 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from orchestrator_site.core.errors import Conflict, DomainError, Forbidden, Gone, Invalid, NotFound
+from orchestrator_site.core.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    TooMany,
+)
 
 CODES: dict[type[DomainError], int] = {
     Invalid: 400,
@@ -19,6 +27,7 @@ CODES: dict[type[DomainError], int] = {
     NotFound: 404,
     Conflict: 409,
     Gone: 410,
+    TooMany: 429,
     DomainError: 409,
 }
 DATABASE_GONE = (OperationalError, InterfaceError)
@@ -71,6 +80,7 @@ def domain_answer(error: DomainError) -> Response:
     return Response(
         {"detail": str(error), **errors, **{k: v for k, v in error.state.items() if k != "detail"}},
         code,
+        headers=headers_of(error),
     )
 
 
@@ -107,8 +117,8 @@ def sentence(detail: Any) -> str:
     return next((text for _, text in flattened(detail)), "The request cannot be carried out.")
 
 
-def headers_of(error: APIException) -> dict[str, str]:
-    """Return the challenge of a 401 and the seconds of a 429."""
+def headers_of(error: APIException | DomainError) -> dict[str, str]:
+    """Return the challenge of a 401 and the seconds of a 429 or 503."""
     wait, challenge = getattr(error, "wait", None), getattr(error, "auth_header", None)
     found = {"Retry-After": str(int(wait))} if wait else {}
     return found | ({"WWW-Authenticate": challenge} if challenge else {})

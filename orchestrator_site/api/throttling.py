@@ -13,9 +13,9 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key, get_usage
-from rest_framework.exceptions import APIException
 
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import TooMany
 from orchestrator_site.core.names import fold
 
 PERIOD = 60  # seconds
@@ -59,10 +59,8 @@ class Usage:
         return f"Rate limit exceeded. Try again in {self.wait} seconds."
 
 
-class RateLimited(APIException):
+class RateLimited(TooMany):
     """One request too many."""
-
-    status_code = 429
 
     def __init__(self, usage: Usage) -> None:
         """usage: what was counted."""

@@ -32,7 +32,8 @@ def login(request: HttpRequest) -> HttpResponse:
     try:
         return admin.site.login(request)
     except (RateLimited, TooManyLogins) as refusal:
-        context = {"wait": refusal.wait, "wrong": isinstance(refusal, RateLimited)}
-        page = render(request, "login_refused.html", context, status=refusal.status_code)
+        wrong = isinstance(refusal, RateLimited)
+        context = {"wait": refusal.wait, "wrong": wrong}
+        page = render(request, "login_refused.html", context, status=429 if wrong else 503)
         page.headers["Retry-After"] = str(refusal.wait)
         return logged(page)

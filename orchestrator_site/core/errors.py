@@ -31,5 +31,11 @@ class Invalid(DomainError):
         self.field = field
 
 
+class TooMany(DomainError):
+    """There are too many of these already."""
+
+    wait = 60  # seconds after which another try may succeed
+
+
 class Gone(DomainError):
     """What was asked for is no longer kept."""

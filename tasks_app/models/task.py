@@ -8,21 +8,13 @@ from django.db.models import Q
 
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
+from orchestrator_site.core.priorities import Priority
 from tasks_app.errors import InvalidTransition
 
 
 def new_task_id() -> str:
     """Return a new public id, `task_…`."""
     return new_id("task")
-
-
-class Priority(TextChoices):
-    """How urgent; P0 is the most urgent."""
-
-    P0 = "P0", "P0 critical"
-    P1 = "P1", "P1 high"
-    P2 = "P2", "P2 medium"
-    P3 = "P3", "P3 low"
 
 
 class Status(TextChoices):

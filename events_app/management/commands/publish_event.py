@@ -8,6 +8,7 @@ from events_app.serializers import PublishSerializer
 from orchestrator_site.api.exceptions import validation_answer
 from orchestrator_site.api.parsers import read_object
 from orchestrator_site.core import times
+from orchestrator_site.core.priorities import Priority
 from orchestrator_site.management.base import OPERATOR, ServiceCommand
 
 
@@ -25,7 +26,7 @@ class Command(ServiceCommand):
         )
         parser.add_argument("--task-id", default="", help="The task it is about.")
         parser.add_argument("--trace-id", default="", help="The trace it belongs to.")
-        parser.add_argument("--priority", choices=["P0", "P1", "P2", "P3"], help="How urgent.")
+        parser.add_argument("--priority", choices=Priority.values, help="How urgent.")
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
         max_length=64, trim_whitespace=False, help_text="One that a routing rule takes."
     )
     payload = serializers.DictField(help_text="What the agent needs to know; any JSON object.")
-    priority = serializers.ChoiceField(choices=Priority.values, default=Priority.P2.value)
+    priority = serializers.ChoiceField(choices=Priority.choices, default=Priority.P2.value)
     source = serializers.CharField(max_length=100, required=False, allow_blank=True)
     sla_target = WholeNumberField(
         min_value=1,
@@ -184,7 +184,7 @@ class TaskListQuery(SharedFieldsSerializer):
 
     status = serializers.ChoiceField(choices=Status.values, required=False)
     type = serializers.CharField(max_length=64, required=False)
-    priority = serializers.ChoiceField(choices=Priority.values, required=False)
+    priority = serializers.ChoiceField(choices=Priority.choices, required=False)
     assigned_agent = serializers.CharField(max_length=64, required=False)
     source = serializers.CharField(max_length=100, required=False)
     created_by = serializers.CharField(max_length=128, required=False)
