@@ -3,7 +3,10 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
+from orchestrator_site.core import tracing
+from orchestrator_site.core.errors import Invalid
 from tasks_app.models import Agent, RoutingRule
 
 WARN_AT = 0.8  # of the SLA target
@@ -60,3 +63,17 @@ def backoff(attempt: int, *, jitter: float | None = None) -> timedelta:
     full = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 20), BACKOFF_MOST)
     share = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, hides nothing
     return full * (0.5 + share / 2)
+
+
+def trace_id_of(new: Mapping[str, Any], traceparent: str) -> str:
+    """Return the trace a new task names by its field, its metadata or the W3C header, or "".
+
+    Raise Invalid.
+    """
+    trace_id = new.get("trace_id") or new.get("metadata", {}).get("trace_id")
+    if trace_id is None:
+        return tracing.trace_id_of(traceparent)
+    if isinstance(trace_id, str) and 0 < len(trace_id) <= 128 and trace_id.isprintable():
+        return trace_id
+    sentence = "trace_id must be a string of 1 to 128 printable characters."
+    raise Invalid(sentence, field="metadata.trace_id")

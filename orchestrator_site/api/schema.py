@@ -88,9 +88,8 @@ class ApiSchema(AutoSchema):
 
     def get_operation_id(self) -> str:
         """Return noun and verb, such as `task_create`."""
-        noun = re.sub(
-            r"(?<!^)(?=[A-Z])", "_", type(self.view).__name__.removesuffix("ViewSet")
-        ).lower()
+        name = type(self.view).__name__.removesuffix("ViewSet")
+        noun = getattr(self.view, "noun", "") or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         return f"{noun}_{self.action}"
 
     def get_auth(self) -> list[dict[str, Any]]:

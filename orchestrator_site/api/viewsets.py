@@ -38,6 +38,7 @@ class ApiViewSet(viewsets.ViewSet):
     examples: ClassVar[
         dict[str, Any]
     ] = {}  # action -> a body that works as it stands, for the schema
+    noun: ClassVar[str] = ""  # in the operation ids of the schema, if not the name of the class
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
     refuses_bad_credentials: ClassVar[bool] = (
         False  # public actions too: else they serve who sends one as nobody

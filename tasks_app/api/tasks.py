@@ -1,5 +1,6 @@
-"""The API door of tasks."""
+"""Endpoints of tasks and of their statistics."""
 
+from contextlib import suppress
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -8,11 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator_site.api.viewsets import ApiViewSet
-from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
-from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.ids import new_id
-from tasks_app import queries
+from tasks_app import queries, rules
 from tasks_app.api.serializers.tasks import (
     NewTaskSerializer,
     ReportSerializer,
@@ -50,37 +49,33 @@ class TaskViewSet(ApiViewSet):
 
         One that names an attempt which is over changes nothing.
         """
-        if self.action == "report" and self._names_attempt():
-            return "claim"
-        return super().rate_scope()
-
-    def _names_attempt(self) -> bool:
-        if "attempt" in self.request.query_params:
-            return True
-        try:
-            return self.body().get("attempt") is not None
-        except APIException:
-            return False
+        if self.action != "report":
+            return super().rate_scope()
+        leased = "attempt" in self.request.query_params
+        with suppress(APIException):
+            leased = leased or self.body().get("attempt") is not None
+        return "claim" if leased else super().rate_scope()
 
     @extend_schema(request=NewTaskSerializer, responses=TaskCreatedAnswer)
     def create(self, request: Request) -> Response:
         """Create a task and route it to the appropriate agent."""
-        new = self.checked(NewTaskSerializer)
-        new["trace_id"] = trace_id_of(new, request)
-        return self.once(lambda: self._created(new))
+        new = traced(self.checked(NewTaskSerializer), request)
 
-    def _created(self, new: dict[str, Any]) -> dict[str, Any]:
-        task = intake.create_task(**new, by=self.actor, now=self.now)
-        queries.with_new_gates([task])
-        return TaskCreatedAnswer(answer_of(task, message=intake_message(task.assigned_agent))).data
+        def perform() -> dict[str, Any]:
+            task = intake.create_task(**new, by=self.actor, now=self.now)
+            queries.with_new_gates([task])
+            agent = task.assigned_agent
+            message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
+            return TaskCreatedAnswer(answer_of(task, message=f"Task created{message}")).data
+
+        return self.once(perform)
 
     @extend_schema(parameters=[TaskListQuery], responses=TaskListAnswer)
     def list(self, request: Request) -> Response:
         """List tasks, newest first."""
         tasks, following = queries.page(**self.asked(TaskListQuery), now=self.now)
-        return Response(
-            TaskListAnswer({"count": len(tasks), "tasks": tasks, "next": following}).data
-        )
+        answer = {"count": len(tasks), "tasks": tasks, "next": following}
+        return Response(TaskListAnswer(answer).data)
 
     @extend_schema(responses=TaskAnswer)
     def retrieve(self, request: Request, task_id: str) -> Response:
@@ -91,15 +86,9 @@ class TaskViewSet(ApiViewSet):
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
     def report(self, request: Request, task_id: str) -> Response:
         """Report how a task stands. Saying it again changes nothing."""
-        said = self.asked(ReportSerializer)
-        said["error"] = said["error"] or ""
-        if said["status"] == Status.CANCELLED:
-            task = lifecycle.cancel_task(
-                task_id=task_id, by=self.actor, now=self.now, reason=said["error"]
-            )
-        else:
-            said["status"] = Status(said["status"])
-            task = lifecycle.report_status(task_id=task_id, **said, by=self.actor, now=self.now)
+        report = self.asked(ReportSerializer)
+        report["error"] = report["error"] or ""
+        task = lifecycle.report_status(task_id=task_id, **report, by=self.actor, now=self.now)
         return Response(StatusAnswer(task).data)
 
 
@@ -122,23 +111,7 @@ class StatsViewSet(ApiViewSet):
         return Response(StatsAnswer(answer).data)
 
 
-def trace_id_of(new: dict[str, Any], request: Request) -> str:
-    """Return the trace a new task belongs to: its field, its metadata, the W3C header, or a new one."""
-    said = new.get("trace_id") or new.get("metadata", {}).get("trace_id")
-    if said is not None:
-        if not isinstance(said, str) or not 0 < len(said) <= 128 or not said.isprintable():
-            raise Invalid(
-                "trace_id must be a string of 1 to 128 printable characters.",
-                field="metadata.trace_id",
-            )
-        return said
-    return tracing.trace_id_of(request.headers.get("traceparent", "")) or new_id("trace")
-
-
-def intake_message(agent: str) -> str:
-    """Return what the answer says of a new task."""
-    return (
-        f"Task created and assigned to {agent}"
-        if agent
-        else "Task created; no agent can take it yet"
-    )
+def traced(new: dict[str, Any], request: Request) -> dict[str, Any]:
+    """Return the fields of a new task with the trace it belongs to, a new one if it names none."""
+    trace_id = rules.trace_id_of(new, request.headers.get("traceparent", ""))
+    return {**new, "trace_id": trace_id or new_id("trace")}

@@ -313,6 +313,11 @@ class Task(models.Model):
         }
 
     @property
+    def cancelled(self) -> bool:
+        """Return whether the task was cancelled."""
+        return self.status == Status.CANCELLED
+
+    @property
     def sla_state(self) -> str:
         """Return `none`, `on_track`, `warning`, `violated`, `met`, or `closed` (ended without completing)."""
         if self.due_at is None:

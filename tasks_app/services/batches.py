@@ -1,6 +1,5 @@
 """Many tasks at once: all or none, or each for itself."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -14,40 +13,40 @@ from tasks_app.models import Task
 from tasks_app.services import intake
 
 
+@transaction.atomic
 def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task]:
     """Create all of the tasks or, if one cannot be, none; return them in the order given."""
-    order = in_order(news)
-    with transaction.atomic():
-        made = create_in_order(news, order, by=by, now=now)
-    return [made[place] for place in range(len(news))]
-
-
-def create_in_order(
-    news: list[dict[str, Any]], order: Iterable[int], *, by: Actor, now: datetime
-) -> dict[int, Task]:
-    """Create tasks after those they wait for; return them by their place in the batch."""
-    made: dict[int, Task] = {}
+    tasks: dict[int, Task] = {}
     ids: dict[str, str] = {}
-    for place in order:
+    for place in in_order(dict(enumerate(news))):
         try:
-            made[place] = create_one(news[place], ids, by=by, now=now)
+            tasks[place] = create_one(news[place], ids, by=by, now=now)
         except DomainError as refusal:
             raise Invalid(f"Task {place} of the batch: {refusal}", field=f"tasks.{place}") from None
-    return made
+    return [tasks[place] for place in range(len(news))]
 
 
 def create_each(
-    news: list[dict[str, Any]], *, by: Actor, now: datetime
+    news: list[dict[str, Any] | DomainError], *, by: Actor, now: datetime
 ) -> list[Task | DomainError]:
-    """Create what can be created; return a task or the refusal in each place."""
-    outcome: list[Task | DomainError] = [Cycle() for _ in news]
+    """Create what can be created; return a task or the refusal in each place.
+
+    news: the fields of each task, or why it was refused before.
+    """
+    outcomes: dict[int, Task | DomainError] = {}
+    valid: dict[int, dict[str, Any]] = {}
+    for place, new in enumerate(news):
+        if isinstance(new, DomainError):
+            outcomes[place] = new
+        else:
+            valid[place] = new
     ids: dict[str, str] = {}
-    for place in in_order(news):
+    for place in in_order(valid):
         try:
-            outcome[place] = create_one(news[place], ids, by=by, now=now)
+            outcomes[place] = create_one(valid[place], ids, by=by, now=now)
         except DomainError as refusal:
-            outcome[place] = refusal
-    return outcome
+            outcomes[place] = refusal
+    return [outcomes[place] for place in range(len(news))]
 
 
 def create_one(new: dict[str, Any], ids: dict[str, str], *, by: Actor, now: datetime) -> Task:
@@ -61,14 +60,14 @@ def create_one(new: dict[str, Any], ids: dict[str, str], *, by: Actor, now: date
     return task
 
 
-def in_order(news: list[dict[str, Any]]) -> list[int]:
+def in_order(news: dict[int, dict[str, Any]]) -> list[int]:
     """Return the places of a batch so that each comes after those it waits for; raise Cycle."""
-    places = {new["ref"]: place for place, new in enumerate(news) if new.get("ref")}
-    if len(places) < sum(1 for new in news if new.get("ref")):
+    refs = {new["ref"]: place for place, new in news.items() if new.get("ref")}
+    if len(refs) < sum(1 for new in news.values() if new.get("ref")):
         raise Invalid("Each ref may be used once in a batch.", field="tasks")
     graph = {
-        place: [places[name] for name in new.get("depends_on", ()) if name in places]
-        for place, new in enumerate(news)
+        place: [refs[name] for name in new.get("depends_on", ()) if name in refs]
+        for place, new in news.items()
     }
     try:
         return list(TopologicalSorter(graph).static_order())

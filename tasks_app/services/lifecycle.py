@@ -38,6 +38,8 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
     report: as for `take_report`. If policy has come to ask for a sign-off that the task does not have, somebody is
     asked, and the refusal names the request. Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
     """
+    if report["status"] == Status.CANCELLED:
+        return cancel_task(task_id=task_id, by=by, now=now, reason=report.get("error", ""))
     try:
         return take_report(task_id=task_id, by=by, now=now, **report)
     except AskAnew:

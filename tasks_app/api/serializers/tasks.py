@@ -59,7 +59,7 @@ class NewTaskSerializer(SharedFieldsSerializer):
 class ReportSerializer(SharedFieldsSerializer):
     """How a task stands, from the query string or the body."""
 
-    status = serializers.ChoiceField(choices=[status.value for status in REPORTED])
+    status = serializers.ChoiceField(choices=REPORTED)
     error = serializers.CharField(
         max_length=4096, required=False, default="", allow_blank=True, allow_null=True
     )

@@ -1,0 +1,67 @@
+"""Endpoints of agents at work: claim tasks, keep their leases, give tasks back."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator_site.api.long_poll import wait_for
+from orchestrator_site.api.viewsets import ApiViewSet
+from orchestrator_site.core.actors import Role
+from orchestrator_site.infra.wakeups import tasks_of
+from tasks_app import queries
+from tasks_app.api.serializers.tasks import StatusAnswer
+from tasks_app.api.serializers.work import (
+    ClaimAnswer,
+    ClaimSerializer,
+    HeartbeatAnswer,
+    HeartbeatSerializer,
+    ReleaseSerializer,
+)
+from tasks_app.services import leases
+
+
+class ClaimViewSet(ApiViewSet):
+    """Take tasks, keep them, give them back."""
+
+    noun = "work"
+    roles = {"claim": Role.AGENT, "heartbeat": Role.AGENT, "release": Role.AGENT}
+    rate_scopes = {"claim": "claim", "heartbeat": "heartbeat"}
+    examples = {"claim": {"agent": "dev_agent", "lease_seconds": 300, "wait_seconds": 0}}
+
+    @extend_schema(request=ClaimSerializer, responses=ClaimAnswer)
+    def claim(self, request: Request) -> Response:
+        """Take tasks from an agent's queue under a lease, most urgent first.
+
+        With `wait_seconds` the answer is held back until there is something, or the time is over.
+        """
+        params = self.checked(ClaimSerializer)
+        seconds = params.pop("wait_seconds")
+        tasks = leases.claim(**params, by=self.actor, now=self.now)
+        if not tasks and seconds:
+            self._wait(params["agent"], params.get("types"), seconds)
+        return Response(ClaimAnswer({"tasks": queries.with_gates(tasks)}).data)
+
+    def _wait(self, agent: str, types: list[str] | None, seconds: int) -> None:
+        topic = tasks_of(agent)
+        due = leases.seconds_to_next(agent=agent, now=self.now, types=types)
+        wait_for(
+            self.request,
+            topics=[topic],
+            seconds=seconds,
+            key=(topic, *sorted(types or ())),
+            again_after=due,
+        )
+
+    @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
+    def heartbeat(self, request: Request, task_id: str) -> Response:
+        """Extend your lease, and learn whether the task was cancelled."""
+        params = self.checked(HeartbeatSerializer)
+        task = leases.heartbeat(task_id=task_id, **params, by=self.actor, now=self.now)
+        return Response(HeartbeatAnswer(task).data)
+
+    @extend_schema(request=ReleaseSerializer, responses=StatusAnswer)
+    def release(self, request: Request, task_id: str) -> Response:
+        """Give a task back; somebody else takes it, and the attempt does not count."""
+        params = self.checked(ReleaseSerializer)
+        task = leases.release(task_id=task_id, **params, by=self.actor, now=self.now)
+        return Response(StatusAnswer(task).data)
