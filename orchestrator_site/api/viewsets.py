@@ -13,7 +13,7 @@ from rest_framework.serializers import BaseSerializer
 from orchestrator_site.api import idempotency, long_poll, throttling
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
-from orchestrator_site.core.errors import Invalid
+from orchestrator_site.core.errors import Invalid, TooMany
 
 
 class LengthRequired(APIException):
@@ -66,10 +66,10 @@ class ApiViewSet(viewsets.ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Settle who calls, count the request, then whether they may: in this order."""
         self.format_kwarg = None
-        failure: APIException | None
+        failure: APIException | TooMany | None
         try:
             actor, failure = request.user, None
-        except APIException as refusal:
+        except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
         public = (
