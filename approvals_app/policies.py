@@ -4,16 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 from approvals_app import hooks
+from approvals_app.errors import UnknownPolicy
+from approvals_app.event_types import POLICY_CHANGED
 from approvals_app.models import ApprovalPolicy
 from events_app.configuration import Configuration
-from orchestrator_site.core.errors import Invalid, NotFound
-
-POLICY_CHANGED = "policy.changed"
-
-
-class UnknownPolicy(NotFound):
-    """There is no policy with this name."""
-
+from orchestrator_site.core.errors import Invalid
 
 policies = Configuration(
     ApprovalPolicy,

@@ -8,14 +8,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval, ApprovalPolicy
 from orchestrator_site.core.actors import Actor, Assurance, Role
-from orchestrator_site.core.errors import Forbidden
 from orchestrator_site.core.names import fold
-
-
-class MayNotDecide(Forbidden):
-    """The caller may not decide this request."""
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,35 @@ from django.core.cache import cache
 from django.db import connection, transaction
 
 from approvals_app import hooks, rules
+from approvals_app.errors import (
+    AlreadyDecided,
+    AskAnew,
+    MayNotDecide,
+    NotGranted,
+    NotShown,
+    PolicyTightened,
+    UnknownApproval,
+)
+from approvals_app.event_types import (
+    APPROVED,
+    DECISION_REFUSED,
+    EXPIRED,
+    REJECTED,
+    REQUESTED,
+    SUPERSEDED,
+    WITHDRAWN,
+)
 from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
-from approvals_app.pending import pending_counts
+from approvals_app.pending_limit import pending_counts
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.auth.accounts import may_decide as account_may_decide
 from orchestrator_site.auth.api_keys import persons_behind
 from orchestrator_site.core.actors import SYSTEM, Actor
-from orchestrator_site.core.errors import Conflict, DomainError, NotFound
+from orchestrator_site.core.errors import DomainError
 from orchestrator_site.core.names import fold
 from orchestrator_site.infra.cached_rows import CachedRows
 
-REQUESTED = "approval.requested"
-APPROVED = "approval.approved"
-REJECTED = "approval.rejected"
-EXPIRED = "approval.expired"
-WITHDRAWN = "approval.withdrawn"
-SUPERSEDED = "approval.superseded"
-DECISION_REFUSED = "approval.decision_refused"
 REFUSAL_NOTED_EVERY = 60  # seconds
 EVENT_OF = {
     Status.APPROVED: APPROVED,
@@ -42,30 +53,6 @@ policies = CachedRows(
     ["approvals_app.ApprovalPolicy"],
     lambda: list(ApprovalPolicy.objects.filter(active=True).order_by("name")),
 )
-
-
-class UnknownApproval(NotFound):
-    """There is no approval with this id."""
-
-
-class AlreadyDecided(Conflict):
-    """This request has been decided."""
-
-
-class NotShown(Conflict):
-    """What is stored is not what was shown to whoever decides."""
-
-
-class NotGranted(Conflict):
-    """The task waits for sign-off."""
-
-
-class AskAnew(NotGranted):
-    """There is no sign-off yet for what is demanded now; somebody has to be asked."""
-
-
-class PolicyTightened(Conflict):
-    """The policies ask for more than they did when this request was made."""
 
 
 def request_approval(
@@ -281,7 +268,7 @@ def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
     for approval_id, ensure in ensure_each(approvals, by).items():
         try:
             ensure()
-        except rules.MayNotDecide as refusal:
+        except MayNotDecide as refusal:
             found[approval_id] = str(refusal)
     return found
 

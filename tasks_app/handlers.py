@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from approvals_app import services as approvals
+from approvals_app import event_types as approval_events
 from approvals_app.hooks import decision_parties, names_task_types, renews_request
 from events_app.hooks import keeps_events, on
 from events_app.models import Event
@@ -15,7 +15,7 @@ from tasks_app.models import FailureReason, Status, Task
 from tasks_app.services import approval_gate, dependencies, lifecycle, routing
 
 
-@on(approvals.APPROVED)
+@on(approval_events.APPROVED)
 def let_through(event: Event) -> None:
     """Put an approved task in the queue; whoever hands it out asks the gate again."""
     task = Task.objects.filter(task_id=event.task_id, approval_id=event.payload["approval_id"])
@@ -24,8 +24,8 @@ def let_through(event: Event) -> None:
         wake_after_commit(tasks_of(agent))
 
 
-@on(approvals.REJECTED)
-@on(approvals.EXPIRED)
+@on(approval_events.REJECTED)
+@on(approval_events.EXPIRED)
 def cancel_unsigned(event: Event) -> None:
     """Cancel a task whose sign-off was refused or never came."""
     task = Task.objects.lock(event.task_id)

@@ -6,8 +6,8 @@ from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from approvals_app import services
+from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval, Status
-from approvals_app.rules import MayNotDecide
 from orchestrator_site.core.actors import Actor
 
 MOST = 20

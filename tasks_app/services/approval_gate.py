@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from approvals_app import services as approvals
+from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import Demand, demand_of
 from orchestrator_site.core.actors import SYSTEM, Actor
@@ -46,10 +47,10 @@ def ensure_open(task: Task, *, starting: bool) -> None:
             content = task.content()
             approvals.ensure_granted(approval_id=task.approval_id, content=content, demand=demand)
         elif demand:
-            raise approvals.AskAnew(
+            raise AskAnew(
                 f"{task.task_id} needs sign-off: {demand.policy}.", approval_status="missing"
             )
-    except approvals.NotGranted as refusal:
+    except NotGranted as refusal:
         refusal.state |= {"task_id": task.task_id, "status": task.status}
         raise
 
@@ -59,11 +60,11 @@ def is_open(task: Task) -> bool:
     return refusal_of(task) is None
 
 
-def refusal_of(task: Task) -> approvals.NotGranted | None:
+def refusal_of(task: Task) -> NotGranted | None:
     """Return the refusal, or None if the gate is open for a start."""
     try:
         ensure_open(task, starting=True)
-    except approvals.NotGranted as refusal:
+    except NotGranted as refusal:
         return refusal
     return None
 
@@ -74,7 +75,7 @@ def dequeue(*, task_id: str, now: datetime) -> None:
 
     Ask for a new decision if its content was changed after the last one, or if policy asks for more by now.
     """
-    anew = isinstance(refusal_of(Task.objects.get(task_id=task_id)), approvals.AskAnew)
+    anew = isinstance(refusal_of(Task.objects.get(task_id=task_id)), AskAnew)
     task = (
         lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
     )

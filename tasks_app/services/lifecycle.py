@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import transaction
 
+from approvals_app.errors import AskAnew
 from approvals_app.models import Status as ApprovalStatus
-from approvals_app.services import AskAnew
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED

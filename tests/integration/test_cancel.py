@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 
 from approvals_app import services as approvals
+from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
@@ -70,7 +71,7 @@ def test_what_was_asked_is_withdrawn(
         dev.name,
         "Obsolete",
     )
-    with pytest.raises(approvals.AlreadyDecided, match="withdrawn"):
+    with pytest.raises(AlreadyDecided, match="withdrawn"):
         approvals.approve(approval_id=approval.approval_id, by=ops, now=now)
     types = list(Event.objects.order_by("pk").values_list("event_type", flat=True))
     assert types[3:5] == ["approval.withdrawn", "task.cancelled"]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from approvals_app import rules, services
+from approvals_app import services
+from approvals_app.errors import AlreadyDecided, MayNotDecide, NotShown, UnknownApproval
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
@@ -63,7 +64,7 @@ def test_a_decision_is_final(
 ) -> None:
     DECIDE[first](approval_id=asked.approval_id, by=ops, now=now)
 
-    with pytest.raises(services.AlreadyDecided) as refusal:
+    with pytest.raises(AlreadyDecided) as refusal:
         DECIDE[second](approval_id=asked.approval_id, by=dev, now=now)
 
     assert refusal.value.state == {
@@ -78,7 +79,7 @@ def test_a_decision_is_final(
 def test_a_refused_try_is_on_record(asked: Approval, dev: Actor, ops: Actor, now: datetime) -> None:
     services.approve(approval_id=asked.approval_id, by=ops, now=now)
 
-    with pytest.raises(services.AlreadyDecided):
+    with pytest.raises(AlreadyDecided):
         services.reject(approval_id=asked.approval_id, by=dev, now=now)
 
     told = Event.objects.get(event_type="approval.decision_refused")
@@ -89,7 +90,7 @@ def test_a_refused_try_is_on_record(asked: Approval, dev: Actor, ops: Actor, now
 def test_a_decision_on_other_content_than_was_looked_at_is_refused(
     asked: Approval, ops: Actor, now: datetime, verdict: str
 ) -> None:
-    with pytest.raises(services.NotShown):
+    with pytest.raises(NotShown):
         DECIDE[verdict](approval_id=asked.approval_id, by=ops, now=now, shown="0" * 64)
 
     assert Approval.objects.get().status == "pending"
@@ -104,7 +105,7 @@ def test_a_request_that_was_tampered_with_is_not_signed(
 ) -> None:
     Approval.objects.update(snapshot={**asked.snapshot, "payload": {"issue": "worse"}})
 
-    with pytest.raises(services.NotShown):
+    with pytest.raises(NotShown):
         services.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Approval.objects.get().status == "pending"
@@ -126,7 +127,7 @@ def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
     approval_id = Approval.objects.pending().get().approval_id
     settings.ORCHESTRATOR_APPROVAL_MODE = mode
 
-    with pytest.raises(rules.MayNotDecide):
+    with pytest.raises(MayNotDecide):
         services.approve(approval_id=approval_id, by=bob, now=now)
 
     assert Approval.objects.get(approval_id=approval_id).status == "pending"
@@ -147,7 +148,7 @@ def test_a_policy_may_demand_an_admin(make_task: Make, ops: Actor, now: datetime
     ApprovalPolicy.objects.create(name="Admins", decider_role="admin", reason="Only admins.")
     approval_id = make_task().approval_id
 
-    with pytest.raises(rules.MayNotDecide):
+    with pytest.raises(MayNotDecide):
         services.approve(approval_id=approval_id, by=ops, now=now)
 
     assert services.approve(
@@ -156,7 +157,7 @@ def test_a_policy_may_demand_an_admin(make_task: Make, ops: Actor, now: datetime
 
 
 def test_an_unknown_request_is_said_to_be_unknown(db: None, ops: Actor, now: datetime) -> None:
-    with pytest.raises(services.UnknownApproval):
+    with pytest.raises(UnknownApproval):
         services.approve(approval_id="approval_nowhere", by=ops, now=now)
 
 
@@ -171,7 +172,7 @@ def test_a_decision_counts_until_the_request_expires(
     if in_time:
         services.approve(approval_id=task.approval_id, by=ops, now=when)
     else:
-        with pytest.raises(services.AlreadyDecided, match="has expired"):
+        with pytest.raises(AlreadyDecided, match="has expired"):
             services.approve(approval_id=task.approval_id, by=ops, now=when)
 
     assert services.expire_approvals(now=when) == (0 if in_time else 1)

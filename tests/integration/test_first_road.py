@@ -3,6 +3,7 @@
 import pytest
 
 from approvals_app import services as approvals
+from approvals_app.errors import NotGranted
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
@@ -36,7 +37,7 @@ def test_a_gated_task_is_handed_out_only_after_approval(
     task = make_task(priority="P0")
 
     before = leases.claim(agent="dev_agent", by=dev, now=now)
-    with pytest.raises(approvals.NotGranted):
+    with pytest.raises(NotGranted):
         lifecycle.report_status(task_id=task.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from approvals_app import services as approvals
+from approvals_app.errors import AlreadyDecided, NotGranted
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
@@ -32,7 +33,7 @@ def try_every_way(task: Task, by: Actor, now: datetime) -> None:
     """Check that the task is neither handed out nor started."""
     assert leases.claim(agent=task.assigned_agent, by=by, now=now, limit=10) == []
     for status in (Status.IN_PROGRESS, Status.COMPLETED):
-        with pytest.raises((approvals.NotGranted, InvalidTransition)):
+        with pytest.raises((NotGranted, InvalidTransition)):
             lifecycle.report_status(task_id=task.task_id, status=status, by=by, now=now)
     task.refresh_from_db()
     assert task.status not in ("in_progress", "completed")
@@ -80,7 +81,7 @@ def test_an_approved_task_is_handed_out_and_started(
 
 
 def test_a_refusal_names_the_approval(gated: Task, dev: Actor, now: datetime) -> None:
-    with pytest.raises(approvals.NotGranted) as refusal:
+    with pytest.raises(NotGranted) as refusal:
         lifecycle.report_status(task_id=gated.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
 
     assert refusal.value.state == {
@@ -229,7 +230,7 @@ def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now:
     gated.refresh_from_db()
     assert [status for _, status in states] == ["superseded", "pending"]
     assert states[1][0] == gated.approval_id
-    with pytest.raises(approvals.AlreadyDecided):
+    with pytest.raises(AlreadyDecided):
         approvals.approve(approval_id=states[0][0], by=admin, now=now)
 
 

@@ -9,8 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals_app import services as approvals
+from approvals_app.errors import TooManyPending
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.pending import TooManyPending
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Task

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from approvals_app import services as approvals
+from approvals_app.errors import MayNotDecide, NotGranted, PolicyTightened
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
@@ -69,7 +70,7 @@ def test_a_report_that_starts_such_a_task_is_refused_and_names_the_request(
     task = make_task()
     add_policy()
 
-    with pytest.raises(approvals.NotGranted) as refusal:
+    with pytest.raises(NotGranted) as refusal:
         lifecycle.report_status(task_id=task.task_id, status=status, by=dev, now=now)
 
     asked = Approval.objects.get()
@@ -113,7 +114,7 @@ def test_a_waiting_request_on_weaker_terms_is_superseded_when_somebody_decides(
     task = make_task(priority="P0")
     add_policy(**stricter)
 
-    with pytest.raises(approvals.PolicyTightened):
+    with pytest.raises(PolicyTightened):
         approvals.approve(approval_id=task.approval_id, by=admin, now=now)
 
     old, new = Approval.objects.order_by("pk")
@@ -142,7 +143,7 @@ def test_a_weaker_policy_changes_nothing_for_a_grant(
     add_policy(decider_role="admin")
     task = make_task(priority="P0")
     ApprovalPolicy.objects.get(name="All bugs").delete()
-    with pytest.raises(approvals.rules.MayNotDecide):
+    with pytest.raises(MayNotDecide):
         approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
 

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 
 from approvals_app import services as approvals
+from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.log import reading
 from events_app.models import Event
@@ -82,9 +83,7 @@ def test_of_eight_deciders_exactly_one_wins(
 
         [winner] = [outcome for outcome in outcomes if not lost(outcome)]
         assert all(
-            isinstance(outcome, approvals.AlreadyDecided)
-            for outcome in outcomes
-            if outcome is not winner
+            isinstance(outcome, AlreadyDecided) for outcome in outcomes if outcome is not winner
         )
         approval = Approval.objects.get(approval_id=approval_id)
         assert (approval.status, approval.decided_by) == (winner.status, winner.decided_by)

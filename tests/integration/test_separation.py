@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from approvals_app import services as approvals
+from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval
-from approvals_app.rules import MayNotDecide
 from events_app.models import Event
 from orchestrator_site.access import services
 from orchestrator_site.auth import tokens

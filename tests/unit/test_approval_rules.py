@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals_app import rules
+from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval, ApprovalPolicy
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 
@@ -32,7 +33,7 @@ def may(
     )
     try:
         rules.ensure_may_decide(approval, by, mode=mode, involved=frozenset({REQUESTER, HOLDER}))
-    except rules.MayNotDecide as refusal:
+    except MayNotDecide as refusal:
         assert str(refusal).endswith(".")
         return False
     return True

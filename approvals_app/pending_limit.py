@@ -5,15 +5,11 @@ import time
 
 from django.conf import settings
 
+from approvals_app.errors import TooManyPending
 from approvals_app.models import Approval
-from orchestrator_site.core.errors import Conflict
 
 FRESH = 10.0  # seconds a count is added to in memory before it is asked for anew
 MOST_NAMES = 10_000
-
-
-class TooManyPending(Conflict):
-    """This principal has as many requests waiting as it may have."""
 
 
 class PendingCounts:

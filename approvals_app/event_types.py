@@ -1,0 +1,10 @@
+"""The types of the events that requests for sign-off and policies leave in the log."""
+
+REQUESTED = "approval.requested"
+APPROVED = "approval.approved"
+REJECTED = "approval.rejected"
+EXPIRED = "approval.expired"
+WITHDRAWN = "approval.withdrawn"
+SUPERSEDED = "approval.superseded"
+DECISION_REFUSED = "approval.decision_refused"
+POLICY_CHANGED = "policy.changed"
