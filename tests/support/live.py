@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -40,11 +40,17 @@ class LiveServer:
 
 
 @contextlib.contextmanager
-def live_server(**settings: str) -> Iterator[LiveServer]:
-    """Start a server and end it. settings: environment variables laid over those it is given."""
+def live_server(
+    prepare: Callable[[dict[str, str]], None] | None = None, /, **settings: str
+) -> Iterator[LiveServer]:
+    """Start a server and end it.
+
+    prepare: called with its environment before it starts. settings: environment variables laid over those it is given.
+    """
     secret, api_key = secrets.token_hex(32), secrets.token_hex(24)
     with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder, fresh_stores() as stores:
         given = {
+            "DATA_DIR": folder,
             "ORCHESTRATOR_ENV": "development",
             "ORCHESTRATOR_RATE_LIMIT_SCALE": "1000",
             "ORCHESTRATOR_JWT_SECRET": secret,
@@ -52,8 +58,10 @@ def live_server(**settings: str) -> Iterator[LiveServer]:
             **stores,
             **settings,
         }
+        if prepare:
+            prepare(given)
         with up(Path(folder), "--migrate", "--with-worker", "--with-beat", **given) as server:
-            yield LiveServer(server.url, secret, api_key, {"DATA_DIR": folder, **given})
+            yield LiveServer(server.url, secret, api_key, given)
 
 
 @contextlib.contextmanager

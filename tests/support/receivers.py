@@ -115,6 +115,13 @@ class Receiver:
             f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\nnoted".encode()
         )
 
+    def wait_for(self, event_ids: set[str], seconds: float = 60) -> None:
+        """Return when messages of all these events have come."""
+        deadline = time.monotonic() + seconds
+        while missing := event_ids - set(self.received()):
+            assert time.monotonic() < deadline, f"{missing} did not come in {seconds} seconds"
+            time.sleep(0.05)
+
     def received(self) -> list[str]:
         """Return the ids of what came, in order."""
         return [request.event_id for request in self.requests]
