@@ -29,6 +29,7 @@ from approvals_app.console.filters import (
     OfRequester,
 )
 from approvals_app.models import Approval, ApprovalPolicy, Status
+from approvals_app.rules import MOST_TOGETHER
 from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
@@ -311,7 +312,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         The rows are those that were ticked: the list's own would leave out what was decided meanwhile.
         """
         ticked = Approval.objects.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
-        chosen = list(ticked.order_by("priority", "created_at", "pk")[: bulk.MOST + 1])
+        chosen = list(ticked.order_by("priority", "created_at", "pk")[: MOST_TOGETHER + 1])
         refusal = bulk.refusal(chosen, verdict, by=actor_of(request))
         if refusal:
             messages.warning(request, refusal)
@@ -353,7 +354,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         if not all(row.isdecimal() and len(row) < 19 for row in ticked):
             raise BadRequest("Rows are numbers.")
         if request.method == "POST" and not self.has_decide_permission(request):
-            rows = Approval.objects.filter(pk__in=ticked[: bulk.MOST]).values_list(
+            rows = Approval.objects.filter(pk__in=ticked[:MOST_TOGETHER]).values_list(
                 "approval_id", flat=True
             )
             self.note_refused(request, list(rows), request.POST.get("action", ""))

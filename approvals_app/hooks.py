@@ -1,4 +1,4 @@
-"""Hooks of sign-off: the apps above register functions here, this app calls them and knows none of them."""
+"""Hooks of sign-off: the apps above register functions here, which this app calls."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,13 +12,13 @@ task_types: list[TaskTypes] = []
 
 
 def decision_parties(names_of: Parties) -> Parties:
-    """Bar from a decision whom `names_of(task_ids)` names: {task_id: principals with a part in it}."""
+    """Bar from deciding whom `names_of(task_ids)` returns: {task_id: principals with a part in it}."""
     parties.append(names_of)
     return names_of
 
 
 def renews_request(renew: Renewal) -> Renewal:
-    """Call `renew(task_id=, approval_id=, now=)` when policy asks for more than an open request did."""
+    """Call `renew(task_id=, approval_id=, now=)` when policies ask for more than a request did."""
     renewals.append(renew)
     return renew
 

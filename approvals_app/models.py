@@ -45,7 +45,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
 
     def decidable_by(self, by: Actor, *, mode: str) -> "ApprovalQuerySet":
-        """Return those whose policy this actor's role meets; outside `guide` without what they asked for themselves.
+        """Return those this actor's role may decide; outside `guide` without their own requests.
 
         For counts and lists: whether one may be decided is asked of `rules.ensure_may_decide`.
         """
@@ -124,7 +124,7 @@ class Approval(models.Model):
                 condition=Q(status="pending"),
                 name="approval_of_role",
             ),
-            # With the status as a column SQLite prefers it to approval_asked, which has the old ones too.
+            # With the status as a column SQLite prefers it to approval_asked, which is larger.
             models.Index(
                 fields=["requested_by", "status"],
                 condition=Q(status="pending"),
@@ -160,7 +160,10 @@ def check_types(value: object) -> None:
 
 
 class ApprovalPolicy(models.Model):
-    """Which tasks need sign-off, and whose. All active policies that match count; the strictest wins."""
+    """Which tasks need sign-off, and whose.
+
+    All active policies that match a task count; the strictest demand wins.
+    """
 
     name = models.CharField(max_length=100, unique=True)
     active = models.BooleanField(default=True)

@@ -20,7 +20,7 @@ policies = Configuration(
 
 
 def ensure_known(types: Iterable[str]) -> None:
-    """Raise Invalid for a type that no task can have, with the one that was meant, if it can be told."""
+    """Raise Invalid for a type that no task can have; suggest the nearest one."""
     known = {name for task_types in hooks.task_types for name in task_types()}
     for name in types:
         if name not in known:

@@ -9,9 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from approvals_app.errors import MayNotDecide
-from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.models import Approval, ApprovalPolicy, Status
 from orchestrator_site.core.actors import Actor, Assurance, Role
 from orchestrator_site.core.names import fold
+from orchestrator_site.core.priorities import Priority
+
+MOST_TOGETHER = 20  # requests decided at once
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ def digest_of(content: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON data with whole floats as integers: databases give 1.0 or 1e23 back as one or the other.
+    """Return JSON data with whole floats as integers: databases return 1.0 as either.
 
-    By their decimal digits, as PostgreSQL does: the binary value of 1e23 is another integer.
+    The integer is that of the decimal digits, as in PostgreSQL: the binary value of 1e23 differs.
     """
     if isinstance(value, float) and value.is_integer():
         return int(Decimal(repr(value)))
@@ -95,9 +98,9 @@ def ensure_may_decide(
 ) -> None:
     """Raise MayNotDecide unless the actor may decide this request. Every door asks here.
 
-    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a hand in the task: who asked, its
-    holder and its last editor, and everybody these count as. maker_may_decide: whether the account
-    that made the actor's key, if one did, may decide itself.
+    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a part in the task (requester,
+    holder, last editor) and everybody these count as. maker_may_decide: whether the account that
+    made the actor's key, if one did, may decide itself.
     """
     if not by.role.covers(Role(approval.decider_role)):
         raise MayNotDecide(f"Deciding this request needs the role {approval.decider_role}.")
@@ -113,3 +116,13 @@ def ensure_may_decide(
         raise MayNotDecide("The credential that asked may not decide.")
     if mode != "guide" and not maker_may_decide:
         raise MayNotDecide("The account that made this key may not decide, so the key may not.")
+
+
+def refusal_together(approvals: list[Approval], verdict: str) -> str:
+    """Return why these may not be decided at once, or nothing: at most 20, and no approval of a P0."""
+    if len(approvals) > MOST_TOGETHER:
+        return f"At most {MOST_TOGETHER} requests can be decided together."
+    urgent = [approval.approval_id for approval in approvals if approval.priority == Priority.P0]
+    if verdict == Status.APPROVED and urgent:
+        return f"A P0 request is approved on its own, not among others: {', '.join(urgent)}."
+    return ""

@@ -29,7 +29,8 @@ class DecisionInput(serializers.Serializer):
         required=False,
         default="",
         allow_blank=True,
-        help_text="The `digest` of the request that was looked at; if it is another one by now, the answer is 409.",
+        help_text="The `digest` of the request that was looked at; "
+        "if it is another one by now, the answer is 409.",
     )
 
 

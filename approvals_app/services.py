@@ -2,9 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -67,9 +65,9 @@ def request_approval(
     requested_by: str = "",
     due_at: datetime | None = None,
 ) -> Approval:
-    """Ask for sign-off on exactly this content; raise TooManyPending. Runs in the caller's transaction.
+    """Ask for sign-off on exactly this content, in the caller's transaction; raise TooManyPending.
 
-    requested_by: in whose name, if not the caller's own: what others ask for in a name has no cap.
+    requested_by: in whose name, if not the caller's own; only own requests count towards the cap.
     """
     if requested_by in ("", by.name):
         pending_counts.add(by.name)
@@ -102,7 +100,7 @@ def request_again(
     by: Actor,
     now: datetime,
 ) -> Approval:
-    """Ask anew, in the first requester's name, for a task that has changed or of which more is demanded.
+    """Ask anew, in the first requester's name: the task has changed, or policies ask for more.
 
     demand: the terms that hold now; None leaves the terms as they were.
     """
@@ -140,7 +138,7 @@ def get_approval(approval_id: str) -> Approval:
 def ensure_granted(
     *, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None
 ) -> None:
-    """Raise NotGranted unless this approval was given, for exactly this content, on terms as strict as `demand`."""
+    """Raise NotGranted unless exactly this content was approved, on terms as strict as `demand`."""
     try:
         approval = get_approval(approval_id)
     except UnknownApproval:
@@ -164,7 +162,7 @@ def ensure_granted(
 def approve(
     *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
 ) -> Approval:
-    """Sign a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
+    """Approve a pending request; parameters and errors as of `decide`."""
     return decide(
         approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason, shown=shown
     )
@@ -173,7 +171,7 @@ def approve(
 def reject(
     *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
 ) -> Approval:
-    """Refuse a pending request. shown: the digest of what was looked at, or ""; raises as `decide`."""
+    """Reject a pending request; parameters and errors as of `decide`."""
     return decide(
         approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason, shown=shown
     )
@@ -188,10 +186,10 @@ def decide(
     reason: str = "",
     shown: str = "",
 ) -> Approval:
-    """Decide once and for all; raise UnknownApproval, MayNotDecide, NotShown or AlreadyDecided.
+    """Decide a pending request; raise UnknownApproval, or why it cannot be decided.
 
-    Who says the same again gets the decision, `repeated`, and nothing is written. A refused try
-    changes nothing but is written down too.
+    shown: the digest of what was looked at, or "". A decision is final. The same decision by the same
+    decider again writes nothing and is marked `repeated`. A refused attempt is recorded.
     """
     approval = get_approval(approval_id)
     try:
@@ -208,7 +206,7 @@ def decide(
 
 
 def said_before(approval_id: str, verdict: Status, by: Actor) -> Approval | None:
-    """Return the request if this very decision was taken on it by the same decider, else None."""
+    """Return the request if the same decider has decided it in the same way, else None."""
     approval = get_approval(approval_id)
     if approval.status != verdict or fold(approval.decided_by) != fold(by.name):
         return None
@@ -219,7 +217,7 @@ def said_before(approval_id: str, verdict: Status, by: Actor) -> Approval | None
 def refuse_role(
     *, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str
 ) -> None:
-    """Write down that a door let somebody not even try, because of their role."""
+    """Record an attempt that was refused because of the caller's role."""
     with contextlib.suppress(UnknownApproval):
         note_refusal(get_approval(approval_id), verdict=verdict, by=by, now=now, reason=reason)
 
@@ -227,7 +225,7 @@ def refuse_role(
 def note_refusal(
     approval: Approval, *, verdict: Status, by: Actor, now: datetime, reason: str
 ) -> None:
-    """Write down a refused try; the same try by the same caller once a minute, so that nobody fills the log."""
+    """Record a refused attempt; the same one by the same caller at most once a minute."""
     attempt = f"{fold(by.name)}|{approval.approval_id}|{verdict}|{reason}"
     if cache.add(f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}", 1, REFUSAL_NOTED_EVERY):
         with transaction.atomic():
@@ -235,7 +233,7 @@ def note_refusal(
 
 
 def ensure_shown(approval: Approval, shown: str) -> None:
-    """Raise NotShown if somebody looked at other content, or if what is stored no longer matches its digest."""
+    """Raise NotShown if other content was looked at, or if the stored one does not match its digest."""
     stored = rules.digest_of(approval.snapshot)
     if {stored, shown or stored} != {approval.digest}:
         sentence = f"{approval.approval_id} is not what you were shown. Look again, then decide."
@@ -243,7 +241,7 @@ def ensure_shown(approval: Approval, shown: str) -> None:
 
 
 def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
-    """Raise PolicyTightened, once somebody is asked anew, if the policies ask for more than this request does."""
+    """Raise PolicyTightened, after asking anew, if the policies ask for more than this request does."""
     if approval.status != Status.PENDING:
         return
     demand = rules.demand_of(str(approval.snapshot.get("type", "")), approval.priority, policies())
@@ -258,24 +256,31 @@ def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
 
 
 def ensure_may_decide(approval: Approval, by: Actor) -> None:
-    """Raise MayNotDecide unless this actor may decide this request, as the installation is set up."""
-    ensure_each([approval], by)[approval.approval_id]()
+    """Raise MayNotDecide unless this actor may decide this request in the mode of the settings."""
+    if sentence := refusals([approval], by).get(approval.approval_id):
+        raise MayNotDecide(sentence)
 
 
 def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
-    """Return why this actor may not decide which of these requests: approval_id -> a sentence."""
+    """Return why this actor may not decide which of these requests: {approval_id: sentence}.
+
+    The number of queries does not depend on the number of requests.
+    """
+    mode = settings.ORCHESTRATOR_APPROVAL_MODE
+    fit = mode == "guide" or not by.made_by or account_may_decide(by.made_by)
     found = {}
-    for approval_id, ensure in ensure_each(approvals, by).items():
+    for approval, involved in zip(approvals, parties_of(approvals, mode), strict=True):
         try:
-            ensure()
+            rules.ensure_may_decide(
+                approval, by, mode=mode, involved=involved, maker_may_decide=fit
+            )
         except MayNotDecide as refusal:
-            found[approval_id] = str(refusal)
+            found[approval.approval_id] = str(refusal)
     return found
 
 
-def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], None]]:
-    """Return for each request the call that raises MayNotDecide, with the same few queries for any number."""
-    mode = settings.ORCHESTRATOR_APPROVAL_MODE
+def parties_of(approvals: list[Approval], mode: str) -> list[frozenset[str]]:
+    """Return for each request who has a part in its task; outside `guide` with the people behind."""
     task_ids = [approval.task_id for approval in approvals]
     parties = [names_of(task_ids) for names_of in hooks.parties] if task_ids else []
     names = [
@@ -284,28 +289,16 @@ def ensure_each(approvals: list[Approval], by: Actor) -> dict[str, Callable[[], 
         )
         for approval in approvals
     ]
-    if mode != "guide" and approvals:
-        names = persons_behind(
-            zip(names, [approval.requester_credential for approval in approvals], strict=True)
-        )
-    fit = mode == "guide" or not by.made_by or account_may_decide(by.made_by)
-    return {
-        approval.approval_id: partial(
-            rules.ensure_may_decide,
-            approval,
-            by,
-            mode=mode,
-            involved=involved,
-            maker_may_decide=fit,
-        )
-        for approval, involved in zip(approvals, names, strict=True)
-    }
+    if mode == "guide" or not approvals:
+        return names
+    credentials = [approval.requester_credential for approval in approvals]
+    return persons_behind(zip(names, credentials, strict=True))
 
 
 def close(
     *, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = ""
 ) -> Approval:
-    """Move a pending request to its end: of many at once, the database lets one through."""
+    """Close a pending request; of several attempts at once the conditional update lets one through."""
     rows = Approval.objects.pending().filter(approval_id=approval_id)
     if status in (Status.APPROVED, Status.REJECTED):
         rows = rows.live(now)
@@ -325,14 +318,14 @@ def close(
 
 
 def outcome_of(approval: Approval) -> str:
-    """Return one sentence on how a request ended."""
+    """Return one sentence about how a request ended."""
     if approval.status == Status.PENDING:
         return f"{approval.approval_id} has expired."
     return f"{approval.approval_id} is already {approval.status} by {approval.decided_by}."
 
 
 def facts_of(approval: Approval) -> dict[str, str]:
-    """Return what a refusal tells about the request."""
+    """Return the state of a request that a refusal carries."""
     return {
         "approval_id": approval.approval_id,
         "status": approval.status,
@@ -350,18 +343,16 @@ def end_open_requests(
     for approval_id in list(
         Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True)
     ):
-        with contextlib.suppress(
-            AlreadyDecided
-        ):  # somebody decided meanwhile: there is nothing left to end
+        with contextlib.suppress(AlreadyDecided):
             close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
 
 
 def end_requests_of(
     *, task_ids: list[str], status: Status, by: Actor, now: datetime, reason: str
 ) -> None:
-    """Do what `end_open_requests` does, for many tasks at once; what somebody is deciding right now stays.
+    """Withdraw or supersede the open requests of many tasks, except those being decided right now.
 
-    Ask `waiting_among` afterwards which tasks still wait. Runs in the caller's transaction.
+    `waiting_among` tells afterwards which tasks still wait. Runs in the caller's transaction.
     """
     skip = connection.features.has_select_for_update_skip_locked
     pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
@@ -435,5 +426,5 @@ def event_of(
 
 
 def forget_requests(*, task_ids: list[str]) -> int:
-    """Remove every request of tasks that are no longer kept; return how many. Runs in the caller's transaction."""
+    """Delete the requests of pruned tasks, in the caller's transaction; return how many."""
     return Approval.objects.filter(task_id__in=task_ids).only("pk").delete()[0]

@@ -1,16 +1,14 @@
-"""Deciding several requests at once: less is allowed than one by one, so that nobody clicks a flood away."""
+"""Deciding several requests at once."""
 
 from typing import Any
 
 from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from approvals_app import services
-from approvals_app.errors import MayNotDecide
+from approvals_app import rules, services
 from approvals_app.models import Approval, Status
 from orchestrator_site.core.actors import Actor
 
-MOST = 20
 SERVICE: dict[str, Any] = {Status.APPROVED: services.approve, Status.REJECTED: services.reject}
 
 
@@ -41,14 +39,7 @@ def form_for(verdict: str) -> type[BulkForm]:
 
 def refusal(chosen: list[Approval], verdict: str, *, by: Actor) -> str:
     """Return why these may not be decided together, or nothing."""
-    if len(chosen) > MOST:
-        return f"At most {MOST} requests can be decided together. Nothing was decided."
-    urgent = [approval.approval_id for approval in chosen if approval.priority == "P0"]
-    if verdict == Status.APPROVED and urgent:
-        return f"A P0 request is approved on its own, not among others: {', '.join(urgent)}. Nothing was decided."
-    for approval in chosen:
-        try:
-            services.ensure_may_decide(approval, by)
-        except MayNotDecide as reason:
-            return f"{approval.approval_id}: {reason} Nothing was decided."
-    return ""
+    sentence = rules.refusal_together(chosen, verdict)
+    for approval_id, reason in services.refusals(chosen, by).items():
+        sentence = sentence or f"{approval_id}: {reason}"
+    return sentence and f"{sentence} Nothing was decided."

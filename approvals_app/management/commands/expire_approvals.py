@@ -7,7 +7,7 @@ from orchestrator_site.management.base import SweepCommand
 
 class Command(SweepCommand):
     help = (
-        "End every pending request whose policy gave it a time that has run out; its task is cancelled. "
+        "End every pending request whose time has run out; its task is cancelled. "
         "The service does it by itself; run it to do so at once."
     )
     said = "{expired} request(s) expired"

@@ -9,7 +9,10 @@ from orchestrator_site.management.base import ServiceCommand
 
 
 class Command(ServiceCommand):
-    help = "List the requests that wait for a decision, most urgent first. `approve` and `reject` take their ids."
+    help = (
+        "List the requests that wait for a decision, most urgent first. "
+        "`approve` and `reject` take their ids."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
