@@ -185,6 +185,7 @@ CELERY_BEAT_SCHEDULE = {
         "requeue-lost-leases": "tasks_app.jobs.requeue_lost_leases",
         "notice-silence": "tasks_app.jobs.notice_silence",
         "settle-dependents": "tasks_app.jobs.settle_dependents",
+        "continue-bulk-operations": "tasks_app.jobs.continue_bulk_operations",
         "expire-approvals": "approvals_app.jobs.expire_approvals",
         "number-events": "events_app.jobs.number_events",
     }.items()

@@ -44,14 +44,15 @@ from tasks_app.console.filters import (
     OfPriority,
     OfType,
 )
-from tasks_app.models import NEXT, OPEN, Agent, RoutingRule, Status, Task
+from tasks_app.models import NEXT, OPEN, Agent, BulkOperation, RoutingRule, Status, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import lifecycle, operations, routing
+from tasks_app.services import bulk, lifecycle, operations, routing
 
 SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
 SHOWN_TASKS = 20
-DONE = {"Requeue": "requeued", "Cancel": "cancelled"}
+SHOWN_BULK = 5
+DONE = {"requeue": "requeued", "cancel": "cancelled"}
 
 
 class CancelForm(NeedsReasonForm):
@@ -98,6 +99,7 @@ class TaskAdmin(ReadOnlyAdmin):
     list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
     list_display_links = ("what",)
     ordering = ("-id",)
+    list_before_template = "admin/tasks_app/task/operations.html"
     change_form_template = "admin/tasks_app/task/page.html"
     actions = ("requeue_selected", "cancel_selected")
     actions_detail = ("cancel", "requeue", "reassign")
@@ -187,61 +189,61 @@ class TaskAdmin(ReadOnlyAdmin):
     def requeue_selected(
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
-        return self.steer_selected(
-            request, queryset.filter(status=Status.FAILED), "Requeue", forms.Form
-        )
+        rows = queryset.filter(status=Status.FAILED)
+        return self.steer_selected(request, rows, "requeue", forms.Form)
 
     @admin.action(description="Cancel the selected tasks", permissions=["operate"])
     def cancel_selected(
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
-        return self.steer_selected(
-            request, queryset.filter(status__in=OPEN), "Cancel", CancelManyForm
-        )
+        rows = queryset.filter(status__in=OPEN)
+        return self.steer_selected(request, rows, "cancel", CancelManyForm)
 
     def steer_selected(
         self,
         request: HttpRequest,
-        queryset: QuerySet[Task],
-        word: str,
+        rows: QuerySet[Task],
+        verb: str,
         form_class: type[forms.Form],
     ) -> HttpResponse | None:
-        """Ask once more, then do it to the oldest; say how many went, and whether there are more."""
-        rows = queryset.order_by("pk").defer("metadata", "result")
-        chosen = list(rows[: operations.MOST + 1])
-        if not chosen:
-            messages.warning(request, f"None of the selected tasks can be {DONE[word]}.")
+        """Ask once more, then start a bulk operation, oldest first; say how far it has come."""
+        done = DONE[verb]
+        pks = list(rows.order_by("pk").values_list("pk", flat=True)[: bulk.MOST_TASKS + 1])
+        if not pks:
+            messages.warning(request, f"None of the selected tasks can be {done}.")
             return None
         form = form_class(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
-            return self.confirm(request, chosen, word, form)
-        act = operations.requeue_many if word == "Requeue" else operations.cancel_many
-        by, ids = actor_of(request, Role.ADMIN), [task.task_id for task in chosen]
-        done, refusals = act(task_ids=ids, by=by, now=times.now(), **form.cleaned_data)
-        messages.success(request, f"{len(done)} task(s) {DONE[word]}.")
-        if refusals:
-            messages.warning(
-                request, f"{len(refusals)} task(s) not {DONE[word]}. The first: {refusals[0]}"
-            )
-        if len(chosen) > operations.MOST:
-            messages.info(
-                request,
-                f"There are more: {operations.MOST} are {DONE[word]} at a time. Do it again.",
-            )
+            return self.confirm(request, pks, verb, form)
+        operation = bulk.start(
+            verb=verb,
+            pks=pks[: bulk.MOST_TASKS],
+            by=actor_of(request, Role.ADMIN),
+            now=times.now(),
+            **form.cleaned_data,
+        )
+        rest = f", {operation.left:,} go on in the background" if operation.left else ""
+        messages.success(request, f"{operation.done:,} task(s) {done}{rest}.")
+        if operation.refused:
+            sentence = f"{operation.refused:,} task(s) not {done}. The first: {operation.refusal}"
+            messages.warning(request, sentence)
         return HttpResponseRedirect(request.get_full_path())
 
     def confirm(
-        self, request: HttpRequest, chosen: list[Task], word: str, form: forms.Form
+        self, request: HttpRequest, pks: list[int], verb: str, form: forms.Form
     ) -> TemplateResponse:
-        """Show what would be done, and to how many."""
-        number = min(len(chosen), operations.MOST)
+        """Show what would be done, and to how many. pks: one more than one operation may have."""
+        number = min(len(pks), bulk.MOST_TASKS)
+        shown = Task.objects.defer("metadata", "result").filter(pk__in=pks[:SHOWN_TASKS])
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"{word} {number} task{'s' if number > 1 else ''}?",
-            "word": word,
-            "tasks": chosen[:SHOWN_TASKS],
+            "title": f"{verb.capitalize()} {number:,} task{'s' if number > 1 else ''}?",
+            "verb": verb,
+            "tasks": shown.order_by("pk"),
             "more": number - SHOWN_TASKS,
+            "at_once": bulk.STEP if number > bulk.STEP else None,
+            "too_many": len(pks) > number,
             "form": form,
             "action": request.POST["action"],
             "across": request.POST.get("select_across", "0"),
@@ -267,22 +269,18 @@ class TaskAdmin(ReadOnlyAdmin):
             row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)
         ):
             raise BadRequest("Rows are numbers.")
-        return super().changelist_view(request, {"title": "Tasks", **(extra_context or {})})
+        rows = list(BulkOperation.objects.order_by("-pk")[:SHOWN_BULK])
+        running = any(row.ended_at is None for row in rows)
+        context = {"title": "Tasks", "operations": rows, "running": running}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
     ) -> HttpResponse:
-        task = self.find(object_id or "")
-        context = describe(task) if task else {}
-        if task and self.has_operate_permission(request):
-            context["dialogs"] = dialogs_for(task)
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+        context |= describe(obj)
+        if self.has_operate_permission(request):
+            context["dialogs"] = dialogs_for(obj)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
 
 def describe(task: Task) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from celery import shared_task
 from orchestrator_site.core import times
 from orchestrator_site.core.pacing import Pace
 from tasks_app.services import agents as agent_services
-from tasks_app.services import dependencies, leases, routing, sla
+from tasks_app.services import bulk, dependencies, leases, routing, sla
 
 
 @shared_task
@@ -41,3 +41,9 @@ def notice_silence() -> None:
 def settle_dependents() -> None:
     """Beat, and when a task with many dependents ends: free or fail those that have not heard of it."""
     dependencies.settle_waiting(clock=times.now, between=Pace())
+
+
+@shared_task
+def continue_bulk_operations() -> None:
+    """Beat, and when an operator chose many tasks: requeue or cancel those that are left."""
+    bulk.continue_all(clock=times.now, between=Pace())

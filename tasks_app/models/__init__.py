@@ -1,6 +1,7 @@
 """The tables of tasks, agents and routing."""
 
 from tasks_app.models.agent import Agent, RoutingRule
+from tasks_app.models.bulk import BulkOperation, BulkTasks
 from tasks_app.models.count import TaskCount
 from tasks_app.models.dependency import Dependency, Settlement
 from tasks_app.models.task import (
@@ -27,6 +28,8 @@ __all__ = [
     "PARTIAL",
     "STAMP",
     "Agent",
+    "BulkOperation",
+    "BulkTasks",
     "Dependency",
     "FailureReason",
     "IsOpen",

@@ -1,6 +1,6 @@
 """What operators do to tasks: reassign, requeue, look after the dead letters."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +11,8 @@ from tasks_app.models import FailureReason, Status, Task
 from tasks_app.queries import get_task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import retries, routing
-from tasks_app.services.lifecycle import cancel_task
 
 GIVEN_UP = [FailureReason.RETRIES_EXHAUSTED, FailureReason.LEASE_LOST, FailureReason.DEPENDENCY]
-
-MOST = 200  # tasks that one call for many touches
 
 
 def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime) -> Task:
@@ -49,37 +46,11 @@ def requeue_dead_letters(*, limit: int, by: Actor, now: datetime, **which: Any) 
     which: type, assigned_agent, failure_reason, exactly.
     """
     rows = Task.objects.filter(**dead_filter(**which)).order_by("pk")
-    done, _ = requeue_many(
-        task_ids=list(rows.values_list("task_id", flat=True)[:limit]), by=by, now=now
-    )
-    return done
-
-
-def requeue_many(*, task_ids: list[str], by: Actor, now: datetime) -> tuple[list[str], list[str]]:
-    """Put failed tasks back in the queue; return the ids of those that went, and why others did not."""
-    return each(lambda task_id: requeue(task_id=task_id, by=by, now=now), task_ids)
-
-
-def cancel_many(
-    *, task_ids: list[str], reason: str, by: Actor, now: datetime
-) -> tuple[list[str], list[str]]:
-    """Cancel tasks; return the ids of those that were, and why others were not."""
-    return each(
-        lambda task_id: cancel_task(task_id=task_id, by=by, now=now, reason=reason), task_ids
-    )
-
-
-def each(act: Callable[[str], object], task_ids: list[str]) -> tuple[list[str], list[str]]:
-    """Do something to at most MOST tasks, each in a transaction of its own; return the ids done, and the refusals."""
-    done, refusals = [], []
-    for task_id in task_ids[:MOST]:
-        try:
-            act(task_id)
-        except DomainError as refusal:  # somebody else was first
-            refusals.append(str(refusal))
-        else:
-            done.append(task_id)
-    return done, refusals
+    task_ids = []
+    for task_id in rows.values_list("task_id", flat=True)[:limit]:
+        with suppress(DomainError):  # somebody else was first
+            task_ids.append(requeue(task_id=task_id, by=by, now=now).task_id)
+    return task_ids
 
 
 def dead_filter(**which: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 
 from approvals_app import services as approvals
@@ -19,7 +20,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import leases, lifecycle, operations, sla
+from tasks_app.services import bulk, leases, lifecycle, operations, sla
 from tasks_app.services.statistics import counts
 from tests.conftest import actor
 
@@ -368,3 +369,19 @@ def test_once_a_policy_is_saved_no_claim_hands_out_what_it_gates(
     assert len(asked) == len(set(asked))
     assert not set(asked) & {task_id for _, task_id in handed}
     assert len(asked) + len(handed) == 60
+
+
+def test_many_workers_go_on_with_a_bulk_operation_and_do_each_task_once(
+    make_task: Make, together: Together, admin: Actor, now: datetime, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(bulk, "STEP", 2)
+    monkeypatch.setattr(bulk, "find_account", lambda name: User(username=name, is_superuser=True))
+    pks = [make_task().pk for _ in range(40)]
+    operation = bulk.start(verb="cancel", pks=pks, by=admin, now=now, reason="Not needed.")
+    monkeypatch.setattr(bulk, "STEP", 40)
+
+    together(*[lambda: bulk.continue_all(clock=lambda: now)] * 8)
+
+    operation.refresh_from_db()
+    assert (operation.done, operation.refused) == (40, 0)
+    assert Event.objects.filter(event_type="task.cancelled").count() == 40
