@@ -1,4 +1,4 @@
-"""The log as people see it, and the writing down of what they change in the console."""
+"""The console page of the log, and bases for admins whose changes are recorded in it."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import models, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -41,9 +41,8 @@ class RecordedAdmin(ConsoleAdmin):
 
     actions: Any = None
     list_fullwidth = True
-    named_once: tuple[
-        str, ...
-    ] = ()  # fields that others refer to: set when a row is made, then fixed
+    # Fields that others refer to: set when a row is made, then fixed.
+    named_once: tuple[str, ...] = ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, *(self.named_once if obj else ()))
@@ -62,17 +61,10 @@ class RecordedAdmin(ConsoleAdmin):
 
     def tell(self, request: HttpRequest, obj: Any, did: str, changes: dict[str, Any]) -> None:
         """Record who did what to which row."""
-        record(
-            event_type=CONFIG_CHANGED,
-            by=actor_of(request),
-            now=times.now(),
-            payload={
-                "what": str(self.opts.verbose_name),
-                "name": str(obj),
-                "did": did,
-                "changes": changes,
-            },
-        )
+        what = str(self.opts.verbose_name)
+        payload = {"what": what, "name": str(obj), "did": did, "changes": changes}
+        by, now = actor_of(request), times.now()
+        record(event_type=CONFIG_CHANGED, by=by, now=now, payload=payload)
 
 
 class ConfiguredAdmin(RecordedAdmin):
@@ -84,18 +76,13 @@ class ConfiguredAdmin(RecordedAdmin):
         self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
     ) -> None:
         by, now, key = actor_of(request), times.now(), self.configuration.key
-        asked = {
-            name: form.cleaned_data[name]
-            for name in form.cleaned_data
-            if not change or name in form.changed_data
-        }
+        names = form.changed_data if change else form.cleaned_data
+        fields = {name: form.cleaned_data[name] for name in form.cleaned_data if name in names}
         if change:
-            kept = self.configuration.change(
-                form.initial.get(key, getattr(obj, key)), by=by, now=now, **asked
-            )
+            stored = form.initial.get(key, getattr(obj, key))
+            self.configuration.change(stored, by=by, now=now, **fields)
         else:
-            kept = self.configuration.add(by=by, now=now, **asked)
-        obj.pk = kept.pk
+            obj.pk = self.configuration.add(by=by, now=now, **fields).pk
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.configuration.remove(
@@ -127,38 +114,28 @@ def plain(value: Any) -> Any:
 
 class OfFamily(Choice):
     title, parameter_name = "family", "family"
-
-    def options(self) -> tuple[str, ...]:
-        return FAMILIES
+    values = FAMILIES
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return (
-            queryset.filter(event_type__startswith=f"{self.value()}.") if self.value() else queryset
-        )
+        family = self.value()
+        return queryset.filter(event_type__startswith=f"{family}.") if family else queryset
 
 
 class OfOrigin(Choice):
     title, parameter_name, column = "origin", "origin", "origin"
-
-    def options(self) -> list[str]:
-        return list(Origin.values)
+    values = Origin.values
 
 
 class OfPublisher(Choice):
-    """Who published, among the newest events."""
-
     title, parameter_name, column = "publisher", "publisher", "publisher"
 
     def options(self) -> list[str]:
-        return sorted(
-            set(Event.objects.order_by("-id").values_list("publisher", flat=True)[:RECENT])
-        )
+        newest = Event.objects.order_by("-id")[:RECENT]
+        return sorted(set(newest.values_list("publisher", flat=True)))
 
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    """The log, newest first."""
-
     public_id = "event_id"
     exact_search = ("event_id", "task_id", "trace_id", "publisher", "event_type")
     search_help_text = "The exact id of an event, task or trace, a publisher, or an event type"
@@ -196,16 +173,8 @@ class EventAdmin(ReadOnlyAdmin):
     def happened(self, event: Event) -> SafeString:
         return rendering.when(event.created_at, times.now())
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        return super().changeform_view(
-            request, object_id, form_url, {"title": "Event", **(extra_context or {})}
-        )
+    def page_context(self, request: HttpRequest, row: Event) -> dict[str, Any]:
+        return {"title": "Event"}
 
 
 from events_app.webhooks import admin  # noqa: E402 - Django finds admins here

@@ -9,12 +9,12 @@ from approvals_app.console import summaries
 from approvals_app.models import Approval, ApprovalQuerySet
 from events_app.models import Event
 from orchestrator_site.console.accounts import decider_of
+from orchestrator_site.console.base import capped_count
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import OPEN, Agent, Status, Task
 from tasks_app.services.statistics import counts
 
-MOST = 1000  # more than this is not counted exactly: nobody looks at the difference
 URGENT, NEWEST, AGENTS = 5, 10, 12
 
 
@@ -50,7 +50,7 @@ def inbox(by: Actor | None) -> dict[str, Any]:
     oldest = pending.order_by("created_at").values_list("created_at", flat=True).first()
     urgent = list(Approval.objects.pending().order_by("priority", "created_at")[:URGENT])
     return {
-        "waiting": at_most(pending),
+        "waiting": capped_count(pending),
         "oldest": (now - oldest).total_seconds() if oldest else None,
         "urgent": summaries.look_at(urgent, by=by, now=now),
     }
@@ -76,10 +76,10 @@ def agents() -> list[dict[str, Any]]:
     return [
         {
             "agent": agent,
-            "running": at_most(
+            "running": capped_count(
                 Task.objects.filter(assigned_agent=agent.name, status=Status.IN_PROGRESS)
             ),
-            "waiting": at_most(
+            "waiting": capped_count(
                 Task.objects.filter(assigned_agent=agent.name, status=Status.ASSIGNED)
             ),
         }
@@ -87,15 +87,9 @@ def agents() -> list[dict[str, Any]]:
     ]
 
 
-def at_most(rows: Any) -> str:
-    """Return how many rows there are, without counting past the limit."""
-    number = rows.order_by()[:MOST].count()
-    return f"{MOST - 1}+" if number == MOST else str(number)
-
-
 def pending_badge(request: HttpRequest) -> str:
     """Return how many requests wait for whoever is signed in, for the sidebar."""
-    return at_most(waiting_for(decider_of(request)))
+    return capped_count(waiting_for(decider_of(request)))
 
 
 def environment(request: HttpRequest) -> list[str] | None:

@@ -1,12 +1,11 @@
-"""Webhooks as an operator sees them: who is sent what, what got through, and the dialogs to put it right."""
+"""The console pages of webhooks and their deliveries."""
 
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -27,18 +26,23 @@ from orchestrator_site.console.base import (
     Choice,
     NeedsReasonForm,
     ReadOnlyAdmin,
-    close_dialog,
+    capped_count,
     page_of,
-    run_action,
 )
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
-from orchestrator_site.core.actors import Actor, Role
+from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
 
 MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription
 TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
+BUTTONS = {
+    "resend": "Send again",
+    "rotate": "Rotate the secret",
+    "switch_off": "Switch off",
+    "switch_on": "Switch on",
+}
 HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
 
 
@@ -62,10 +66,10 @@ class ResendForm(BaseDialogForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        asked = super().clean() or self.cleaned_data
-        if bool(asked.get("hours")) == bool(asked.get("event_id")):
+        fields = super().clean() or self.cleaned_data
+        if bool(fields.get("hours")) == bool(fields.get("event_id")):
             self.add_error("event_id", "Name one event, or choose a time.")
-        return asked
+        return fields
 
 
 class NewForm(forms.ModelForm):
@@ -99,26 +103,20 @@ class NewForm(forms.ModelForm):
 
 class InState(Choice):
     title, parameter_name, column = "status", "status", "status"
-
-    def options(self) -> list[str]:
-        return list(Delivery.Status.values)
+    values = Delivery.Status.values
 
 
 def state_of(subscription: Subscription) -> SafeString:
-    """Show whether it is on, and whether anything gets through."""
     if not subscription.active:
         return rendering.chip("off", "danger", subscription.disabled_reason)
-    return (
-        rendering.chip("failing", "warning")
-        if subscription.failing_since
-        else rendering.chip("on", "success")
-    )
+    if subscription.failing_since:
+        return rendering.chip("failing", "warning")
+    return rendering.chip("on", "success")
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    """Webhooks: made, switched, rotated and sent again through the services, like those of the API."""
-
+    list_title = "Webhooks"
     public_id = "subscription_id"
     exact_search = ("subscription_id", "created_by")
     search_help_text = "The exact id of a subscription, or who made it"
@@ -135,17 +133,15 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm(MAKE))
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        asked = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
-        made = webhooks.subscribe(**asked, by=actor(request), now=times.now())
-        obj.__dict__.update(
-            {field.attname: getattr(made, field.attname) for field in self.opts.fields}
-        )
+        fields = {name: form.cleaned_data[name] for name in NewForm.Meta.fields}
+        by = actor_of(request, Role.ADMIN)
+        obj.__dict__.update(vars(webhooks.subscribe(**fields, by=by, now=times.now())))
 
     def response_add(
         self, request: HttpRequest, obj: Subscription, post_url_continue: str | None = None
     ) -> HttpResponse:
         address = page_of("events_app.subscription", obj.subscription_id)
-        messages.success(request, f"{called(obj)}: made.")
+        messages.success(request, f"{self.name_of(obj)}: made.")
         return one_time_secrets.keep(
             request, HttpResponseRedirect(address), obj.secret, of=str(obj)
         )
@@ -183,11 +179,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:
-        rows = subscription.deliveries.all()
-        pending, dead = (
-            counted(rows.filter(status=one))
-            for one in (Delivery.Status.PENDING, Delivery.Status.DEAD)
-        )
+        rows = subscription.deliveries
+        pending = capped_count(rows.filter(status=Delivery.Status.PENDING))
+        dead = capped_count(rows.filter(status=Delivery.Status.DEAD))
         return rendering.stacked(
             rendering.visible(f"{pending} waiting"), rendering.visible(f"{dead} given up")
         )
@@ -207,11 +201,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         event_id, hours = form.cleaned_data["event_id"], form.cleaned_data["hours"]
         since = times.now() - timedelta(hours=hours) if hours else None
 
-        def done(again: int) -> str:
+        def done(count: int) -> str:
             rest = " What it never had follows." if since else ""
-            return f"sends {again} known deliver{'y' if again == 1 else 'ies'} again.{rest}"
+            return f"sends {count} known deliver{'y' if count == 1 else 'ies'} again.{rest}"
 
-        return self.manage(
+        return self.act_on(
             request, object_id, webhooks.resend, done, event_id=event_id, since=since
         )
 
@@ -223,17 +217,16 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         submit="Make a new secret",
     )
     def rotate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        made: list[Subscription] = []
+        rotated: list[Subscription] = []
 
-        def rotate(**asked: Any) -> None:
-            made.append(webhooks.rotate(**asked))
+        def done(subscription: Subscription) -> str:
+            rotated.append(subscription)
+            return "has a new secret."
 
-        answer = self.manage(request, object_id, rotate, "has a new secret.")
-        return (
-            one_time_secrets.keep(request, answer, made[0].secret, of=str(made[0]))
-            if made
-            else answer
-        )
+        answer = self.act_on(request, object_id, webhooks.rotate, done)
+        for subscription in rotated:
+            one_time_secrets.keep(request, answer, subscription.secret, of=str(subscription))
+        return answer
 
     @dialog_action(
         "Switch off",
@@ -245,7 +238,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     )
     def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
         reason = form.cleaned_data["reason"]
-        return self.manage(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
+        return self.act_on(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
 
     @dialog_action(
         "Switch on",
@@ -254,104 +247,47 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         lead="It goes on where it stopped, as far as the log is kept.",
     )
     def switch_on(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        return self.manage(request, object_id, webhooks.switch_on, "switched on.")
+        return self.act_on(request, object_id, webhooks.switch_on, "switched on.")
 
-    def manage(
-        self, request: HttpRequest, object_id: str, act: Any, done: Any, **asked: Any
-    ) -> HttpResponse:
-        """Call a service as an administrator: the permission of the page is what grants it.
+    def name_of(self, row: Subscription) -> str:
+        return f"Webhook to {target_of(row.url).host}"  # the rest of the URL may be a secret
 
-        done: what to say after the webhook's name, or what makes it of the service's answer.
-        """
-        subscription = self.known(object_id)
-        subscription_id = subscription.subscription_id
-
-        def sentence(answer: Any) -> str:
-            return f"{called(subscription)}: {done(answer) if callable(done) else done}"
-
-        run_action(
-            request, act, sentence, subscription_id=subscription_id, by=actor(request), **asked
-        )
-        return close_dialog(request, page_of("events_app.subscription", subscription_id))
-
-    def known(self, object_id: str) -> Subscription:
-        """Return a subscription; raise Http404."""
-        subscription = self.find(object_id)
-        if subscription is None:
-            raise Http404("There is no such subscription.")
-        return subscription
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Webhooks", **(extra_context or {})})
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        subscription = self.find(object_id or "")
-        context: dict[str, Any] = {}
-        if subscription:
-            context = describe(subscription, managed=self.has_manage_permission(request))
-            context["secret"] = one_time_secrets.take(request, of=str(subscription))
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
-
-
-def actor(request: HttpRequest) -> Actor:
-    """Return the account as an administrator."""
-    return actor_of(request, Role.ADMIN)
-
-
-def counted(rows: QuerySet[Delivery]) -> str:
-    """Return how many rows there are, without counting past a thousand."""
-    number = rows[:1000].count()
-    return "999+" if number == 1000 else str(number)
-
-
-def called(subscription: Subscription) -> str:
-    """Return what people call it: the rest of the URL may be a secret."""
-    return f"Webhook to {target_of(subscription.url).host}"
-
-
-def describe(subscription: Subscription, *, managed: bool) -> dict[str, Any]:
-    """Return what the page of a subscription shows besides its row. managed: whether the account may act."""
-    verbs = {"resend": "Send again", "rotate": "Rotate the secret", "switch_off": "Switch off"}
-    possible = (
-        verbs if subscription.active else {"rotate": verbs["rotate"], "switch_on": "Switch on"}
-    )
-    base = "admin:events_app_subscription"
-    return {
-        "title": called(subscription),
-        "host": target_of(subscription.url).host,
-        "managed": managed,
-        "state": state_of(subscription),
-        "dialogs": [
-            {"label": label, "url": reverse(f"{base}_{verb}", args=[subscription.subscription_id])}
-            for verb, label in (possible.items() if managed else ())
-        ],
-        "deliveries": [
-            {
-                "row": row,
-                "chip": delivery_chip(row),
-                "tries": tries_of(row),
-                "error": last_error(row),
-            }
-            for row in subscription.deliveries.order_by("-id")[:SHOWN]
-        ],
-    }
+    def page_context(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
+        managed = self.has_manage_permission(request)
+        verbs = ("resend", "rotate", "switch_off") if row.active else ("rotate", "switch_on")
+        return {
+            "title": self.name_of(row),
+            "host": target_of(row.url).host,
+            "managed": managed,
+            "state": state_of(row),
+            "secret": one_time_secrets.take(request, of=str(row)),
+            "dialogs": [
+                {
+                    "label": BUTTONS[verb],
+                    "url": reverse(
+                        f"admin:events_app_subscription_{verb}", args=[row.subscription_id]
+                    ),
+                }
+                for verb in (verbs if managed else ())
+            ],
+            "deliveries": [
+                {
+                    "row": delivery,
+                    "chip": delivery_chip(delivery),
+                    "tries": tries_of(delivery),
+                    "error": last_error(delivery),
+                }
+                for delivery in row.deliveries.order_by("-id")[:SHOWN]
+            ],
+        }
 
 
 def delivery_chip(delivery: Delivery) -> SafeString:
-    """Show where a delivery stands."""
     return rendering.chip(delivery.status, TONES.get(Delivery.Status(delivery.status), "warning"))
 
 
 def tries_of(delivery: Delivery) -> str:
-    """Say how often it was tried; after it was sent again by hand it starts anew."""
+    """Return how often a delivery was tried since it was last sent again by hand."""
     if delivery.log and not delivery.attempts:
         return "to be sent again"
     return f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}"
@@ -362,15 +298,9 @@ def last_error(delivery: Delivery) -> str:
     return str(delivery.log[-1]["error"]) if delivery.log and delivery.attempts else ""
 
 
-def attempts_of(delivery: Delivery) -> list[dict[str, Any]]:
-    """Return what is known of the attempts, the newest first, with times."""
-    return [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(delivery.log)]
-
-
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    """Every event on its way to a receiver, newest first."""
-
+    list_title = "Webhook deliveries"
     public_id = "id"
     exact_search = ("event_id", "subscription__subscription_id")
     search_help_text = "The exact id of an event or a subscription"
@@ -381,13 +311,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     change_form_template = "admin/events_app/delivery/page.html"
 
     def find(self, object_id: str) -> Any:
-        """Return the delivery with a row number, or None."""
-        known = object_id.isascii() and object_id.isdigit() and len(object_id) < 19
-        return (
-            Delivery.objects.select_related("subscription").filter(pk=int(object_id)).first()
-            if known
-            else None
-        )
+        return super().find(object_id) if object_id.isdigit() else None
 
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
@@ -411,33 +335,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @display(description="Next")
     def next(self, delivery: Delivery) -> SafeString:
-        pending = delivery.status == Delivery.Status.PENDING
-        return (
-            rendering.when(delivery.next_attempt_at, times.now())
-            if pending
-            else rendering.faint("–")
-        )
+        if delivery.status != Delivery.Status.PENDING:
+            return rendering.faint("–")
+        return rendering.when(delivery.next_attempt_at, times.now())
 
     @display(description="Made")
     def made(self, delivery: Delivery) -> SafeString:
         return rendering.when(delivery.created_at, times.now())
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(
-            request, {"title": "Webhook deliveries", **(extra_context or {})}
-        )
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        delivery = self.find(object_id or "")
-        context: dict[str, Any] = {"title": "Webhook delivery"}
-        if delivery:
-            context |= {"chip": delivery_chip(delivery), "attempts": attempts_of(delivery)}
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+    def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        attempts = [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(row.log)]
+        return {
+            "title": "Webhook delivery",
+            "chip": delivery_chip(row),
+            "attempts": attempts,
+        }

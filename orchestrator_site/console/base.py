@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.views.main import ChangeList as Rows
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
@@ -17,11 +17,14 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.core import times
+from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 TYPE_ID = re.compile(r"(approval|evt|sub|task)_[0-9a-z]{26}\Z")
+MOST_COUNTED = 1000
 HELD_IN = {  # the fields that may hold an id of this kind
     "approval": ("approval_id",),
     "evt": ("event_id",),
@@ -47,12 +50,12 @@ class OwnButtons:
 class ConsoleAdmin(ModelAdmin):
     """Base of every admin: an address narrows a list by its declared filters, and by nothing else.
 
-    Django by itself takes any lookup on a model's own fields from the query string. With that, whoever
-    may look at a list can guess what it does not show, or have the database match a costly pattern.
+    Django by itself takes any lookup on a model's own fields from the query string. With that,
+    whoever may look at a list can guess what it does not show, or have a costly pattern matched.
     """
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Return whether the query string may hold this: the name of a filter, with a printable value."""
+        """Return whether the query string may hold this: a filter's name and a printable value."""
         declared = self.get_list_filter(request) if request else self.list_filter
         return lookup in {one.parameter_name for one in declared} and "\x00" not in value
 
@@ -62,9 +65,10 @@ class ConsoleAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
-    """Rows that nobody adds, changes or deletes here, not even a superuser; found by their public ids.
+    """Rows that nobody adds, changes or deletes here, not even a superuser.
 
-    Lists show the next page without counting all: their cost does not grow with the table.
+    They are found by their public ids. Lists show the next page without counting all: their cost
+    does not grow with the table.
     """
 
     public_id = ""
@@ -75,6 +79,7 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_fullwidth = True
+    list_title = ""
     fields: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -100,6 +105,56 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
             Q(**{self.public_id: object_id}) | by_number
         ).first()
 
+    def name_of(self, row: Any) -> str:
+        """Return what messages call a row."""
+        return str(getattr(row, self.public_id))
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the page of a row shows besides its fields."""
+        return {}
+
+    def act_on(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        service: Callable[..., Any],
+        done: str | Callable[[Any], str],
+        **params: Any,
+    ) -> HttpResponse:
+        """Call a service for a row as an administrator, and close the dialog that asked for it.
+
+        The permission of the action has been asked before. done: what to say after the row's name,
+        or what makes that of the service's answer. Raise Http404.
+        """
+        row = self.find(object_id)
+        if row is None:
+            raise Http404(f"There is no such {self.opts.verbose_name}.")
+        public_id = getattr(row, self.public_id)
+        params |= {self.public_id: public_id, "by": actor_of(request, Role.ADMIN)}
+
+        def sentence(answer: Any) -> str:
+            return f"{self.name_of(row)}: {done(answer) if callable(done) else done}"
+
+        run_action(request, service, sentence, **params)
+        return close_dialog(request, page_of(self.opts.label_lower, public_id))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {"title": self.list_title} if self.list_title else {}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        row = self.find(object_id or "")
+        context = {} if row is None else self.page_context(request, row)
+        return super().changeform_view(
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         return PublicRows
 
@@ -109,12 +164,12 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[Any, bool]:
-        """Return the rows with a field that equals the term: every field searched has an index or few rows."""
+        """Return the rows with a field that equals the term: each has an index, or few rows."""
         term = search_term.strip()
         return (queryset.filter(self.wanted(term)) if term else queryset), False
 
     def wanted(self, term: str) -> Q:
-        """Return the condition for rows that a term names; an id is looked for only where ids of its kind are."""
+        """Return the condition for rows that a term names; an id, where ids of its kind are."""
         kind = TYPE_ID.match(term)
         held = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
         wanted = Q()
@@ -146,12 +201,13 @@ class NeedsReasonForm(ReasonForm):
 
 
 class Choice(SimpleListFilter):
-    """A filter over fixed choices. Subclasses name `column` and `options`."""
+    """A filter over choices. Subclasses name `column`, and `values` or `options`."""
 
     column = ""
+    values: Iterable[str] = ()
 
     def options(self) -> Iterable[str]:
-        return ()
+        return self.values
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         known = list(dict.fromkeys(self.options()))
@@ -164,6 +220,12 @@ class Choice(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
+def capped_count(rows: QuerySet[Any]) -> str:
+    """Return how many rows there are, `999+` for a thousand and more: they are not counted on."""
+    number = rows.order_by()[:MOST_COUNTED].count()
+    return f"{MOST_COUNTED - 1}+" if number == MOST_COUNTED else str(number)
 
 
 def page_of(label: str, object_id: object) -> str:
@@ -188,7 +250,10 @@ def run_action(
 
 
 def close_dialog(request: HttpRequest, otherwise: str) -> HttpResponse:
-    """Close a dialog: the page below loads again and shows the messages. otherwise: where to go without scripts."""
+    """Close a dialog: the page below loads again and shows the messages.
+
+    otherwise: where to go without scripts.
+    """
     if "HX-Request" in request.headers:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return HttpResponseRedirect(otherwise)
