@@ -10,7 +10,7 @@ from orchestrator_site.core.errors import Invalid
 from tasks_app.models import Agent, RoutingRule
 
 WARN_AT = 0.8  # of the SLA target
-# What a priority waits while more urgent work is there: a P3 of four hours ago goes before a P0 of now.
+# What a priority waits behind more urgent tasks: a P3 of four hours ago goes before a P0 of now.
 WAIT = {
     "P0": timedelta(0),
     "P1": timedelta(minutes=15),
@@ -22,22 +22,14 @@ BACKOFF_MOST = timedelta(hours=1)
 
 
 def agent_for(rule: RoutingRule | None, agents: Mapping[str, Agent]) -> str:
-    """Return the name of the first able agent a rule names, or "" if there is none now."""
-    if rule is None:
-        return ""
-    choices = (agents.get(name) for name in (rule.agent_id, rule.fallback_id) if name)
-    return next(
-        (agent.name for agent in choices if agent and agent.active and not agent.silent_since), ""
-    ) or (
-        next(
-            (
-                name
-                for name in (rule.agent_id, rule.fallback_id)
-                if name in agents and agents[name].active
-            ),
-            "",
-        )
-    )
+    """Return the name of the first agent of a rule that is switched on, or "".
+
+    One that is silent is passed over where the other one is not.
+    """
+    names = [rule.agent_id, rule.fallback_id] if rule else []
+    active = [agents[name] for name in names if name in agents and agents[name].active]
+    heard = [agent for agent in active if not agent.silent_since]
+    return next((agent.name for agent in heard or active), "")
 
 
 def due_at(created_at: datetime, sla_target: int | None) -> datetime | None:

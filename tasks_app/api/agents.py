@@ -1,4 +1,4 @@
-"""The API door of agents and task types."""
+"""Endpoints of agents and of the types of tasks they take."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -17,13 +17,13 @@ from tasks_app.services import agents as agent_services
 
 
 class AgentViewSet(ApiViewSet):
-    """Who works here."""
+    """List agents; pause, limit and switch them and their types of tasks."""
 
     roles = {"list": Role.USER}
 
     @extend_schema(responses=AgentsAnswer)
     def list(self, request: Request) -> Response:
-        """List the agents: who holds work, how much waits, who is paused, who was last seen when."""
+        """List the agents: who holds work, how much waits, who is paused, who was seen when."""
         agents = agent_services.overview(now=self.now)
         return Response(AgentsAnswer({"count": len(agents), "agents": agents}).data)
 

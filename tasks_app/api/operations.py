@@ -39,7 +39,7 @@ class OperationViewSet(ApiViewSet):
 
     @extend_schema(request=ReassignSerializer, responses=StatusAnswer)
     def reassign(self, request: Request, task_id: str) -> Response:
-        """Give a waiting task to another agent. If it needs sign-off, it is asked for anew. Admins only."""
+        """Give a waiting task to another agent; one that needs sign-off asks anew. Admins only."""
         params = self.checked(ReassignSerializer)
         task = operations.reassign(task_id=task_id, **params, by=self.actor, now=self.now)
         return Response(StatusAnswer(task).data)

@@ -21,7 +21,6 @@ from tasks_app.api.serializers.tasks import (
     TaskCreatedAnswer,
     TaskListAnswer,
     TaskListQuery,
-    answer_of,
 )
 from tasks_app.models import Status
 from tasks_app.services import intake, lifecycle, statistics
@@ -66,7 +65,8 @@ class TaskViewSet(ApiViewSet):
             queries.with_new_gates([task])
             agent = task.assigned_agent
             message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
-            return TaskCreatedAnswer(answer_of(task, message=f"Task created{message}")).data
+            answer = {"task_id": task.task_id, "task": task, "message": f"Task created{message}"}
+            return TaskCreatedAnswer(answer).data
 
         return self.once(perform)
 
@@ -81,7 +81,7 @@ class TaskViewSet(ApiViewSet):
     def retrieve(self, request: Request, task_id: str) -> Response:
         """Return one task."""
         [task] = queries.with_gates([queries.get_task(task_id)])
-        return Response(TaskAnswer(answer_of(task)).data)
+        return Response(TaskAnswer({"task_id": task_id, "task": task}).data)
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
     def report(self, request: Request, task_id: str) -> Response:

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class BulkOperation(models.Model):
-    """One thing that is done to many tasks, and how far it has come. The row goes when it is over."""
+    """One thing that is done to many tasks, and how far it has come."""
 
     verb = models.CharField(max_length=8, choices=[("requeue", "Requeue"), ("cancel", "Cancel")])
     params = models.JSONField(help_text="What the service is told besides, such as the reason.")

@@ -5,7 +5,7 @@ from django.db.models import F
 
 
 class TaskCount(models.Model):
-    """How many tasks stand where. Counted from the ledger as events get their place, never by scanning."""
+    """How many tasks have a status, counted as events are numbered and never by a scan."""
 
     name = models.CharField(max_length=20, primary_key=True)
     number = models.BigIntegerField(default=0)

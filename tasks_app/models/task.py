@@ -1,4 +1,4 @@
-"""Tasks: what they hold, which status may follow which, and which rows a query means."""
+"""Tasks: their fields, the transitions of their status, and the rows that queries name."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,7 +64,7 @@ class FailureReason(TextChoices):
 
 
 class IsOpen(models.Func):
-    """Whether a status is one of the open ones, with the statuses written out instead of as parameters."""
+    """Whether a status is open, with the statuses written out instead of as parameters."""
 
     template = "%(expressions)s IN ('pending', 'assigned', 'in_progress')"
     output_field = models.BooleanField()
@@ -84,7 +84,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
     """Which tasks."""
 
     def find(self, task_id: str) -> "Task | None":
-        """Return the task, or None. Not by `first`: its order, of one row, is a sixth of the cost of reading."""
+        """Return the task, or None. (`first` would order: a sixth of the cost of reading it.)"""
         return next(iter(self.filter(task_id=task_id)), None)
 
     def lock(self, task_id: str) -> "Task | None":
@@ -92,11 +92,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.select_for_update().find(task_id)
 
     def open(self) -> "TaskQuerySet":
-        """Return those that are not over. As written in the indexes: SQLite goes by the letter."""
+        """Return those that are not over, as the indexes say it: SQLite compares the text."""
         return self.filter(IsOpen("status"))
 
     def of(self, **equal: Any) -> "TaskQuerySet":
-        """Return those whose fields have these values; where the index is partial, its condition too."""
+        """Return those with these values, and with the condition of the partial index if any."""
         rows = self.filter(**equal)
         for name, left_out in PARTIAL.items():
             if equal.get(name, left_out) != left_out:
@@ -319,7 +319,7 @@ class Task(models.Model):
 
     @property
     def sla_state(self) -> str:
-        """Return `none`, `on_track`, `warning`, `violated`, `met`, or `closed` (ended without completing)."""
+        """Return `none`, `on_track`, `warning`, `violated`, `met`, or `closed`: not completed."""
         if self.due_at is None:
             return "none"
         if self.sla_breached_at:

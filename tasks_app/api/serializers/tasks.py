@@ -1,7 +1,5 @@
 """What task requests and answers look like."""
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -226,8 +224,3 @@ class StatsAnswer(serializers.Serializer):
     by_status = serializers.DictField(child=serializers.IntegerField())
     sla = SlaCountSerializer()
     timestamp = serializers.DateTimeField()
-
-
-def answer_of(task: Task, **more: Any) -> dict[str, Any]:
-    """Return the envelope of one task."""
-    return {"task_id": task.task_id, "task": task, **more}

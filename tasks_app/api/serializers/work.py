@@ -1,4 +1,4 @@
-"""What the work loop asks and answers: claims, heartbeats, batches, agents."""
+"""Requests and answers of claims, batches, operations and agents."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ ATTEMPT: Any = {
 
 
 class ClaimSerializer(SharedFieldsSerializer):
-    """Whose queue, how much of it, for how long."""
+    """Which agent's queue, how many tasks, and for how long."""
 
     agent = serializers.CharField(max_length=64, help_text="The pool: dev_agent.")
     types = serializers.ListField(
@@ -45,7 +45,7 @@ class ClaimAnswer(SuccessSerializer):
 
 
 class HeartbeatSerializer(SharedFieldsSerializer):
-    """A sign of life."""
+    """A heartbeat, with how far the task has come."""
 
     attempt = WholeNumberField(**ATTEMPT)
     progress = WholeNumberField(min_value=0, max_value=100, required=False, allow_null=True)
@@ -70,7 +70,7 @@ class ReleaseSerializer(serializers.Serializer):
 
 
 class ReasonSerializer(serializers.Serializer):
-    """Why."""
+    """Why something is done."""
 
     reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
 
@@ -115,14 +115,14 @@ class BatchItemSerializer(NewTaskSerializer):
 
 
 class BatchSerializer(serializers.Serializer):
-    """Up to 100 tasks; `mode` says what happens if one cannot be taken: none is, or only that one is not."""
+    """A batch whose tasks are not checked yet: one by one in mode `each`."""
 
     tasks = serializers.ListField(child=serializers.DictField(), min_length=1, max_length=100)
     mode = serializers.ChoiceField(choices=["all", "each"], default="all")
 
 
 class BatchRequest(BatchSerializer):
-    """The same, as the schema shows it."""
+    """Up to 100 tasks, created all or none, or each that can be."""
 
     tasks = BatchItemSerializer(many=True)
 

@@ -7,8 +7,9 @@ from tasks_app.services import sla
 
 class Command(SweepCommand):
     help = (
-        "Warn of every open task that has used 80 % of its SLA target, and record a violation for every one past "
-        "its deadline. Each is recorded once, however often this runs; the service does it by itself."
+        "Warn of every open task that has used 80 % of its SLA target, and record a violation for "
+        "every one past its deadline. Each is recorded once, however often this runs; the service "
+        "does it by itself."
     )
     said = "{warnings} SLA warning(s) and {violations} violation(s) recorded"
 

@@ -7,8 +7,9 @@ from tasks_app.services import agents as agent_services
 
 class Command(SweepCommand):
     help = (
-        "Mark every agent that gave no sign of life for longer than its row allows (silent_after), once. "
-        "`route_pending` then moves its waiting tasks on. The service does both by itself."
+        "Mark every agent that gave no sign of life for longer than its row allows "
+        "(silent_after), once. `route_pending` then moves its waiting tasks on. The service does "
+        "both by itself."
     )
     said = "{silent} agent(s) fell silent"
 

@@ -13,10 +13,10 @@ MOST_DAYS = 36_500
 
 class Command(ServiceCommand):
     help = (
-        "Count the tasks that ended more than N days ago; with --delete, remove them with their approvals. "
-        "Open tasks stay, and so does what an open task waits for or belongs to. Events are not touched: the "
-        "log keeps what happened. Without --delete nothing is changed. It works in small steps that let the service "
-        "go on, and may be stopped at any moment."
+        "Count the tasks that ended more than N days ago; with --delete, remove them with their "
+        "approvals. Open tasks stay, and so does what an open task waits for or belongs to. Events "
+        "are not touched: the log keeps what happened. Without --delete nothing is changed. It "
+        "works in small steps that let the service go on, and may be stopped at any moment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

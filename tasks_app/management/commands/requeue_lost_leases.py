@@ -7,8 +7,8 @@ from tasks_app.services import leases
 
 class Command(SweepCommand):
     help = (
-        "Take back every running task whose lease has run out: it waits for another attempt, or fails after its "
-        "last one. The service does it by itself; run it to do so at once."
+        "Take back every running task whose lease has run out: it waits for another attempt, or "
+        "fails after its last one. The service does it by itself; run it to do so at once."
     )
     said = "{taken_back} task(s) taken back"
 

@@ -7,8 +7,9 @@ from tasks_app.services import routing
 
 class Command(SweepCommand):
     help = (
-        "Give every waiting task an agent that can take it now: those that have none, and those whose agent was "
-        "switched off or fell silent. The service does it by itself; run it to do so at once."
+        "Give every waiting task an agent that can take it now: those that have none, and those "
+        "whose agent was switched off or fell silent. The service does it by itself; run it to do "
+        "so at once."
     )
     said = "{routed} task(s) routed"
 

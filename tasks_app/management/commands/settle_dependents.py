@@ -7,8 +7,8 @@ from tasks_app.services import dependencies
 
 class Command(SweepCommand):
     help = (
-        "Free, or fail, the tasks that wait for one that has ended. The service does it by itself, the first 200 at "
-        "once; run it to settle the rest now."
+        "Free, or fail, the tasks that wait for one that has ended. The service does it by itself, "
+        "the first 200 at once; run it to settle the rest now."
     )
     said = "{settled} dependent(s) told"
 
