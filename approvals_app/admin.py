@@ -378,18 +378,8 @@ class ApprovalAdmin(ReadOnlyAdmin):
         summaries.look_at(list(page.result_list), by=decider_of(request), now=times.now())
         return page
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        approval = self.find(object_id or "")
-        context = describe(approval, by=decider_of(request)) if approval else {}
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+    def page_context(self, request: HttpRequest, row: Approval) -> dict[str, Any]:
+        return describe(row, by=decider_of(request))
 
 
 def is_inbox(request: HttpRequest) -> bool:

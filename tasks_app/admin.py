@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -26,9 +26,6 @@ from orchestrator_site.console.accounts import OPERATE, actor_of
 from orchestrator_site.console.base import (
     NeedsReasonForm,
     ReadOnlyAdmin,
-    close_dialog,
-    page_of,
-    run_action,
 )
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
@@ -155,13 +152,8 @@ class TaskAdmin(ReadOnlyAdmin):
         variant=ActionVariant.DANGER,
     )
     def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
-        return self.steer(
-            request,
-            object_id,
-            lifecycle.cancel_task,
-            "cancelled",
-            reason=form.cleaned_data["reason"],
-        )
+        reason = form.cleaned_data["reason"]
+        return self.act_on(request, object_id, lifecycle.cancel_task, "cancelled", reason=reason)
 
     @dialog_action(
         "Requeue",
@@ -170,7 +162,7 @@ class TaskAdmin(ReadOnlyAdmin):
         lead="It gets a fresh set of attempts. If it needs sign-off, it asks for a new one.",
     )
     def requeue(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        return self.steer(request, object_id, operations.requeue, "back in the queue")
+        return self.act_on(request, object_id, operations.requeue, "back in the queue")
 
     @dialog_action(
         "Reassign",
@@ -181,7 +173,7 @@ class TaskAdmin(ReadOnlyAdmin):
     )
     def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
-        return self.steer(
+        return self.act_on(
             request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason
         )
 
@@ -251,17 +243,6 @@ class TaskAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/tasks_app/task/selected.html", context)
 
-    def steer(
-        self, request: HttpRequest, object_id: str, act: Any, done: str, **asked: Any
-    ) -> HttpResponse:
-        """Call a service as an admin: the permission of the page is what grants it."""
-        task = self.find(object_id)
-        if task is None:
-            raise Http404("There is no such task.")
-        by = actor_of(request, Role.ADMIN)
-        run_action(request, act, f"{task.task_id}: {done}", task_id=task.task_id, by=by, **asked)
-        return close_dialog(request, page_of("tasks_app.task", task.task_id))
-
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
@@ -274,13 +255,9 @@ class TaskAdmin(ReadOnlyAdmin):
         context = {"title": "Tasks", "operations": rows, "running": running}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
-    ) -> HttpResponse:
-        context |= describe(obj)
-        if self.has_operate_permission(request):
-            context["dialogs"] = dialogs_for(obj)
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+    def page_context(self, request: HttpRequest, row: Task) -> dict[str, Any]:
+        dialogs = dialogs_for(row) if self.has_operate_permission(request) else []
+        return describe(row) | {"dialogs": dialogs}
 
 
 def describe(task: Task) -> dict[str, Any]:

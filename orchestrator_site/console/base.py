@@ -142,18 +142,11 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         context = {"title": self.list_title} if self.list_title else {}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
     ) -> HttpResponse:
-        row = self.find(object_id or "")
-        context = {} if row is None else self.page_context(request, row)
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+        context |= {} if obj is None else self.page_context(request, obj)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         return PublicRows
