@@ -9,9 +9,10 @@ from django.db.models import Min, QuerySet
 from events_app.hooks import event_keepers, keeps_events, position_keepers
 from events_app.log import sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event, Ledger
-from orchestrator_site.core.pacing import no_rest
+from orchestrator_site.core.pacing import StepSize, no_rest
+from orchestrator_site.infra.sqlite import small_checkpoints
 
-BATCH = 500  # events deleted in one transaction
+BATCH = 2000  # events deleted in one transaction, where they are deleted quickly
 
 
 class Prunable(NamedTuple):
@@ -37,25 +38,28 @@ def prune(
     steps: int | None = None,
     between: Callable[[int], None] = no_rest,
 ) -> bool:
-    """Delete old events in small steps, looking at each once; return whether some are left.
+    """Delete old events in steps of about 40 ms, looking at each once; return whether some are left.
 
-    steps: how many, None for all. between: called after each step with how many went so far. Readers who come too
-    late are told so from the first one on.
+    steps: how many, None for all. between: called after each step with how many went so far.
+    Readers who come too late are told so from the first one on.
     """
     end, place, deleted = last_prunable(now - older_than, now=now), 0, 0
+    size = StepSize(most=BATCH)
     Ledger.objects.filter(pruned_to__lt=end).update(pruned_to=end)
-    while steps is None or steps > 0:
-        rows = spared(Event.objects.filter(position__gt=place, position__lte=end)).order_by(
-            "position"
-        )
-        batch = dict(rows.values_list("pk", "position")[:BATCH])
-        if not batch:
-            return False
-        delete_batch(list(batch))
-        place = max(batch.values())
-        deleted += len(batch)
-        steps = steps if steps is None else steps - 1
-        between(deleted)
+    with small_checkpoints():
+        while steps is None or steps > 0:
+            old = Event.objects.filter(position__gt=place, position__lte=end)
+            rows = spared(old).order_by("position").values_list("pk", "position")
+            batch = dict(rows[: size.rows])
+            if not batch:
+                return False
+            gone = Event.objects.filter(pk__in=batch)
+            with size.transaction():
+                gone._raw_delete(gone.db)  # one statement: nothing else hangs on them
+            place = max(batch.values())
+            deleted += len(batch)
+            steps = steps if steps is None else steps - 1
+            between(deleted)
     return True
 
 
@@ -81,12 +85,6 @@ def spared(events: "QuerySet[Event]") -> "QuerySet[Event]":
     for keeper in event_keepers:
         events = keeper(events)
     return events
-
-
-def delete_batch(pks: list[int]) -> None:
-    """Delete events in one statement: nothing else hangs on them."""
-    rows = Event.objects.filter(pk__in=pks)
-    rows._raw_delete(rows.db)
 
 
 def needed_by_consumers(now: datetime) -> int | None:

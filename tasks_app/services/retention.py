@@ -1,30 +1,30 @@
-"""Forget tasks that ended long ago, with what belongs to them; the log keeps its own history.
+"""Remove tasks that ended long ago, with their approvals and dependencies. Their events stay.
 
-It goes up the tasks in small steps, and looks at each row once. What is to go is looked for outside the
-transaction that removes it, which is short; so the work can be stopped at any moment, and begun again.
+Tasks are looked at once, in the order of their creation. What can go is looked for outside of the
+short transaction that removes it, so the work can be stopped at any moment and begun again.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import Count, Exists, OuterRef
 from django.db.models.functions import Coalesce
 
 from approvals_app import services as approvals
 from events_app.services import record
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.pacing import no_rest
+from orchestrator_site.core.pacing import StepSize, no_rest
+from orchestrator_site.infra.sqlite import small_checkpoints
 from tasks_app.event_types import TASKS_PRUNED
 from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskCount, TaskQuerySet
 
-BATCH = 50  # tasks removed in one transaction
-EDGES = 2000  # dependencies that go with them, as far as one task has fewer
+BATCH = 500  # tasks removed in one transaction, where they are removed quickly
+EDGES = 1000  # dependencies that go with them; one task may have as many
 
 
 def prunable(before: datetime) -> TaskQuerySet:
-    """Return ended tasks that ended before a moment and that no open task waits for or belongs under."""
+    """Return tasks that ended before a moment and that no open task waits for or belongs to."""
     waiting = Dependency.objects.filter(depends_on=OuterRef("pk"), task__status__in=OPEN)
     children = (
         Task.objects.open().filter(parent_task_id=OuterRef("task_id")).exclude(parent_task_id="")
@@ -39,52 +39,46 @@ def prunable(before: datetime) -> TaskQuerySet:
 def prune_tasks(
     *, before: datetime, by: Actor, now: datetime, between: Callable[[int], None] = no_rest
 ) -> int:
-    """Remove what is prunable, oldest first, step by step; return how many tasks went.
+    """Remove what is prunable, oldest first, in steps of about 40 ms; return how many tasks went.
 
-    before: aware, UTC. between: called after each step with how many went so far. Approvals and dependencies go with
-    their tasks; `tasks.pruned` says how many went.
+    before: aware, UTC. between: called after each step with how many went so far. Approvals and
+    dependencies go with their tasks; each step that removes something records `tasks.pruned`.
     """
-    pruned, after = 0, 0
-    while found := candidates(before, after=after):
-        pruned += prune_batch(found, before=before, by=by, now=now)
-        after = found[-1]
-        between(pruned)
+    pruned, after, size = 0, 0, StepSize(most=BATCH)
+    with small_checkpoints():
+        while pks := candidates(before, after=after, limit=size.rows):
+            with size.transaction():
+                pruned += prune_batch(pks, before=before, by=by, now=now)
+            after = pks[-1]
+            between(pruned)
     return pruned
 
 
-def candidates(before: datetime, *, after: int) -> list[int]:
-    """Return the row numbers of the next tasks that may go, as many as one transaction should remove."""
-    pks = list(
-        prunable(before).filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]
-    )
-    edges = (
-        Dependency.objects.filter(depends_on__in=pks)
-        .order_by()
-        .values("depends_on")
-        .annotate(number=Count("pk"))
-    )
-    numbers = dict(edges.values_list("depends_on", "number"))
-    chosen, total = pks[:1], numbers.get(pks[0], 0) if pks else 0
-    for pk in pks[1:]:
+def candidates(before: datetime, *, after: int, limit: int) -> list[int]:
+    """Return the primary keys of the next tasks to remove together: `limit`, EDGES dependencies."""
+    rows = prunable(before).filter(pk__gt=after).order_by("pk")
+    pks = list(rows.values_list("pk", flat=True)[:limit])
+    edges = Dependency.objects.filter(depends_on__in=pks).order_by().values("depends_on")
+    numbers = dict(edges.annotate(number=Count("pk")).values_list("depends_on", "number"))
+    total = 0
+    for place, pk in enumerate(pks):
         total += numbers.get(pk, 0)
-        if total > EDGES:
-            break
-        chosen.append(pk)
-    return chosen
+        if place and total > EDGES:
+            return pks[:place]
+    return pks
 
 
-@transaction.atomic
 def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -> int:
-    """Remove those of these tasks that may go; return how many went.
+    """Remove these tasks in the caller's transaction; return how many went.
 
     Rows are locked and asked again, so a task that was requeued meanwhile stays.
     """
     rows = prunable(before).filter(pk__in=pks).order_by("pk").select_for_update()
-    found = list(rows.values_list("pk", "task_id", "status"))
-    if not found:
+    tasks = list(rows.values_list("pk", "task_id", "status"))
+    if not tasks:
         return 0
-    approvals.forget_requests(task_ids=[task_id for _, task_id, _ in found])
-    gone = [pk for pk, _, _ in found]
+    approvals.forget_requests(task_ids=[task_id for _, task_id, _ in tasks])
+    gone = [pk for pk, _, _ in tasks]
     for rows in (
         Dependency.objects.filter(task__in=gone),
         Dependency.objects.filter(depends_on__in=gone),
@@ -92,17 +86,9 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
         Task.objects.filter(pk__in=gone),
     ):
         rows._raw_delete(rows.db)  # one statement each: nothing else hangs on them
-    uncount(Counter(status for _, _, status in found))
-    record(
-        event_type=TASKS_PRUNED,
-        by=by,
-        now=now,
-        payload={"number": len(found), "before": before.isoformat()},
-    )
-    return len(found)
-
-
-def uncount(statuses: Counter[str]) -> None:
-    """Take removed tasks out of the counts; in the order in which the ledger counts, so that nobody waits in a ring."""
-    for status in sorted(statuses):
+    statuses = Counter(status for _, _, status in tasks)
+    for status in sorted(statuses):  # in the order in which the log counts, to avoid deadlocks
         TaskCount.add(status, -statuses[status])
+    payload = {"number": len(tasks), "before": before.isoformat()}
+    record(event_type=TASKS_PRUNED, by=by, now=now, payload=payload)
+    return len(tasks)

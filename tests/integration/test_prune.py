@@ -2,19 +2,24 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from django.core.management.base import CommandError
+from django.db import connection
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval
 from events_app.models import Event
+from orchestrator_site.core import pacing
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.pacing import Pace
 from orchestrator_site.management.progress import Progress
 from tasks_app.models import Dependency, Status, Task
 from tasks_app.services import lifecycle, retention
 from tasks_app.services.statistics import counts, queue_stats
+from tests.support.growth import fill_tasks
 
 Make = Callable[..., Task]
 DAY = timedelta(days=1)
@@ -166,6 +171,57 @@ def test_a_step_takes_no_more_dependencies_than_it_should(
     retention.prune_tasks(before=now - DAY, by=admin, now=now, between=steps.append)
 
     assert steps == [1, 2, 5] and not Dependency.objects.exists()
+
+
+def test_a_step_takes_as_many_tasks_as_go_in_forty_milliseconds(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(now=now - 90 * DAY)
+    end(task, dev, now - 90 * DAY)
+    task.refresh_from_db()
+    fill_tasks(task, 299)
+    # The time as it were if removing tasks were all that took any: a millisecond for each.
+    clock = SimpleNamespace(monotonic=lambda: -Task.objects.count() / 1000)
+    monkeypatch.setattr(pacing, "time", clock)
+    steps: list[int] = []
+
+    retention.prune_tasks(before=now - DAY, by=admin, now=now, between=steps.append)
+
+    numbers = [after - before for before, after in pairwise([0, *steps])]
+    assert numbers == [25, 40, 40, 40, 40, 40, 40, 35]
+
+
+@pytest.mark.parametrize(("slow", "rows"), [(0.0004, 100), (0.01, 25), (0.00001, 500)])
+def test_the_size_of_a_step_follows_its_time(
+    db: None, slow: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    size, sizes = pacing.StepSize(most=500), []
+
+    for _ in range(8):
+        sizes.append(size.rows)
+        with size.transaction():
+            now[0] += slow * size.rows
+
+    assert sizes[-1] == rows and max(sizes) <= rows
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about the embedded store")
+def test_pruning_copies_the_write_ahead_log_in_small_parts(
+    make_task: Make, dev: Actor, admin: Actor, now: datetime
+) -> None:
+    end(make_task(now=now - 90 * DAY), dev, now - 90 * DAY)
+    pages: list[int] = []
+
+    def look(_: int = 0) -> None:
+        with connection.cursor() as cursor:
+            pages.append(cursor.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+
+    retention.prune_tasks(before=now - DAY, by=admin, now=now, between=look)
+    look()
+
+    assert pages == [100, 1000]
 
 
 def test_pruning_rests_in_proportion_to_its_work() -> None:
