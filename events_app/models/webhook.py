@@ -70,6 +70,11 @@ class Subscription(models.Model):
     def __str__(self) -> str:
         return self.subscription_id
 
+    @property
+    def is_failing(self) -> bool:
+        """Return whether the last attempt at it failed."""
+        return self.failing_since is not None
+
     def secrets(self, now: datetime) -> list[str]:
         """Return the secrets that sign now, the newest first."""
         rotating = self.previous_secret_until is not None and now < self.previous_secret_until

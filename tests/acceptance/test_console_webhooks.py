@@ -32,7 +32,7 @@ def subscription(db: None, admin: Actor, dev: Actor, now: datetime) -> Subscript
     answer = "<script>alert(1)</script>"
     outcome = sender.Outcome(500, 12, "The receiver answered 500.", answer=answer)
     Delivery.objects.update(
-        status="dead", attempts=10, log=sender.logged(delivery, outcome, now=now)
+        status="dead", attempts=10, log=sender.log_with(delivery, outcome, now=now)
     )
     return made
 

@@ -9,7 +9,8 @@ from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from events_app.models import Delivery, Subscription
-from events_app.webhooks import fan_out
+from events_app.webhooks import fan_out, sender
+from tests.integration.test_queries_counted import kinds, statements
 from tests.integration.webhooks.steps import deliver
 
 
@@ -131,3 +132,20 @@ def test_a_subscription_far_behind_keeps_nobody_waiting(
     while fan_out.fan_out(now=now):
         pass
     assert far.deliveries.count() == 21
+
+
+SENDS_ONE = ["SELECT", "SELECT", "UPDATE", "SELECT", "UPDATE", "SELECT"]
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_sending_one_event_to_a_receiver_that_works_costs_six_statements(
+    subscribe, publish, receiver, now
+) -> None:
+    subscribe()
+    publish()
+    fan_out.fan_out(now=now)
+
+    with statements() as sent:
+        assert sender.send_due(clock=lambda: now) == 1
+
+    assert kinds(sent) == SENDS_ONE, sent
