@@ -35,7 +35,6 @@ from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
 from orchestrator_site.console.base import (
-    TYPE_ID,
     NeedsReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
@@ -107,7 +106,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     """The inbox: pending first, the most urgent on top. Decisions go through the services, like those of the API."""
 
     public_id = "approval_id"
-    exact_search = ("approval_id", "task_id", "requested_by", "trace_id")
+    exact_search = ("approval_id", "task_id", "trace_id", "requested_by", "decided_by")
     search_help_text = (
         "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
     )
@@ -162,12 +161,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
         )
         return ("-decided_at", "-id") if of_decisions else ("-id",)
 
-    def wanted(self, term: str) -> Q:
-        """Return the condition for requests that a term names; who decided counts, too."""
-        named = super().wanted(term)
-        return (
-            named if TYPE_ID.match(term) else named | Q(decided_by=term, decided_at__isnull=False)
-        )
+    def holds(self, name: str, term: str) -> Q:
+        if name == "decided_by":
+            return Q(decided_by=term, decided_at__isnull=False)
+        return super().holds(name, term)
 
     @display(description="Priority", ordering="priority")
     def urgency(self, approval: Approval) -> SafeString:

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import models, transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -33,6 +34,7 @@ FAMILIES = (
     "system",
     "auth",
 )
+MOST_SEARCHED = 1000  # newest events, where no index answers
 RECENT = 500  # the newest events, among which publishers are looked for
 
 
@@ -137,12 +139,22 @@ class OfPublisher(Choice):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     public_id = "event_id"
-    exact_search = ("event_id", "task_id", "trace_id", "publisher", "event_type")
-    search_help_text = "The exact id of an event, task or trace, a publisher, or an event type"
+    exact_search = ("event_id", "task_id", "trace_id")
+    search_help_text = (
+        "Exactly an id of an event, task or trace; of the newest 1,000, also a publisher or type"
+    )
     list_display = ("kind", "about", "source", "said", "happened")
     list_filter = (OfFamily, OfOrigin, OfPublisher)
     ordering = ("-id",)
     change_form_template = "admin/events_app/event/page.html"
+
+    def wanted(self, term: str) -> Q:
+        """Return what an id names, or else the newest events by this publisher or of this type."""
+        named = super().wanted(term)
+        if named != Q(pk__in=[]):
+            return named
+        older = Event.objects.order_by("-pk").values_list("pk", flat=True)[MOST_SEARCHED:]
+        return Q(Q(publisher=term) | Q(event_type=term), pk__gt=next(iter(older[:1]), 0))
 
     @display(description="Event")
     def kind(self, event: Event) -> SafeString:

@@ -81,8 +81,16 @@ class TaskAdmin(ReadOnlyAdmin):
     """All tasks, newest first. Operators cancel, requeue and reassign through the services."""
 
     public_id = "task_id"
-    exact_search = ("task_id", "trace_id", "created_by", "type", "parent_task_id", "approval_id")
-    search_help_text = "The exact id of a task, trace or approval, a task type, or who asked"
+    exact_search = (
+        "task_id",
+        "trace_id",
+        "parent_task_id",
+        "approval_id",
+        "type",
+        "assigned_agent",
+        "created_by",
+    )
+    search_help_text = "Exactly an id of a task, trace or approval, a type, an agent, or who asked"
     list_filter = (
         InStatus,
         OfPriority,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from django import forms
@@ -25,6 +26,7 @@ from orchestrator_site.core.errors import DomainError
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 TYPE_ID = re.compile(r"(approval|evt|sub|task)_[0-9a-z]{26}\Z")
 MOST_COUNTED = 1000
+MOST_FOUND = 500
 HELD_IN = {  # the fields that may hold an id of this kind
     "approval": ("approval_id",),
     "evt": ("event_id",),
@@ -162,13 +164,23 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         return (queryset.filter(self.wanted(term)) if term else queryset), False
 
     def wanted(self, term: str) -> Q:
-        """Return the condition for rows that a term names; an id, where ids of its kind are."""
-        kind = TYPE_ID.match(term)
-        held = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
-        wanted = Q()
-        for name in held or self.exact_search:
-            wanted |= Q(~Q(**{name: ""}), **{name: term})  # as partial indexes say it, for SQLite
-        return wanted
+        """Return the condition for rows that a term names; an id, where ids of its kind are.
+
+        The index of one field has the rows in the order of the list. No index has those of several:
+        then they are the newest of each.
+        """
+        kind, rows = TYPE_ID.match(term), self.model._default_manager.order_by("-pk")
+        of_kind = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
+        fields = [self.holds(name, term) for name in of_kind or self.exact_search]
+        held = [condition for condition in fields if rows.filter(condition).exists()]
+        if len(held) == 1:
+            return held[0]
+        newest = [rows.filter(one).values_list("pk", flat=True)[:MOST_FOUND] for one in held]
+        return Q(pk__in=[*chain.from_iterable(newest)])
+
+    def holds(self, name: str, term: str) -> Q:
+        """Return the condition for rows with a term in a field, as its partial index says it."""
+        return Q(~Q(**{name: ""}), **{name: term})
 
 
 class ReasonForm(BaseDialogForm):

@@ -45,6 +45,7 @@ RARE = {
     "types": "none.such",
 }
 PLACES = {"after", "cursor", "limit"}
+SEARCHED = ("task_01kaw000000000000000000000", "dev_agent", "dev-agent-1", "bugfix", "nobody")
 
 
 @pytest.fixture
@@ -182,12 +183,12 @@ def test_filters_together_do_not_look_at_all_rows(many: Task, api: Callable[...,
 
 
 def listed() -> list[str]:
-    """Return the console's big lists, as they open and searched for a whole id; tasks by every choice offered."""
+    """Return the console's big lists, as they open and searched for an id or a word; tasks by every choice offered."""
     found = []
     for model in (Task, Event, Approval):
         page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         shown = admin.site._registry[model]
-        found += [page, f"{page}?q=task_01kaw000000000000000000000"]
+        found += [page, *(f"{page}?q={word}" for word in SEARCHED)]
         for choice in shown.list_filter if model is Task else ():
             options = choice(RequestFactory().get("/"), {}, model, shown)
             found += [
