@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from events_app.models import Event
+from events_app.models import Event, Position, mark_of
 from orchestrator_site.core import cursors
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Forbidden
@@ -71,14 +71,17 @@ def speaks_for(by: Actor, source_agent: str) -> bool:
 
 
 def cursor(position: int) -> str:
-    """Return the opaque cursor of a position."""
-    return cursors.encode(LOG, position)
+    """Return the opaque cursor of a position, with its mark if it has one."""
+    mark = mark_of(position)
+    return cursors.encode(LOG, position, mark) if mark else cursors.encode(LOG, position)
 
 
-def position_of(text: str, *, field: str = "after") -> int:
+def position_of(text: str, *, field: str = "after") -> Position:
     """Return the position a cursor stands for; raise BadCursor, which names the field it came in."""
-    position: int = cursors.decode(text, LOG, int, field=field)[0]
-    return position
+    try:
+        return Position(*cursors.decode(text, LOG, int, str))
+    except cursors.BadCursor:  # cursors given out by older versions have no mark
+        return Position(*cursors.decode(text, LOG, int, field=field))
 
 
 def matches(event_type: str, patterns: list[str]) -> bool:
@@ -94,6 +97,6 @@ def plain(event: Event) -> dict[str, Any]:
     """Return an event as every reader gets it: by page, stream, consumer or webhook."""
     said = {name: getattr(event, name) for name in FIELDS}
     return said | {
-        "cursor": None if event.position is None else cursor(event.position),
+        "cursor": None if event.position is None else cursor(event.place),
         "created_at": rfc3339(event.created_at),
     }

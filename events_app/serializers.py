@@ -65,7 +65,7 @@ class EventSerializer(RowSerializer):
 
     def get_cursor(self, event: Event) -> str | None:
         """Return the event's cursor; null until it has its place."""
-        return None if event.position is None else cursor(event.position)
+        return None if event.position is None else cursor(event.place)
 
     def to_representation(self, event: Event) -> dict[str, Any]:
         """Return the fields, read straight from the row: a page has hundreds of them."""

@@ -153,10 +153,10 @@ class EventViewSet(ApiViewSet):
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
         if position is None:
             position, _ = sequencing.bounds()
-        reading.ensure_kept(position)
-        reading.ensure_reached(position, sequencing.head())
+        sequencing.number_events()
+        reading.ensure_readable(position)
         return StreamRequest(
-            position=min(position, sequencing.head()),
+            position=position,
             actor=self.actor,
             credentials=credentials_of(request.META),
             types=tuple(asked.pop("types", ())),

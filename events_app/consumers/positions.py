@@ -1,14 +1,14 @@
 """Readers whose position is ahead of the log, as after a restore from an older copy, and how to set one."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from events_app.consumers.services import UnknownConsumer, remove
 from events_app.log import sequencing
-from events_app.models import Consumer, ConsumerDelivery, Delivery, Subscription
+from events_app.models import Consumer, ConsumerDelivery, Delivery, Event, Subscription
 from events_app.services import record
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
@@ -28,25 +28,26 @@ class Reader(NamedTuple):
 
 
 def ahead() -> tuple[int, list[Reader]]:
-    """Return the head of the log, and the readers that have read, or were handed, what lies behind it."""
+    """Return the head of the log, and the readers that were at, or were handed, what is not in it.
+
+    The log does not reach them, or holds another event where they stand.
+    """
     head = sequencing.head()
-    return head, [*consumers_ahead(head), *subscriptions_ahead(head)]
-
-
-def consumers_ahead(head: int) -> Iterator[Reader]:
-    """Yield the named consumers that have read, or were handed, events after the head."""
+    replaced = Event.objects.filter(position=OuterRef("position")).exclude(
+        event_id__endswith=OuterRef("mark")
+    )
+    astray = Q(position__gt=head) | Q(Exists(replaced))
     handed = ConsumerDelivery.objects.filter(position__gt=head).values("consumer")
-    rows = Consumer.objects.filter(position__gt=head) | Consumer.objects.filter(pk__in=handed)
-    for row in rows.order_by("name"):
-        yield Reader("consumer", row.name, row.owner, row.position)
-
-
-def subscriptions_ahead(head: int) -> Iterator[Reader]:
-    """Yield the webhooks that have looked at, or were to send, events after the head."""
+    consumers = Consumer.objects.filter(astray | Q(pk__in=handed)).order_by("name")
     made = Delivery.objects.filter(position__gt=head).values("subscription")
-    rows = Subscription.objects.filter(position__gt=head) | Subscription.objects.filter(pk__in=made)
-    for row in rows.order_by("pk"):
-        yield Reader("subscription", row.subscription_id, row.created_by, row.position)
+    hooks = Subscription.objects.filter(astray | Q(pk__in=made)).order_by("pk")
+    return head, [
+        *(Reader("consumer", row.name, row.owner, row.position) for row in consumers),
+        *(
+            Reader("subscription", row.subscription_id, row.created_by, row.position)
+            for row in hooks
+        ),
+    ]
 
 
 @transaction.atomic
@@ -83,6 +84,6 @@ def place(to: str, head: int) -> int:
 
 def moved(reader: Any, dropped: Any, position: int) -> dict[str, int]:
     """Set the position of a locked row and drop deliveries; return what the event says of it."""
-    before, reader.position = reader.position, position
-    reader.save(update_fields=["position"])
+    before, reader.place = reader.position, sequencing.marked(position)
+    reader.save(update_fields=["position", "mark"])
     return {"before": before, "position": position, "dropped": remove(dropped)}

@@ -52,7 +52,7 @@ class NewConsumer(serializers.Serializer):
 
 
 def start_position(text: str) -> int:
-    """Return the position that `start` names; raise BadCursor, or CursorExpired when events after it are gone."""
+    """Return the position that `start` names; raise BadCursor, CursorExpired or CursorAhead."""
     if text == "now":
         return sequencing.head()
     if text == "beginning":
@@ -60,8 +60,8 @@ def start_position(text: str) -> int:
     if (time := time_of(text)) is not None:
         return reading.position_at(time)
     position = position_of(text, field="start")
-    reading.ensure_kept(position)
-    reading.ensure_reached(position, sequencing.head())
+    sequencing.number_events()
+    reading.ensure_readable(position)
     return position
 
 
@@ -135,7 +135,7 @@ class ConsumerSerializer(serializers.ModelSerializer):
 
     def get_cursor(self, consumer: Consumer) -> str:
         """Return its place as a cursor."""
-        return cursor(consumer.position)
+        return cursor(consumer.place)
 
     def get_behind(self, consumer: Consumer) -> int:
         """Return how many events lie before it."""

@@ -51,7 +51,8 @@ def create(*, name: str, start: int, by: Actor, now: datetime, **stated: Any) ->
 
     start: the position to read on from. stated: types, ack_seconds, max_deliveries. Raise NotYours or NameTaken.
     """
-    made = stated | {"owner": by.name, "position": start, "created_at": now}
+    place = sequencing.marked(start)
+    made = stated | {"owner": by.name, "position": start, "mark": place.mark, "created_at": now}
     with transaction.atomic():
         _, is_new = Consumer.objects.get_or_create(name=name, defaults=made)
         kept = find(name, by=by)
@@ -96,7 +97,8 @@ def fetch(
     """Hand out events: first those not acknowledged in time, then new ones, each in order.
 
     ack_seconds: until when they must be acknowledged, if not as the consumer says.
-    Raise UnknownConsumer, NotYours, or CursorExpired when events it has not read were pruned.
+    Raise UnknownConsumer, NotYours, CursorExpired if events it has not read were pruned, or
+    CursorAhead if the log was replaced by an older copy.
     """
     sequencing.number_events()  # outside, so that nobody waits for us with the ledger locked
     with transaction.atomic():
@@ -107,7 +109,7 @@ def fetch(
         left = 0 if more or room < MOST_OBJECT_BYTES else limit - len(again)
         found = again + hand_out_new(consumer, left, room=room, until=until)
         consumer.fetched_at = now
-        consumer.save(update_fields=["position", "fetched_at"])
+        consumer.save(update_fields=["position", "mark", "fetched_at"])
     return found
 
 
@@ -151,8 +153,8 @@ def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) 
 def next_events(consumer: Consumer, limit: int, room: int) -> list[Event]:
     """Return the next events that match, and move the consumer behind them, or behind what was looked through."""
     for _ in range(PAGES):
-        before = consumer.position
-        events, consumer.position = reading.page(
+        before = consumer.place
+        events, consumer.place = reading.page(
             after=before, limit=limit, types=consumer.types, room=room
         )
         if events or consumer.position == before:
@@ -211,10 +213,10 @@ def replay(
 
 def go_back(consumer: Consumer, position: int) -> None:
     """Read everything after a position anew."""
-    reading.ensure_kept(position)
+    reading.ensure_readable(position)
     remove(consumer.deliveries.filter(position__gt=position))
-    consumer.position = position
-    consumer.save(update_fields=["position"])
+    consumer.place = sequencing.marked(position)
+    consumer.save(update_fields=["position", "mark"])
 
 
 def remove(rows: Any) -> int:

@@ -129,6 +129,6 @@ class ConsumerViewSet(ApiViewSet):
         count = consumers.replay(
             name=name, event_ids=asked.get("event_ids"), after=after, by=self.actor, now=self.now
         )
-        place = rules.cursor(consumers.find(name, by=self.actor).position)
+        place = rules.cursor(consumers.find(name, by=self.actor).place)
         wakeups.wake(wakeups.EVENTS)
         return Response(ReplayAnswer({"replayed": count, "cursor": place}).data)

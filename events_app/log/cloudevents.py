@@ -43,7 +43,7 @@ def cloud_event(event: Event, **more: Any) -> dict[str, Any]:
         "time": rfc3339(event.created_at),
         "datacontenttype": "application/json",
         "data": event.payload,
-        "cursor": rules.cursor(event.position) if event.position else "",
+        "cursor": rules.cursor(event.place) if event.position else "",
         "origin": event.origin,
         "publisher": event.publisher,
         "verified": event.source_verified,

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from events_app.hooks import Move, tallies
-from events_app.models import Ledger
+from events_app.models import Ledger, Position
 
 BATCH = 1000  # rows numbered in one transaction
 
@@ -19,7 +19,15 @@ NUMBER = """
 
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s"
 UNNUMBERED = "SELECT 1 FROM events_app_event WHERE position IS NULL LIMIT 1"
-BOUNDS = "SELECT pruned_to, head FROM events_app_ledger"
+BOUNDS = """
+    SELECT pruned_to, head, (SELECT event_id FROM events_app_event WHERE position = head)
+    FROM events_app_ledger
+"""
+EVENT_AT = "SELECT event_id FROM events_app_event WHERE position = %s"
+BOUNDS_AND_EVENT_AT = """
+    SELECT pruned_to, head, (SELECT event_id FROM events_app_event WHERE position = %s)
+    FROM events_app_ledger
+"""
 
 
 def number_events() -> int:
@@ -48,19 +56,30 @@ def number_batch() -> int:
     return len(moves)
 
 
-def head() -> int:
-    """Return the position of the newest event, all that is committed counted."""
+def head() -> Position:
+    """Return the position of the newest committed event."""
     number_events()
     return bounds()[1]
 
 
-def bounds() -> tuple[int, int]:
-    """Return the positions up to which events are no longer kept, and up to which they are numbered."""
-    return row(BOUNDS)
+def bounds() -> tuple[int, Position]:
+    """Return the positions up to which events are pruned, and up to which they are numbered."""
+    pruned_to, end, event_id = row(BOUNDS)
+    return pruned_to, Position(end, event_id or "")
 
 
-def row(statement: str) -> Any:
+def bounds_and_event_at(position: int) -> tuple[int, int, str | None]:
+    """Return the bounds, and the id of the event at a position, None if none is kept there."""
+    return row(BOUNDS_AND_EVENT_AT, position)
+
+
+def marked(position: int) -> Position:
+    """Return a position with the mark of the event that stands there now."""
+    return Position(position, (row(EVENT_AT, position) or [""])[0])
+
+
+def row(statement: str, *params: int) -> Any:
     """Return the row of a statement, or None; plain SQL, as it runs at every read."""
     with connection.cursor() as rows:
-        rows.execute(statement)
+        rows.execute(statement, params)
         return rows.fetchone()

@@ -7,6 +7,7 @@ from events_app.models.consumer import (
     ConsumerQuerySet,
 )
 from events_app.models.event import Event, EventQuerySet, Ledger, Origin, new_event_id
+from events_app.models.position import Position, mark_of
 from events_app.models.webhook import (
     Delivery,
     DeliveryQuerySet,
@@ -28,8 +29,10 @@ __all__ = [
     "Format",
     "Ledger",
     "Origin",
+    "Position",
     "Subscription",
     "SubscriptionQuerySet",
+    "mark_of",
     "new_event_id",
     "new_subscription_id",
 ]

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from events_app.models.position import Bookmark
 from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
 
 
@@ -18,8 +19,8 @@ class ConsumerQuerySet(models.QuerySet["Consumer"]):
         return self.annotate(seen_at=seen).filter(seen_at__gt=now - Consumer.ABANDONED_AFTER)
 
 
-class Consumer(models.Model):
-    """A named reader that the service remembers: what it has read, and what it has not acknowledged yet."""
+class Consumer(Bookmark):
+    """A named reader: what it has been handed, and what it has not acknowledged yet."""
 
     ABANDONED_AFTER = timedelta(days=30)
 

@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
+from events_app.models.position import Position
 from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
@@ -106,6 +107,11 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.event_id}"
+
+    @property
+    def place(self) -> Position:
+        """Return its position, marked; only for one that is numbered."""
+        return Position(self.position, self.event_id)
 
 
 class Ledger(models.Model):

@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from events_app.models.position import Bookmark
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 
@@ -35,7 +36,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.active().filter(models.Exists(waiting))
 
 
-class Subscription(models.Model):
+class Subscription(Bookmark):
     """A URL that events are sent to. The secret is kept as it is, because it signs: guard the database."""
 
     subscription_id = models.CharField(

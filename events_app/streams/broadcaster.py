@@ -218,11 +218,18 @@ class Broadcaster:
         while full and self._members:
             try:
                 frames, position = await self.in_thread(read_frames, self.position)
-            except (DatabaseError, CursorExpired, CursorAhead) as fault:
+            except (CursorExpired, CursorAhead) as refusal:
+                return self._end_members(sse.refused(410, refusal))
+            except DatabaseError as fault:
                 return self._note(fault)
             self._fault = ""
             self._spread(frames, position)
             full = sse.is_full(frames)
+
+    def _end_members(self, reason: bytes) -> None:
+        for member in self._members:
+            member.end(reason)
+        self._members.clear()
 
     def _note(self, fault: Exception) -> None:
         """Say once that the log cannot be read."""

@@ -98,8 +98,8 @@ def encoded(event: Event) -> EncodedEvent:
         event.task_id,
         event.trace_id,
         event.source_agent,
-        written(event.event_type, plain(event), cursor(event.position)),
-        written(event.event_type, cloud_event(event), cursor(event.position)),
+        written(event.event_type, plain(event), cursor(event.place)),
+        written(event.event_type, cloud_event(event), cursor(event.place)),
     )
 
 

@@ -3,9 +3,17 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Subquery
 
 from events_app.log import reading, sequencing
-from events_app.models import Delivery, Subscription
+from events_app.models import (
+    Delivery,
+    Ledger,
+    Position,
+    Subscription,
+    SubscriptionQuerySet,
+    mark_of,
+)
 from events_app.rules import matches
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import SYSTEM
@@ -18,32 +26,28 @@ PAGES = 20  # in one run, so that whoever catches up keeps nobody waiting
 
 def fan_out(*, now: datetime) -> int:
     """Look through the log for every active subscription, in order; return how many deliveries that made."""
-    end, made = sequencing.head(), 0
+    sequencing.number_events()
+    made, head = 0, Ledger.objects.values("head")
     for _ in range(PAGES):
-        behind = Subscription.objects.active().filter(position__lt=end).order_by("-position")
-        position = behind.values_list(
-            "position", flat=True
-        ).first()  # those far behind do not hold up the others
-        if position is None:
+        elsewhere = Subscription.objects.active().exclude(position=Subquery(head))
+        first = elsewhere.order_by("-position").first()  # who is far behind holds up nobody
+        if first is None:
             break
-        made += look_through(position, now=now)
+        made += look_through(first.place, now=now)
     return made
 
 
-def look_through(position: int, *, now: datetime) -> int:
-    """Make the deliveries of one page, for all subscriptions that stand at its beginning, and move them behind it."""
+def look_through(place: Position, *, now: datetime) -> int:
+    """Make the deliveries of one page for all subscriptions at its beginning, and move them on."""
+    here = Subscription.objects.active().filter(position=place, mark=place.mark).order_by("pk")
     try:
-        events, end = reading.page(after=position, limit=PAGE)
+        events, end = reading.page(after=place, limit=PAGE)
     except reading.CursorExpired:
-        return give_up_place(position, now=now)
+        return give_up(here, "Events it had not been sent yet were pruned.", now=now)
+    except reading.CursorAhead:
+        return give_up(here, "The log was replaced by an older copy behind its place.", now=now)
     with transaction.atomic():
-        here = (
-            Subscription.objects.select_for_update()
-            .active()
-            .filter(position=position)
-            .order_by("pk")
-        )
-        found = list(here)
+        found = list(here.select_for_update())
         wanted = [
             webhooks.new_delivery(subscription, event, now=now)
             for event in events
@@ -52,15 +56,14 @@ def look_through(position: int, *, now: datetime) -> int:
         ]
         Delivery.objects.bulk_create(wanted, ignore_conflicts=True)
         Subscription.objects.filter(pk__in=[subscription.pk for subscription in found]).update(
-            position=end
+            position=end, mark=mark_of(end)
         )
     return len(wanted)
 
 
-def give_up_place(position: int, *, now: datetime) -> int:
-    """Switch off what stands where the log is no longer kept: nothing is passed over in silence."""
-    for subscription in Subscription.objects.active().filter(position=position):
-        reason = "Events it had not been sent yet were pruned."
+def give_up(subscriptions: SubscriptionQuerySet, reason: str, *, now: datetime) -> int:
+    """Switch off subscriptions that cannot go on: nothing is passed over in silence."""
+    for subscription in subscriptions:
         webhooks.switch_off(
             subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason
         )

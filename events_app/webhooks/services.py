@@ -11,7 +11,7 @@ from django.db.models import F
 
 from events_app.hooks import keeps_position
 from events_app.log import reading, sequencing
-from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Subscription
+from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Position, Subscription
 from events_app.services import record
 from events_app.webhooks.signing import PREFIX, checked_secret
 from events_app.webhooks.url_policy import PORTS, Reach, ensure_may_subscribe, target_of
@@ -79,13 +79,15 @@ def subscribe(
     ensure_may_subscribe(url, reach())
     if Subscription.objects.count() >= settings.WEBHOOK_MAX_SUBSCRIPTIONS:
         raise TooManySubscriptions
+    head = sequencing.head()
     subscription = Subscription.objects.create(
         url=url,
         types=types,
         format=format,
         description=description,
         secret=checked_secret(secret) if secret else new_secret(),
-        position=sequencing.head(),
+        position=head,
+        mark=head.mark,
         created_by=by.name,
         created_at=now,
     )
@@ -149,7 +151,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
         return subscription
     subscription.active, subscription.disabled_at, subscription.disabled_reason = True, None, ""
     subscription.failing_since, subscription.dead_in_a_row = None, 0
-    subscription.position = max(subscription.position, sequencing.bounds()[0])
+    subscription.place = max(subscription.place, Position(sequencing.bounds()[0]))
     subscription.save()
     tell(subscription, ENABLED, by=by, now=now)
     return subscription
@@ -220,8 +222,8 @@ def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> i
 def resend_since(subscription: Subscription, since: datetime, *, now: datetime) -> int:
     """Start anew what was sent since a time, and look through the log from there."""
     position = reading.position_at(since)
-    subscription.position = min(subscription.position, position)
-    subscription.save(update_fields=["position"])
+    subscription.place = min(subscription.place, position)
+    subscription.save(update_fields=["position", "mark"])
     return start_anew(
         Delivery.objects.filter(subscription=subscription, position__gt=position), now=now
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from events_app.log.reading import CursorAhead, CursorExpired
 from events_app.rules import cursor
 from events_app.streams import broadcaster
 from events_app.streams.broadcaster import Broadcaster, StreamWriter
@@ -187,6 +188,28 @@ def test_the_end_comes_after_what_waits() -> None:
         ending.offer(b"2;")
 
         assert await ending.write() is True and socket.text == b"1;why"
+
+    run(story)
+
+
+@pytest.mark.parametrize("fault", [CursorAhead(head="x"), CursorExpired(oldest="x")])
+def test_who_cannot_go_on_where_it_is_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def read(position: int) -> None:
+        raise fault
+
+    monkeypatch.setattr(broadcaster, "read_frames", read)
+
+    async def story() -> None:
+        hub, socket = Broadcaster(), Socket()
+        member = stream(socket, position=7)
+        assert hub._join(member)
+
+        await hub._read()
+
+        assert await member.write() is True and hub._members == set()
+        assert b'"code":410' in socket.text and b'"x"' in socket.text
 
     run(story)
 

@@ -11,8 +11,9 @@ from orchestrator_site.management.base import OPERATOR, ServiceCommand
 
 class Command(ServiceCommand):
     help = (
-        "List the named consumers and webhooks that have read further than the log goes, as after a restore from an "
-        "older copy; the exit status is 1 if there are any. With --reset, have one of them go on after --to."
+        "List the named consumers and webhooks whose place the log does not have, as after a "
+        "restore from an older copy; the exit status is 1 if there are any. With --reset, have one "
+        "of them go on after --to."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
