@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 DAY = timedelta(days=1)
-
-
 JITTER = 0.2  # of the wait, either way
 
 
@@ -20,8 +18,8 @@ def next_attempt_at(
 ) -> datetime | None:
     """Return when to try again after so many failed attempts, None after the last.
 
-    waits: seconds after the first, second, … attempt. jitter: -1..1, of the fifth the wait may vary by.
-    retry_after: what the receiver asked for; it may lengthen the wait, not shorten it.
+    waits: seconds after the first, second, … attempt. jitter: -1 to 1, the part of JITTER that is
+    used. retry_after: what the receiver asked for; it may lengthen the wait, not shorten it.
     """
     if attempts > len(waits):
         return None
@@ -30,7 +28,7 @@ def next_attempt_at(
 
 
 def retry_after(header: str, *, now: datetime) -> timedelta | None:
-    """Return the wait a `Retry-After` header asks for, at most a day; None when it says nothing we can read."""
+    """Return the wait that a `Retry-After` header asks for, at most a day; None if it has none."""
     text = header.strip()
     if text.isascii() and text.isdigit():
         return min(timedelta(seconds=int(text[:9])), DAY)

@@ -26,11 +26,12 @@ class NewSubscription(serializers.Serializer):
     secret = serializers.CharField(
         max_length=128,
         required=False,
-        help_text="One of your own: `whsec_` and the base64 of 24 to 64 random bytes. Made for you if absent.",
+        help_text="One of your own: `whsec_` and the base64 of 24 to 64 random bytes. "
+        "Made for you if absent.",
     )
 
     def validate_types(self, patterns: list[str]) -> list[str]:
-        """Return the patterns."""
+        """Return the patterns; raise ValidationError."""
         return checked_patterns(patterns)
 
 
@@ -124,16 +125,16 @@ class DeliverySerializer(serializers.ModelSerializer):
 
     def get_next_attempt_at(self, delivery: Delivery) -> str | None:
         """Return when it is tried next."""
-        pending = delivery.status == Delivery.Status.PENDING
-        return (
-            serializers.DateTimeField().to_representation(delivery.next_attempt_at)
-            if pending
-            else None
-        )
+        if delivery.status != Delivery.Status.PENDING:
+            return None
+        return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
 
 
 class DeliveryListAnswer(SuccessSerializer):
-    """A page of deliveries, newest first. `next` goes back in as `cursor`; null on the last page."""
+    """A page of deliveries, newest first.
+
+    `next` goes back in as `cursor`; null on the last page.
+    """
 
     count = serializers.IntegerField(help_text="Deliveries on this page.")
     deliveries = DeliverySerializer(many=True)

@@ -1,4 +1,4 @@
-"""Manage webhook subscriptions; `sender.py` does the sending."""
+"""Manage webhook subscriptions: who is sent which events."""
 
 import base64
 import secrets
@@ -51,13 +51,13 @@ class SwitchedOff(Conflict):
 
 
 def reach() -> Reach:
-    """Return what webhooks may reach here."""
+    """Return what webhooks may reach: on a development server also http."""
     ports = PORTS if settings.DEVELOPMENT else {"https": PORTS["https"]}
     return Reach(settings.WEBHOOK_ALLOW_NETS, frozenset(ports.items()))
 
 
 def new_secret() -> str:
-    """Return a new secret: 32 random bytes in Standard Webhooks' form."""
+    """Return a new secret: 32 random bytes as Standard Webhooks writes them."""
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -112,11 +112,14 @@ def newest(limit: int = 1000) -> list[Subscription]:
 def deliveries(
     *, subscription_id: str, limit: int, below: int | None = None, status: str = ""
 ) -> tuple[list[Delivery], int | None]:
-    """Return deliveries, newest first, and the row below which the next page begins, None on the last."""
-    rows: DeliveryQuerySet = find(subscription_id).deliveries.order_by("-pk")
-    rows = rows.filter(status=status) if status else rows
-    found = list((rows if below is None else rows.filter(pk__lt=below))[: limit + 1])
-    return found[:limit], found[limit - 1].pk if len(found) > limit else None
+    """Return deliveries, newest first, and the `below` of the next page, None on the last.
+
+    below: a row number. Raise UnknownSubscription.
+    """
+    page: DeliveryQuerySet = find(subscription_id).deliveries.order_by("-pk")
+    page = page.filter(status=status) if status else page
+    rows = list((page if below is None else page.filter(pk__lt=below))[: limit + 1])
+    return rows[:limit], rows[limit - 1].pk if len(rows) > limit else None
 
 
 @transaction.atomic
@@ -124,7 +127,7 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     """Forget a subscription and what was on its way. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
     rows = Delivery.objects.filter(subscription=subscription)
-    rows._raw_delete(rows.db)  # nothing depends on them: one statement, however many there are
+    rows._raw_delete(rows.db)  # nothing refers to them: one statement, however many there are
     tell(subscription, DELETED, by=by, now=now)
     subscription.delete()
 
@@ -133,11 +136,8 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
 def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     """Make a new secret; the old one signs beside it for a day. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
-    subscription.previous_secret, subscription.previous_secret_until = (
-        subscription.secret,
-        now + ROTATION,
-    )
-    subscription.secret = new_secret()
+    subscription.previous_secret, subscription.secret = subscription.secret, new_secret()
+    subscription.previous_secret_until = now + ROTATION
     subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
     tell(subscription, ROTATED, by=by, now=now)
     return subscription
@@ -159,15 +159,12 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
 
 @transaction.atomic
 def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -> Subscription:
-    """Send nothing more until it is switched on again; what is on its way waits. Raise UnknownSubscription."""
+    """Send nothing until it is switched on again; deliveries wait. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
     if not subscription.active:
         return subscription
-    subscription.active, subscription.disabled_at, subscription.disabled_reason = (
-        False,
-        now,
-        reason[:200],
-    )
+    subscription.active, subscription.disabled_at = False, now
+    subscription.disabled_reason = reason[:200]
     subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
     tell(subscription, DISABLED, by=by, now=now, reason=subscription.disabled_reason)
     return subscription
@@ -182,27 +179,24 @@ def resend(
     event_id: str = "",
     since: datetime | None = None,
 ) -> int:
-    """Send again: one event, or all that happened since a time; return how many known deliveries start anew.
+    """Send again one event, or all since a time; return how many known deliveries start anew.
 
-    Events since the time that it never had come on top, when the log is looked through again.
-    Raise UnknownSubscription, SwitchedOff, UnknownEvent, CursorExpired, or Invalid unless one of both is given.
+    Events since the time that the subscription never had come on top: the log is read again.
+    Raise UnknownSubscription, SwitchedOff, UnknownEvent, CursorExpired, or Invalid unless one of
+    the two is given.
     """
     if bool(event_id) == bool(since):
-        raise Invalid(
-            "Name one event, or a time since which to send again.",
-            field="since" if event_id else "event_id",
-        )
+        field = "since" if event_id else "event_id"
+        raise Invalid("Name one event, or a time since which to send again.", field=field)
     subscription = find(subscription_id, lock=True)
     if not subscription.active:
         raise SwitchedOff
-    again = (
-        resend_since(subscription, since, now=now)
-        if since
-        else resend_one(subscription, event_id, now=now)
-    )
-    asked = {"event_id": event_id} if event_id else {"since": since.isoformat()} if since else {}
-    tell(subscription, RESENT, by=by, now=now, deliveries=again, **asked)
-    return again
+    if since:
+        count, facts = resend_since(subscription, since, now=now), {"since": since.isoformat()}
+    else:
+        count, facts = resend_one(subscription, event_id, now=now), {"event_id": event_id}
+    tell(subscription, RESENT, by=by, now=now, deliveries=count, **facts)
+    return count
 
 
 def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> int:
@@ -230,7 +224,7 @@ def resend_since(subscription: Subscription, since: datetime, *, now: datetime) 
 
 
 def start_anew(rows: DeliveryQuerySet, *, now: datetime) -> int:
-    """Send these now, with all their attempts before them; what happened so far stays in their logs."""
+    """Make deliveries due, with all their attempts before them; they keep their logs."""
     return rows.update(
         status=Delivery.Status.PENDING,
         attempts=0,
@@ -254,20 +248,20 @@ def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> 
 
 @keeps_position
 def oldest_needed() -> int | None:
-    """Return the position after which webhooks still need the log, None when they need nothing of it."""
+    """Return the position after which webhooks still need the log, None if they need nothing."""
     active = Subscription.objects.active()
-    read = active.order_by("position").values_list("position", flat=True).first()
-    unsent = Delivery.objects.pending().filter(subscription__in=active).order_by("position")
-    first = unsent.values_list("position", flat=True).first()
+    unsent = Delivery.objects.pending().filter(subscription__in=active)
+    read, first = (
+        rows.order_by("position").values_list("position", flat=True).first()
+        for rows in (active, unsent)
+    )
     return min((place for place in (read, first and first - 1) if place is not None), default=None)
 
 
 def tell(
     subscription: Subscription, event_type: str, *, by: Actor, now: datetime, **facts: Any
 ) -> None:
-    """Record what happened to a subscription. Of the URL only the host: the rest may be a secret."""
-    known = {
-        "subscription_id": subscription.subscription_id,
-        "host": target_of(subscription.url).host,
-    }
-    record(event_type=event_type, by=by, now=now, payload=known | facts)
+    """Record what happened to a subscription. Of the URL only the host: the rest may be secret."""
+    host = target_of(subscription.url).host
+    payload = {"subscription_id": subscription.subscription_id, "host": host, **facts}
+    record(event_type=event_type, by=by, now=now, payload=payload)

@@ -14,11 +14,7 @@ from events_app.rules import plain
 from orchestrator_site.core.errors import Invalid
 
 PREFIX = "whsec_"
-
-
-SECRET_BYTES = range(
-    24, 65
-)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes (512 bits)"
+SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes"
 
 
 class BadSecret(Invalid):
@@ -29,7 +25,7 @@ class BadSecret(Invalid):
 
 
 def checked_secret(text: str) -> str:
-    """Return a secret of the caller's; raise BadSecret when it is short, long, or plainly no random bytes."""
+    """Return a caller's secret; raise BadSecret if it is short, long, or plainly not random."""
     try:
         key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -40,7 +36,7 @@ def checked_secret(text: str) -> str:
 
 
 def signed(secrets: Iterable[str], *, message_id: str, at: datetime, body: str) -> dict[str, str]:
-    """Return the headers that prove who sent a body, one signature for each secret.
+    """Return the headers that prove who sent a body, with one signature for each secret.
 
     Source: Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`.
     """
@@ -53,7 +49,7 @@ def signed(secrets: Iterable[str], *, message_id: str, at: datetime, body: str) 
 
 
 def body_of(event: Event) -> str:
-    """Return the body of a webhook in Standard Webhooks' form, the event in it as every reader sees it."""
+    """Return the body of a webhook as Standard Webhooks writes it; `data` is the event."""
     data = plain(event)
     return as_json({"type": event.event_type, "timestamp": data["created_at"], "data": data})
 

@@ -1,4 +1,4 @@
-"""Debounced trigger of the delivery job: after a wake-up, ask a worker to deliver webhooks."""
+"""After a wake-up, send a Celery message that has a worker deliver webhooks, debounced."""
 
 import contextlib
 import os
@@ -15,20 +15,18 @@ from orchestrator_site.infra import wakeups
 
 JOB = "events_app.jobs.deliver_webhooks"
 PAUSE = 0.05  # seconds between two messages of a process
-PENDING_KEY = (
-    "webhooks:nudged"  # in the cache while a message waits for a worker: none is sent on top
-)
+PENDING_KEY = "webhooks:nudged"  # in the cache while a message waits for a worker
 EXPIRES = 5  # seconds; then the sweep has done the work
 
 
 class DeliveryTrigger:
-    """One thread that merges the wake-ups of this process into few messages."""
+    """A thread that merges the wake-ups of this process into few messages."""
 
     def __init__(self) -> None:
         self._ready, self._lock, self._pid = threading.Event(), threading.Lock(), 0
 
     def set(self) -> None:
-        """Ask for a delivery soon; never blocks, never fails."""
+        """Have a message sent soon; never block, never fail."""
         with self._lock:
             if self._pid != os.getpid():  # first use, or first use after a fork
                 self._pid = os.getpid()
@@ -46,7 +44,7 @@ class DeliveryTrigger:
 
 
 def request_delivery() -> bool:
-    """Ask a worker to deliver, unless nobody has subscribed or one was asked already; return whether it was."""
+    """Send a message unless nobody has subscribed or one is on its way; return whether it was."""
     if not anyone_subscribed() or not cache.add(PENDING_KEY, 1, timeout=EXPIRES):
         return False
     current_app.send_task(JOB, expires=EXPIRES)
@@ -54,7 +52,7 @@ def request_delivery() -> bool:
 
 
 def delivery_started() -> None:
-    """Note that a worker has begun: events from now on need a new message."""
+    """Note that a worker has begun: later events need a new message."""
     cache.delete(PENDING_KEY)
 
 

@@ -45,78 +45,75 @@ class SubscriptionViewSet(ApiViewSet):
 
     @extend_schema(request=NewSubscription, responses=SecretAnswer)
     def create(self, request: Request) -> Response:
-        """Send events to a URL from now on. The answer shows the secret that signs them, this once."""
-        new = self.checked(NewSubscription)
-        return self.once(
-            lambda: with_secret(webhooks.subscribe(**new, by=self.actor, now=self.now)),
-            shown_once="secret",
-        )
+        """Send events to a URL from now on.
+
+        The answer shows the secret that signs them, this once.
+        """
+        params = self.checked(NewSubscription) | self.stamp
+        return self.once(lambda: with_secret(webhooks.subscribe(**params)), shown_once="secret")
 
     @extend_schema(responses=SubscriptionListAnswer)
     def list(self, request: Request) -> Response:
         """List the subscriptions, newest first."""
-        found = webhooks.newest()
-        return Response(SubscriptionListAnswer({"count": len(found), "subscriptions": found}).data)
+        rows = webhooks.newest()
+        return Response(SubscriptionListAnswer({"count": len(rows), "subscriptions": rows}).data)
 
     @extend_schema(responses=SubscriptionAnswer)
     def retrieve(self, request: Request, subscription_id: str) -> Response:
         """Show a subscription and how it fares."""
-        return Response(SubscriptionAnswer(envelope(webhooks.find(subscription_id))).data)
+        return Response(SubscriptionAnswer(answer_of(webhooks.find(subscription_id))).data)
 
     @extend_schema(request=None, responses={200: SuccessSerializer})
     def destroy(self, request: Request, subscription_id: str) -> Response:
         """Delete a subscription; what is on its way is forgotten."""
-        webhooks.delete(subscription_id=subscription_id, by=self.actor, now=self.now)
+        webhooks.delete(subscription_id=subscription_id, **self.stamp)
         return Response(SuccessSerializer({}).data)
 
     @extend_schema(request=None, responses=SecretAnswer)
     def rotate(self, request: Request, subscription_id: str) -> Response:
         """Make a new secret, shown this once. For 24 hours the old one signs beside it."""
-        change = {"subscription_id": subscription_id, "by": self.actor, "now": self.now}
-        return self.once(lambda: with_secret(webhooks.rotate(**change)), shown_once="secret")
+        params = {"subscription_id": subscription_id, **self.stamp}
+        return self.once(lambda: with_secret(webhooks.rotate(**params)), shown_once="secret")
 
     @extend_schema(request=None, responses=SubscriptionAnswer)
     def enable(self, request: Request, subscription_id: str) -> Response:
         """Switch a subscription on again; it goes on where it stopped."""
-        subscription = webhooks.switch_on(
-            subscription_id=subscription_id, by=self.actor, now=self.now
-        )
-        return Response(SubscriptionAnswer(envelope(subscription)).data)
+        subscription = webhooks.switch_on(subscription_id=subscription_id, **self.stamp)
+        return Response(SubscriptionAnswer(answer_of(subscription)).data)
 
     @extend_schema(parameters=[DeliveryListQuery], responses=DeliveryListAnswer)
     def deliveries(self, request: Request, subscription_id: str) -> Response:
         """List what was sent or is to be sent, newest first, with every attempt."""
-        asked = self.asked(DeliveryListQuery)
-        below = (
-            cursors.decode(asked.pop("cursor"), DELIVERIES, int)[0] if "cursor" in asked else None
-        )
-        found, more = webhooks.deliveries(subscription_id=subscription_id, below=below, **asked)
-        following = None if more is None else cursors.encode(DELIVERIES, more)
-        return Response(
-            DeliveryListAnswer({"count": len(found), "deliveries": found, "next": following}).data
-        )
+        params = self.asked(DeliveryListQuery)
+        if "cursor" in params:
+            params["below"] = cursors.decode(params.pop("cursor"), DELIVERIES, int)[0]
+        rows, below = webhooks.deliveries(subscription_id=subscription_id, **params)
+        following = None if below is None else cursors.encode(DELIVERIES, below)
+        answer = {"count": len(rows), "deliveries": rows, "next": following}
+        return Response(DeliveryListAnswer(answer).data)
 
     @extend_schema(request=Resend, responses=ResendAnswer)
     def resend(self, request: Request, subscription_id: str) -> Response:
         """Send one event again, or everything since a time."""
-        asked = self.checked(Resend) | {
-            "subscription_id": subscription_id,
-            "by": self.actor,
-            "now": self.now,
-        }
+        params = self.checked(Resend) | {"subscription_id": subscription_id, **self.stamp}
 
-        def again() -> Mapping[str, Any]:
-            answer = {"subscription_id": subscription_id, "resending": webhooks.resend(**asked)}
-            return ResendAnswer(answer).data
+        def perform() -> Mapping[str, Any]:
+            count = webhooks.resend(**params)
+            return ResendAnswer({"subscription_id": subscription_id, "resending": count}).data
 
-        return self.once(again)
+        return self.once(perform)
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Return who changes something, and when."""
+        return {"by": self.actor, "now": self.now}
 
 
-def envelope(subscription: Subscription) -> dict[str, Any]:
+def answer_of(subscription: Subscription) -> dict[str, Any]:
     """Return what an answer says of a subscription."""
     return {"subscription_id": subscription.subscription_id, "subscription": subscription}
 
 
 def with_secret(subscription: Subscription) -> Mapping[str, Any]:
     """Return the answer that shows the secret."""
-    return SecretAnswer(envelope(subscription) | {"secret": subscription.secret}).data
+    return SecretAnswer(answer_of(subscription) | {"secret": subscription.secret}).data
