@@ -25,7 +25,6 @@ from approvals_app.console.filters import (
     InState,
     OfDecider,
     OfPolicy,
-    OfPriority,
     OfRequester,
 )
 from approvals_app.models import Approval, ApprovalPolicy, Status
@@ -42,6 +41,7 @@ from orchestrator_site.console.base import (
     page_of,
 )
 from orchestrator_site.console.dialogs import dialog_action
+from orchestrator_site.console.filters import OfPriority
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError

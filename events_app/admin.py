@@ -17,7 +17,8 @@ from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import actor_of
-from orchestrator_site.console.base import Choice, ConsoleAdmin, ReadOnlyAdmin, page_of
+from orchestrator_site.console.base import ConsoleAdmin, ReadOnlyAdmin, page_of
+from orchestrator_site.console.filters import Choice
 from orchestrator_site.core import times
 
 CONFIG_CHANGED = "system.config_changed"

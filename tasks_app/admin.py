@@ -23,24 +23,12 @@ from events_app.admin import ConfiguredAdmin
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
-from orchestrator_site.console.base import (
-    NeedsReasonForm,
-    ReadOnlyAdmin,
-)
+from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from tasks_app import event_types
-from tasks_app.console.filters import (
-    AwaitsApproval,
-    CreatedWithin,
-    FailedBecause,
-    InSlaState,
-    InStatus,
-    OfAgent,
-    OfPriority,
-    OfType,
-)
+from tasks_app.console.filters import FILTERS
 from tasks_app.models import NEXT, OPEN, Agent, BulkOperation, RoutingRule, Status, Task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import bulk, lifecycle, operations, routing
@@ -49,6 +37,7 @@ SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
 SHOWN_TASKS = 20
 SHOWN_BULK = 5
+IDS = ("task_id", "trace_id", "parent_task_id", "approval_id")
 DONE = {"requeue": "requeued", "cancel": "cancelled"}
 
 
@@ -65,15 +54,19 @@ class CancelManyForm(forms.Form):
     )
 
 
+def active_agents() -> list[tuple[str, str]]:
+    return [(name, name) for name, row in sorted(routing.agents().items()) if row.active]
+
+
 class ReassignForm(NeedsReasonForm):
-    agent = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    agent = forms.ChoiceField(choices=active_agents, widget=UnfoldAdminSelectWidget)
     field_order = ("agent", "reason")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["agent"].choices = [
-            (name, name) for name, row in sorted(routing.agents().items()) if row.active
-        ]
+
+@display(description="Handed out", ordering="paused")
+def handed_out(row: Agent | RoutingRule) -> SafeString:
+    # Not as a boolean: a mark that is red where all is well would mislead.
+    return rendering.chip("paused", "warning") if row.paused else rendering.faint("yes")
 
 
 @admin.register(Task)
@@ -81,26 +74,9 @@ class TaskAdmin(ReadOnlyAdmin):
     """All tasks, newest first. Operators cancel, requeue and reassign through the services."""
 
     public_id = "task_id"
-    exact_search = (
-        "task_id",
-        "trace_id",
-        "parent_task_id",
-        "approval_id",
-        "type",
-        "assigned_agent",
-        "created_by",
-    )
+    exact_search = (*IDS, "type", "assigned_agent", "created_by")
     search_help_text = "Exactly an id of a task, trace or approval, a type, an agent, or who asked"
-    list_filter = (
-        InStatus,
-        OfPriority,
-        OfType,
-        OfAgent,
-        FailedBecause,
-        CreatedWithin,
-        InSlaState,
-        AwaitsApproval,
-    )
+    list_filter = FILTERS
     list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
     list_display_links = ("what",)
     ordering = ("-id",)
@@ -126,12 +102,9 @@ class TaskAdmin(ReadOnlyAdmin):
     @display(description="Status")
     def state(self, task: Task) -> SafeString:
         chip = rendering.chip(task.status)
-        waits = task.awaiting_approval and task.status in OPEN
-        return (
-            rendering.joined([chip, rendering.chip("sign-off", "warning", "Waits for a person")])
-            if waits
-            else chip
-        )
+        if not task.awaiting_approval or task.status not in OPEN:
+            return chip
+        return rendering.joined([chip, rendering.chip("sign-off", "warning", "Waits for a person")])
 
     @display(description="Agent")
     def agent(self, task: Task) -> SafeString:
@@ -323,20 +296,14 @@ def dialogs_for(task: Task) -> list[dict[str, str]]:
 
 @admin.register(Agent)
 class AgentAdmin(ConfiguredAdmin):
-    """Pools of workers. An agent is switched off rather than deleted: its tasks would be stranded."""
-
     configuration = agent_services.AGENTS
-    list_display = ("name", "description", "active", "handed_out", "most", "seen")
+    list_display = ("name", "description", "active", handed_out, "most", "seen")
     named_once = ("name",)
     ordering = ("name",)
     fields = ("name", "description", "active", "paused", "concurrency_limit", "silent_after")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @display(description="Handed out", ordering="paused")
-    def handed_out(self, agent: Agent) -> SafeString:
-        return pause_of(agent)
+        return False  # its tasks would be stranded; it is switched off
 
     @display(description="Most at once")
     def most(self, agent: Agent) -> str:
@@ -345,24 +312,20 @@ class AgentAdmin(ConfiguredAdmin):
     @display(description="Last seen")
     def seen(self, agent: Agent) -> SafeString:
         seen = rendering.when(agent.last_seen_at, times.now())
-        return (
-            rendering.joined([seen, rendering.chip("silent", "danger")])
-            if agent.silent_since
-            else seen
-        )
+        if not agent.silent_since:
+            return seen
+        return rendering.joined([seen, rendering.chip("silent", "danger")])
 
 
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(ConfiguredAdmin):
-    """Which agent takes tasks of a type."""
-
     configuration = agent_services.RULES
     list_display = (
         "task_type",
         "description",
         "agent",
         "fallback",
-        "handed_out",
+        handed_out,
         "concurrency_limit",
     )
     list_select_related = ("agent", "fallback")
@@ -373,22 +336,9 @@ class RoutingRuleAdmin(ConfiguredAdmin):
     def save_model(
         self, request: HttpRequest, obj: RoutingRule, form: forms.ModelForm, change: bool
     ) -> None:
-        near = (
-            []
-            if change
-            else difflib.get_close_matches(obj.task_type, routing.routing_rules(), n=1, cutoff=0.8)
-        )
+        known = routing.routing_rules()
+        near = difflib.get_close_matches(obj.task_type, known, n=1, cutoff=0.8)
         super().save_model(request, obj, form, change)
-        if near:
-            messages.warning(
-                request, f"{obj.task_type} is a new type. Did you mean {near[0]}, which has a rule?"
-            )
-
-    @display(description="Handed out", ordering="paused")
-    def handed_out(self, rule: RoutingRule) -> SafeString:
-        return pause_of(rule)
-
-
-def pause_of(row: Agent | RoutingRule) -> SafeString:
-    """Say whether tasks are handed out: a mark that is red where all is well would mislead."""
-    return rendering.chip("paused", "warning") if row.paused else rendering.faint("yes")
+        if near and not change:
+            question = f"Did you mean {near[0]}, which has a rule?"
+            messages.warning(request, f"{obj.task_type} is a new type. {question}")

@@ -1,23 +1,15 @@
 """What the list of approvals can be narrowed to."""
 
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
-from django.contrib.admin import SimpleListFilter
 from django.http import HttpRequest
 
 from approvals_app.models import Approval, ApprovalPolicy, Status
-from orchestrator_site.console.base import TYPE_ID, Choice
-from orchestrator_site.core import times
-from orchestrator_site.core.priorities import Priority
+from orchestrator_site.console.base import TYPE_ID
+from orchestrator_site.console.filters import Choice, Within
 
 OF_DECISIONS = frozenset({"decider", "decided"})
-SPANS = {
-    "1h": ("the last hour", timedelta(hours=1)),
-    "24h": ("the last day", timedelta(days=1)),
-    "7d": ("the last week", timedelta(days=7)),
-    "30d": ("the last 30 days", timedelta(days=30)),
-}
 RECENT = 500  # the requests among which requesters are looked for
 
 
@@ -46,13 +38,6 @@ class InState(Choice):
         }
         chosen = groups.get(self.value())
         return chosen() if chosen else queryset.filter(status=self.value())
-
-
-class OfPriority(Choice):
-    title, parameter_name, column = "priority", "priority", "priority"
-
-    def options(self) -> tuple[str, ...]:
-        return tuple(Priority.values)
 
 
 class OfPolicy(Choice):
@@ -86,18 +71,8 @@ class OfDecider(Choice):
         return queryset.decided().filter(decided_by=self.value()) if self.value() else queryset
 
 
-class DecidedWithin(SimpleListFilter):
-    """How long ago it was decided, at most."""
-
+class DecidedWithin(Within):
     title, parameter_name = "decided", "decided"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, f"in {words}") for name, (words, _) in SPANS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        chosen = SPANS.get(self.value() or "")
-        return (
-            queryset.decided().filter(decided_at__gte=times.now() - chosen[1])
-            if chosen
-            else queryset
-        )
+    def since(self, queryset: Any, moment: datetime) -> Any:
+        return queryset.decided().filter(decided_at__gte=moment)

@@ -23,13 +23,13 @@ from events_app.webhooks.url_policy import ensure_may_subscribe, target_of
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import (
-    Choice,
     NeedsReasonForm,
     ReadOnlyAdmin,
     capped_count,
     page_of,
 )
 from orchestrator_site.console.dialogs import dialog_action
+from orchestrator_site.console.filters import Choice
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError

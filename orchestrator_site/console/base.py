@@ -1,13 +1,13 @@
 """Pages that only show, and dialogs that ask before something is done."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import ShowFacets, SimpleListFilter
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.views.main import ChangeList as Rows
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -203,28 +203,6 @@ class NeedsReasonForm(ReasonForm):
         label="Reason",
         error_messages={"required": "Say why: it is kept with the decision."},
     )
-
-
-class Choice(SimpleListFilter):
-    """A filter over choices. Subclasses name `column`, and `values` or `options`."""
-
-    column = ""
-    values: Iterable[str] = ()
-
-    def options(self) -> Iterable[str]:
-        return self.values
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        known = list(dict.fromkeys(self.options()))
-        asked = request.GET.get(self.parameter_name or "")
-        return [
-            (value, value)
-            for value in known + ([asked] if asked and asked not in known else [])
-            if value
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 
 def capped_count(rows: QuerySet[Any]) -> str:

@@ -1,4 +1,5 @@
 """The tables of tasks, agents and routing."""
+# ruff: noqa: F401 - imported for others
 
 from tasks_app.models.agent import Agent, RoutingRule
 from tasks_app.models.bulk import BulkOperation, BulkTasks
@@ -19,26 +20,3 @@ from tasks_app.models.task import (
     TaskQuerySet,
     new_task_id,
 )
-
-__all__ = [
-    "FREE",
-    "IS_OPEN",
-    "NEXT",
-    "OPEN",
-    "PARTIAL",
-    "STAMP",
-    "Agent",
-    "BulkOperation",
-    "BulkTasks",
-    "Dependency",
-    "FailureReason",
-    "IsOpen",
-    "Priority",
-    "RoutingRule",
-    "Settlement",
-    "Status",
-    "Task",
-    "TaskCount",
-    "TaskQuerySet",
-    "new_task_id",
-]
