@@ -20,7 +20,7 @@ from events_app.serializers import (
     PublishSerializer,
 )
 from events_app.streams.sse import BEGIN, StreamRequest, one_page, quota
-from orchestrator_site.api import idempotency, long_poll
+from orchestrator_site.api import long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
@@ -77,20 +77,9 @@ class EventViewSet(ApiViewSet):
         said = self.body() if sent is None else cloudevents.as_published(sent)
         said.setdefault("trace_id", tracing.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
         event = self.checked(PublishSerializer, said)
-        key = "" if sent is None else cloudevents.idempotency_key(sent)
-        return self.once(lambda: self._published(event)) if not key else self._once(key, event)
-
-    def _once(self, key: str, event: dict[str, Any]) -> Response:
-        """Answer the same to an event that was sent before."""
-        answer, again = idempotency.answer_once(
-            principal=self.actor.name,
-            key=self.request.META.get("HTTP_IDEMPOTENCY_KEY", key),
-            operation="POST /events/publish",
-            body=event,
-            perform=lambda: self._published(event),
-            now=self.now,
-        )
-        return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
+        key = None if sent is None else cloudevents.idempotency_key(sent)
+        body = None if sent is None else event
+        return self.once(lambda: self._published(event), key=key, body=body)
 
     def _published(self, said: dict[str, Any]) -> dict[str, Any]:
         event = services.publish(**said, by=self.actor, now=self.now)

@@ -13,14 +13,12 @@ from typing import Any
 
 from django.db import transaction
 from rest_framework.exceptions import APIException
-from rest_framework.utils.encoders import JSONEncoder
 
+from orchestrator_site.api.negotiation import JSONRenderer
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
-
-
 SHOWN_ONCE = "The secret was shown once, in the first answer."
 
 
@@ -55,11 +53,12 @@ def answer_once(
     perform: Callable[[], Mapping[str, Any]],
     now: datetime,
     shown_once: str = "",
-) -> tuple[Mapping[str, Any], bool]:
-    """Return the answer and whether it is a repetition; raise KeyReused for another operation or body.
+) -> tuple[bytes, bool]:
+    """Return the answer as JSON and whether it is a repetition.
 
-    operation: method and path. perform: the work; what it raises leaves nothing kept. shown_once: the field of
-    the answer that is a secret and never kept.
+    Raise KeyReused for another operation or body. operation: method and path. perform: the work;
+    what it raises leaves nothing kept. shown_once: the field of the answer that is a secret and
+    never kept.
     """
     mine = IdempotencyKey(
         principal=principal,
@@ -72,14 +71,14 @@ def answer_once(
         kept = claim(mine, now=now)
         if kept.pk == mine.pk:
             answer = perform()
-            to_keep = {**answer, shown_once: SHOWN_ONCE} if shown_once else answer
-            IdempotencyKey.objects.filter(pk=mine.pk).update(
-                response=json.dumps(to_keep, cls=JSONEncoder)
-            )
-            return answer, False
+            text = to_keep = JSONRenderer().render(answer)
+            if shown_once:
+                to_keep = JSONRenderer().render({**answer, shown_once: SHOWN_ONCE})
+            IdempotencyKey.objects.filter(pk=mine.pk).update(response=to_keep.decode())
+            return text, False
     if kept.body_hash != mine.body_hash:
         raise KeyReused
-    return json.loads(kept.response), True
+    return kept.response.encode(), True
 
 
 def claim(mine: IdempotencyKey, *, now: datetime) -> IdempotencyKey:

@@ -7,8 +7,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.utils.http import parse_header_parameters
-from rest_framework.exceptions import APIException, NotAcceptable, ParseError, UnsupportedMediaType
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 MAX_DEPTH = 64
@@ -166,24 +165,3 @@ def within_doubles(digits: str) -> int:
     if len(digits) > 17 or not -LARGEST <= int(digits) <= LARGEST:
         raise ParseError("A number in the body is out of range: beyond 2^53 - 1, send it as text.")
     return int(digits)
-
-
-class JSONOnly(BaseContentNegotiation):
-    """Answers are JSON, whatever `?format=` says; only who takes nothing but XML is told so."""
-
-    def select_parser(self, request: Any, parsers: Any) -> Any:
-        """Return the parser for the body's type, or None, which becomes a 415."""
-        kind = parse_header_parameters(request.content_type or "")[0].lower()
-        return next((parser for parser in parsers if parser.media_type == kind), None)
-
-    def select_renderer(
-        self, request: Any, renderers: Any, format_suffix: str | None = None
-    ) -> tuple[Any, str]:
-        """Return the view's first renderer."""
-        accepted = {
-            part.partition(";")[0].strip().lower()
-            for part in request.META.get("HTTP_ACCEPT", "").split(",")
-        }
-        if accepted <= {"application/xml", "text/xml"} and accepted:
-            raise NotAcceptable("Answers are JSON.")
-        return renderers[0], renderers[0].media_type

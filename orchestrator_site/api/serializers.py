@@ -23,12 +23,12 @@ class SharedFieldsSerializer(serializers.Serializer):
 
     @property
     def fields(self) -> BindingDict:
-        """Return the fields of this class, bound to the first serializer that was made of it."""
-        kept: BindingDict | None = self.__class__.__dict__.get("_shared_fields")
-        if kept is None:
-            kept = super().fields
-            self.__class__._shared_fields = kept
-        return kept
+        """Return the fields of this class, bound to a serializer that has no data."""
+        shared: BindingDict | None = self.__class__.__dict__.get("_shared_fields")
+        if shared is None:
+            shared = super(SharedFieldsSerializer, self.__class__()).fields
+            self.__class__._shared_fields = shared
+        return shared
 
 
 class WholeNumberField(serializers.IntegerField):

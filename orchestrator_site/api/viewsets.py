@@ -141,24 +141,42 @@ class ApiViewSet(viewsets.ViewSet):
             raise
         return dict(data) if data else {}
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the answer, for nobody on the way to keep."""
-        response.headers.setdefault("Cache-Control", "no-store")
-        return super().finalize_response(request, response, *args, **kwargs)
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer a request, and drop all that was needed for it.
 
-    def once(self, perform: Callable[[], Mapping[str, Any]], *, shown_once: str = "") -> Response:
-        """Do the work and answer with what it returns; with an Idempotency-Key only the first time.
-
-        shown_once: the field of the answer that a repetition does not show again.
+        REST framework's objects refer to each other in rings: a page of 4 MiB would stay in memory
+        until the garbage collector happens to run.
         """
-        key = self.request.META.get("HTTP_IDEMPOTENCY_KEY")
+        answer = super().dispatch(request, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "no-store")  # for nobody on the way to keep
+        if isinstance(answer, Response):
+            answer.render()
+            answer.renderer_context, answer.data = {}, None
+        self.request.parser_context = {}
+        vars(self).clear()
+        return answer
+
+    def once(
+        self,
+        perform: Callable[[], Mapping[str, Any]],
+        *,
+        key: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        shown_once: str = "",
+    ) -> Response:
+        """Do the work and answer with what it returns; with a key only the first time.
+
+        key: counts where no Idempotency-Key was sent. body: what counts as the request's content,
+        if not its body. shown_once: the field of the answer that a repetition does not show again.
+        """
+        key = self.request.META.get("HTTP_IDEMPOTENCY_KEY", key)
         if key is None:
             return Response(perform())
         answer, again = idempotency.answer_once(
             principal=self.actor.name,
             key=key,
             operation=f"{self.request.method} {self.request.path}",
-            body=self.body(),
+            body=self.body() if body is None else body,
             perform=perform,
             now=self.now,
             shown_once=shown_once,

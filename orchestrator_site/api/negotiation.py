@@ -1,0 +1,45 @@
+"""Answers are JSON: how it is chosen, and how it is written."""
+
+from typing import Any
+
+from django.utils.http import parse_header_parameters
+from rest_framework import renderers
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import BaseContentNegotiation
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    """Writes an answer as JSON; one that is written already goes out as it is."""
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Any = None,
+    ) -> bytes:
+        """Return the answer in bytes."""
+        if isinstance(data, bytes):
+            return data
+        written: bytes = super().render(data, accepted_media_type, renderer_context)
+        return written
+
+
+class JSONOnly(BaseContentNegotiation):
+    """Answers are JSON, whatever `?format=` says; only who takes nothing but XML is told so."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        """Return the parser for the body's type, or None, which becomes a 415."""
+        kind = parse_header_parameters(request.content_type or "")[0].lower()
+        return next((parser for parser in parsers if parser.media_type == kind), None)
+
+    def select_renderer(
+        self, request: Any, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        """Return the view's first renderer."""
+        accepted = {
+            part.partition(";")[0].strip().lower()
+            for part in request.META.get("HTTP_ACCEPT", "").split(",")
+        }
+        if accepted <= {"application/xml", "text/xml"} and accepted:
+            raise NotAcceptable("Answers are JSON.")
+        return renderers[0], renderers[0].media_type
