@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from django.core.cache import caches
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
@@ -19,19 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """What this process knows about Redis; Django makes one cache object per thread, so they share this."""
+    """Whether Redis is tried: shared by the cache objects of all threads of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.faults = 0  # since the process started
         self.skip_until = 0.0  # monotonic; 0 while all is well
 
-    def over(self) -> bool:
-        """Return whether Redis should be tried."""
+    def allows(self) -> bool:
         return time.monotonic() >= self.skip_until
 
-    def begin(self, error: Exception) -> None:
-        """Note a failure; say so once."""
+    def open(self, error: Exception) -> None:
+        """Note a failure, and log the first."""
         with self._lock:
             first, self.skip_until = not self.skip_until, time.monotonic() + SKIPPED_FOR
             self.faults += 1
@@ -40,8 +38,8 @@ class CircuitBreaker:
                 "Redis is unreachable (%s): rates are counted per process.", type(error).__name__
             )
 
-    def end(self) -> None:
-        """Note a success; say so once."""
+    def close(self) -> None:
+        """Note a success, and log that the outage is over."""
         with self._lock:
             ended, self.skip_until = bool(self.skip_until), 0.0
         if ended:
@@ -52,14 +50,13 @@ breaker = CircuitBreaker()
 
 
 class OneClient(RedisCacheClient):
-    """Django's client with one Redis object for all calls, where Django makes one per call, at half the cost of it."""
+    """Django's client with one Redis object for all calls; Django makes one per call."""
 
     @functools.cached_property
     def _redis(self) -> Any:
         return super().get_client(None, write=True)
 
     def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
-        """Return the Redis object."""
         return self._redis
 
     def incr(self, key: str, delta: int) -> int:
@@ -71,75 +68,43 @@ class OneClient(RedisCacheClient):
         return value
 
 
+def resilient(operation: str) -> Any:
+    """Return an operation of the cache that is carried out in memory while Redis is away."""
+
+    def perform(self: "ResilientRedisCache", *args: Any, **options: Any) -> Any:
+        if breaker.allows():
+            try:
+                answer = getattr(super(ResilientRedisCache, self), operation)(*args, **options)
+            except (RedisError, OSError) as error:
+                breaker.open(error)
+            else:
+                if breaker.skip_until:
+                    breaker.close()
+                return answer
+        return getattr(self.memory, operation)(*args, **options)
+
+    return perform
+
+
 class ResilientRedisCache(RedisCache):
-    """Django's Redis cache whose operations fall back to memory, so that limits hold when Redis is down."""
+    """Django's Redis cache, which falls back to memory so that limits hold when Redis is down."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._class = OneClient
-        self._memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
+        self.memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
 
-    def _either(self, operation: str, *args: Any) -> Any:
-        if breaker.over():
-            try:
-                answer = getattr(super(), operation)(*args)
-            except (RedisError, OSError) as error:
-                breaker.begin(error)
-            else:
-                if breaker.skip_until:
-                    breaker.end()
-                return answer
-        return getattr(self._memory, operation)(*args)
-
-    def add(
-        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> bool:
-        """Set if missing; return whether it was."""
-        return self._either("add", key, value, timeout, version)
-
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        """Return the value or the default."""
-        return self._either("get", key, default, version)
-
-    def set(
-        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> None:
-        """Set the value."""
-        self._either("set", key, value, timeout, version)
-
-    def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Renew the timeout; return whether there was a value."""
-        return self._either("touch", key, timeout, version)
-
-    def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:
-        """Add to the value and return it."""
-        return self._either("incr", key, delta, version)
-
-    def delete(self, key: str, version: int | None = None) -> bool:
-        """Delete the value; return whether there was one."""
-        return self._either("delete", key, version)
-
-    def has_key(self, key: str, version: int | None = None) -> bool:
-        """Return whether there is a value."""
-        return self._either("has_key", key, version)
-
-    def get_many(self, keys: Any, version: int | None = None) -> dict[Any, Any]:
-        """Return the values there are."""
-        return self._either("get_many", keys, version)
-
-    def set_many(
-        self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> list[Any]:
-        """Set the values."""
-        return self._either("set_many", data, timeout, version)
-
-    def delete_many(self, keys: Any, version: int | None = None) -> None:
-        """Delete the values."""
-        self._either("delete_many", keys, version)
-
-    def clear(self) -> None:
-        """Delete everything."""
-        self._either("clear")
+    add = resilient("add")
+    get = resilient("get")
+    set = resilient("set")
+    touch = resilient("touch")
+    incr = resilient("incr")
+    delete = resilient("delete")
+    has_key = resilient("has_key")
+    get_many = resilient("get_many")
+    set_many = resilient("set_many")
+    delete_many = resilient("delete_many")
+    clear = resilient("clear")
 
     def alive(self) -> bool:
         """Return whether Redis answers now, whatever happened before."""
