@@ -126,17 +126,17 @@ class EventViewSet(ApiViewSet):
         A `system.stream_ended` event with `code` and `detail` says why the server ends it. With
         `Accept: application/cloudevents+json` each `data` is a CloudEvent.
         """
-        wish = self._wish(request)
+        stream = self._stream_request(request)
         if request.method == "HEAD":
             return as_stream(b"")
         if not quota.take(self.actor.name, self.actor.credential):
             raise TooManyStreams
-        if long_poll.start_stream(request, wish):
+        if long_poll.start_stream(request, stream):
             return as_stream(BEGIN)
-        wish.leave()
-        return as_stream(one_page(wish))
+        stream.leave()
+        return as_stream(one_page(stream))
 
-    def _wish(self, request: Request) -> StreamRequest:
+    def _stream_request(self, request: Request) -> StreamRequest:
         asked = self.asked(EventFilter)
         after = asked.pop("after", "now")
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)

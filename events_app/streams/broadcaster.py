@@ -1,7 +1,8 @@
-"""The one reader of the log in a process, and the streams it writes to. Everything here runs on the event loop.
+"""The one reader of the log in a process, and the streams it writes to, on the event loop.
 
-A stream first catches up by pages of its own, then joins: from there on the feed reads each event once for all
-of them. What the feed has just read it keeps for a while, so that joining leaves no gap and repeats nothing.
+A stream first catches up by pages of its own, then joins: from there on the broadcaster reads and
+encodes each event once for all members. It keeps what it has just read for a while, so that
+joining leaves no gap and repeats nothing.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import collections
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -26,25 +27,25 @@ from events_app.streams.sse import EncodedEvent, StreamRequest
 from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
-QUIET = float(settings.STREAM_CHECK_SECONDS)  # seconds of silence until a sign of life
+QUIET = float(settings.STREAM_CHECK_SECONDS)  # seconds of silence until a keep-alive
 CHECKED_EVERY = float(settings.STREAM_CHECK_SECONDS)  # seconds between two looks at a credential
 STUCK = 50.0  # seconds a reader may take nothing
 BACKLOG = 1_048_576  # bytes that may wait for one reader
 PART = 65_536  # bytes written at once
 KEPT, KEPT_BYTES = 1000, 4_194_304  # of what was just read
 THREADS = 4
-GOODBYE = sse.refused(503, "The server ends. Connect again with the last id.")
+GOODBYE = sse.end_message(503, "The server ends. Connect again with the last id.")
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class StreamWriter:
-    """One open stream: what it wants, how far it is, what waits to be written."""
+    """One open stream: its request, its position, and the bytes that wait to be written."""
 
-    def __init__(self, wish: StreamRequest, send: Any) -> None:
+    def __init__(self, request: StreamRequest, send: Any) -> None:
         """send: ASGI's, the response already begun."""
-        self.wish, self.position, self._send = wish, wish.position, send
+        self.request, self.position, self._send = request, request.position, send
         self._waiting: collections.deque[bytes] = collections.deque()
         self._size = 0
         self._ready = asyncio.Event()
@@ -55,11 +56,12 @@ class StreamWriter:
     @property
     def key(self) -> tuple[Any, ...]:
         """Return what streams that get the same bytes next have in common."""
-        wish = self.wish
-        return wish.types, wish.task_id, wish.trace_id, wish.source_agent, wish.cloud, self.position
+        wanted = self.request
+        filters = wanted.types, wanted.task_id, wanted.trace_id, wanted.source_agent
+        return *filters, wanted.cloud, self.position
 
     def offer(self, data: bytes) -> bool:
-        """Have something written; return False when too much waits already, and nothing was taken."""
+        """Have data written; return False, and take nothing, when too much waits already."""
         if self._size and self._size + len(data) > BACKLOG:
             return False
         if data and not self.ends:
@@ -69,19 +71,19 @@ class StreamWriter:
         return True
 
     def fall_behind(self) -> None:
-        """Be written what waits, and then catch up from the log instead of from memory."""
+        """Have what waits written, and then catch up from the log instead of from memory."""
         self._behind = True
         self._ready.set()
 
-    def stay(self, now: float) -> None:
-        """Show a quiet reader that we are here, and how far it is."""
+    def send_keepalive(self, now: float) -> None:
+        """Tell a quiet reader the position, so that a broken connection is noticed."""
         if now - self.written_at >= QUIET:
             self.written_at = now
             self.offer(sse.KEEPALIVE + f"id: {cursor(self.position)}\n\n".encode())
 
-    def end(self, why: bytes = b"") -> None:
-        """Write what waits, then why it ends, then end."""
-        self.offer(why)
+    def end(self, reason: bytes = b"") -> None:
+        """Have what waits written, then the reason, then end."""
+        self.offer(reason)
         self.ends = True
         self._ready.set()
 
@@ -99,27 +101,23 @@ class StreamWriter:
             transport.abort()
 
     async def write(self) -> bool:
-        """Write what is offered; return whether the stream ends: else it fell behind."""
+        """Write what is offered; return True when the stream ends, False when it fell behind."""
         self._behind = False
         while not (self.ends or self._behind) or self._waiting:
             await self._ready.wait()
             self._ready.clear()
-            while self._waiting:
-                await self.send(self._next_part())
+            await self.flush()
         return self.ends
 
-    async def finish(self) -> None:
-        """Write what still waits."""
+    async def flush(self) -> None:
+        """Write what waits, in parts."""
         while self._waiting:
-            await self.send(self._next_part())
-
-    def _next_part(self) -> bytes:
-        parts, size = [self._waiting.popleft()], 0
-        while self._waiting and (size := size + len(parts[-1])) < PART:
-            parts.append(self._waiting.popleft())
-        joined = b"".join(parts)
-        self._size -= len(joined)
-        return joined
+            parts, size = [self._waiting.popleft()], 0
+            while self._waiting and (size := size + len(parts[-1])) < PART:
+                parts.append(self._waiting.popleft())
+            data = b"".join(parts)
+            self._size -= len(data)
+            await self.send(data)
 
     async def send(self, data: bytes) -> None:
         """Write now; it takes as long as the reader does."""
@@ -147,59 +145,59 @@ class Broadcaster:
         """Look for new events now."""
         self._woken.set()
 
-    async def in_thread(self, do: Callable[..., T], *args: Any) -> T:
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Return what a function that uses the database returns."""
 
         def run() -> T:
             close_old_connections()
-            return do(*args)
+            return function(*args)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    async def serve(self, wish: StreamRequest, send: Any) -> None:
+    async def serve(self, request: StreamRequest, send: Any) -> None:
         """Write a stream, whose response has begun, until it ends or this is cancelled."""
-        mine = StreamWriter(wish, send)
-        self.streams.add(mine)
+        stream = StreamWriter(request, send)
+        self.streams.add(stream)
         try:
             ends = False
             if self._closing:
-                mine.end(GOODBYE)
+                stream.end(GOODBYE)
             while not ends:
-                ends = await self._catch_up(mine) or await mine.write()
-            await mine.finish()
+                ends = await self._catch_up(stream) or await stream.write()
+            await stream.flush()
         finally:
-            self.streams.discard(mine)
-            self._members.discard(mine)
+            self.streams.discard(stream)
+            self._members.discard(stream)
 
-    async def _catch_up(self, mine: StreamWriter) -> bool:
-        """Write by pages what is there already, and join; return whether the stream ends instead."""
+    async def _catch_up(self, stream: StreamWriter) -> bool:
+        """Write by pages what is there already, and join; return whether the stream ends."""
         near = False
-        while not (near and self._join(mine)) and not mine.ends:
+        while not (near and self._join(stream)) and not stream.ends:
             try:
-                frames, position = await self.in_thread(mine.wish.page, mine.position)
+                events, position = await self.in_thread(stream.request.page, stream.position)
             except (CursorExpired, CursorAhead) as refusal:
-                await mine.send(sse.refused(410, refusal))
+                await stream.send(sse.end_message(410, refusal))
                 return True
             except DatabaseError:
                 await asyncio.sleep(TICK)
-                await mine.send(sse.KEEPALIVE)
+                await stream.send(sse.KEEPALIVE)
                 continue
-            if frames:
-                await mine.send(b"".join(map(mine.wish.written, frames)))
-            near = position - mine.position < sse.PAGE and not sse.is_full(frames)
-            mine.position = position
-            del frames  # the next page is read before they would be forgotten
-        return mine.ends
+            if events:
+                await stream.send(b"".join(map(stream.request.data_of, events)))
+            near = position - stream.position < sse.PAGE and not sse.is_full(events)
+            stream.position = position
+            del events  # the next page is read before they would be forgotten
+        return stream.ends
 
-    def _join(self, mine: StreamWriter) -> bool:
-        """Make a stream a member if nothing lies between it and the feed; return whether it is one."""
+    def _join(self, stream: StreamWriter) -> bool:
+        """Make a stream a member unless events it has not seen are no longer in memory."""
         if not self._members:
             self._recent.clear()
-            self._recent_size, self.position = 0, mine.position
-        if mine.position < (self._recent[0].position - 1 if self._recent else self.position):
+            self._recent_size, self.position = 0, stream.position
+        if stream.position < (self._recent[0].position - 1 if self._recent else self.position):
             return False
-        self._members.add(mine)
-        self._give([mine], self._recent, self.position)
+        self._members.add(stream)
+        self._write_to([stream], self._recent, self.position)
         self.wake()
         return True
 
@@ -216,105 +214,98 @@ class Broadcaster:
     async def _read(self) -> None:
         full = True
         while full and self._members:
+            forms = {stream.request.cloud for stream in self.streams}
             try:
-                frames, position = await self.in_thread(read_frames, self.position)
+                events, position = await self.in_thread(read_encoded, self.position, forms)
             except (CursorExpired, CursorAhead) as refusal:
-                return self._end_members(sse.refused(410, refusal))
+                return self._end_members(sse.end_message(410, refusal))
             except DatabaseError as fault:
-                return self._note(fault)
+                return self._log_once(fault)
             self._fault = ""
-            self._spread(frames, position)
-            full = sse.is_full(frames)
+            self._broadcast(events, position)
+            full = sse.is_full(events)
 
     def _end_members(self, reason: bytes) -> None:
         for member in self._members:
             member.end(reason)
         self._members.clear()
 
-    def _note(self, fault: Exception) -> None:
-        """Say once that the log cannot be read."""
+    def _log_once(self, fault: Exception) -> None:
         if self._fault != type(fault).__name__:
             self._fault = type(fault).__name__
             log.warning("Streams wait: the log cannot be read (%s).", self._fault)
 
-    def _spread(self, frames: list[EncodedEvent], position: int) -> None:
-        """Give each member what it wants of the next events; those that want the same get the same bytes."""
+    def _broadcast(self, events: list[EncodedEvent], position: int) -> None:
+        """Write the next events to the members, and keep them for streams that join."""
         groups: dict[tuple[Any, ...], list[StreamWriter]] = collections.defaultdict(list)
-        for member in tuple(self._members):
+        for member in self._members:
             groups[member.key].append(member)
-        for alike in groups.values():
-            self._give(alike, frames, position)
+        for members in groups.values():
+            self._write_to(members, events, position)
         self.position = position
-        self._keep(frames)
+        self._recent.extend(events)
+        self._recent_size += sum(event.size for event in events)
+        while self._recent and (len(self._recent) > KEPT or self._recent_size > KEPT_BYTES):
+            self._recent_size -= self._recent.popleft().size
 
-    def _give(
-        self, alike: list[StreamWriter], frames: Iterable[EncodedEvent], position: int
+    def _write_to(
+        self, members: list[StreamWriter], events: Iterable[EncodedEvent], position: int
     ) -> None:
-        """Write frames to streams that want the same; they then are at `position`, or have fallen behind."""
-        wish, before = alike[0].wish, alike[0].position
-        wanted = (
-            wish.written(frame) for frame in frames if frame.position > before and wish.wants(frame)
-        )
-        data = b"".join(wanted)
-        for member in alike:
-            if member.offer(data):
+        """Write the same bytes to members with the same key; they then are at `position`.
+
+        One for whom too much waits, or whose form was not encoded yet, falls behind instead.
+        """
+        request, before = members[0].request, members[0].position
+        wanted = [event for event in events if event.position > before and request.wants(event)]
+        parts = [request.data_of(event) for event in wanted]
+        data = b"".join(parts)
+        for member in members:
+            if all(parts) and member.offer(data):
                 member.position = max(before, position)
             else:
                 self._members.discard(member)
                 member.fall_behind()
 
-    def _keep(self, frames: list[EncodedEvent]) -> None:
-        self._recent.extend(frames)
-        self._recent_size += sum(len(frame.plain) for frame in frames)
-        while self._recent and (len(self._recent) > KEPT or self._recent_size > KEPT_BYTES):
-            self._recent_size -= len(self._recent.popleft().plain)
-
     async def look_after(self) -> None:
-        """Every second: drop who is stuck, greet who is quiet, end what its credential no longer allows."""
+        """Every second: cut who is stuck, keep quiet streams alive, check credentials."""
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
-            for each in tuple(self.streams):
-                if each.is_stuck(now):
-                    each.drop()
-            for each in self._members:
-                each.stay(now)
-            due = [each for each in self.streams if now - each.checked_at >= CHECKED_EVERY]
-            if due:
-                self._checking = asyncio.create_task(
-                    self._check(due, now)
-                )  # a frozen database stops only this
+            for stream in tuple(self.streams):
+                if stream.is_stuck(now):
+                    stream.drop()
+            for stream in self._members:
+                stream.send_keepalive(now)
+            due = [stream for stream in self.streams if now - stream.checked_at >= CHECKED_EVERY]
+            if due:  # a task of its own: a frozen database stops only this
+                self._checking = asyncio.create_task(self._check(due, now))
 
     async def _check(self, due: list[StreamWriter], now: float) -> None:
-        for each in due:
-            each.checked_at = now
-        reasons = await self.in_thread(refusals, [each.wish for each in due])
-        for each, reason in zip(due, reasons, strict=True):
+        for stream in due:
+            stream.checked_at = now
+        requests = [stream.request for stream in due]
+        reasons = await self.in_thread(lambda: [refusal(request) for request in requests])
+        for stream, reason in zip(due, reasons, strict=True):
             if reason:
-                each.end(sse.refused(401, reason))
+                stream.end(sse.end_message(401, reason))
 
     def close(self) -> None:
-        """End all streams; the readers come back to another process, and go on where they were."""
+        """End all streams; the readers connect to another process, and go on where they were."""
         self._closing = True
-        for each in tuple(self.streams):
-            each.end(GOODBYE)
+        for stream in tuple(self.streams):
+            stream.end(GOODBYE)
 
 
-def read_frames(position: int) -> tuple[list[EncodedEvent], int]:
-    """Return the next events as they are written, and the position to go on from."""
+def read_encoded(position: int, forms: Collection[bool]) -> tuple[list[EncodedEvent], int]:
+    """Return the next events, encoded in these forms, and the position to go on from."""
     events, position = reading.read(after=position, limit=sse.PAGE, room=sse.PAGE_BYTES)
-    return [sse.encoded(event) for event in events], position
+    return [sse.encode(event, forms) for event in events], position
 
 
-def refusals(wishes: list[StreamRequest]) -> list[str]:
-    """Return for each stream why its credential is no longer good, or nothing."""
-    return [refusal(wish) for wish in wishes]
-
-
-def refusal(wish: StreamRequest) -> str:
-    """Return why a credential is no longer good, or nothing. A database that is away proves nothing."""
+def refusal(request: StreamRequest) -> str:
+    """Return why a credential is no longer good, or "". A database that is away proves nothing."""
     try:
-        authenticate_headers(wish.credentials)
+        authenticate_headers(request.credentials)
     except AuthenticationFailed as failed:
         return str(failed.detail)
     except DatabaseError:

@@ -1,13 +1,13 @@
-"""A stream as the door sees it: what it wants, how an event is written in it, how many there may be.
+"""Server-sent events: what a stream carries, how an event is encoded in it, how many may be open.
 
-`feed.py` does the writing, on the event loop.
+`broadcaster.py` does the writing, on the event loop.
 """
 
 import collections
 import dataclasses
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -30,20 +30,31 @@ MOST_PER_CREDENTIAL = MOST_PER_PROCESS // 2  # all tokens signed with the shared
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncodedEvent:
-    """An event as it is written in a stream, in both shapes, and what the filters look at."""
+    """An event as streams write it, and what their filters look at.
+
+    plain, cloud: the bytes in either form; empty for a form that was not asked for.
+    """
 
     position: int
     event_type: str
     task_id: str
     trace_id: str
     source_agent: str
-    plain: bytes
-    cloud: bytes
+    plain: bytes = b""
+    cloud: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Return the bytes it takes."""
+        return len(self.plain) + len(self.cloud)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """Which events a stream is to carry, from where on, and for whom. task_id and so on: empty for all."""
+    """Which events a stream carries, from where on, and for whom.
+
+    types, task_id, trace_id, source_agent: empty for all. cloud: as CloudEvents.
+    """
 
     position: int
     actor: Actor
@@ -55,24 +66,27 @@ class StreamRequest:
     cloud: bool = False
 
     def leave(self) -> None:
-        """Give its place back."""
+        """Give its place in the quota back."""
         quota.leave(self.actor.name, self.actor.credential)
 
-    def wants(self, frame: EncodedEvent) -> bool:
+    def wants(self, event: EncodedEvent) -> bool:
         """Return whether an event passes the filters."""
         return (
-            self.task_id in ("", frame.task_id)
-            and self.trace_id in ("", frame.trace_id)
-            and self.source_agent in ("", frame.source_agent)
-            and matches(frame.event_type, list(self.types))
+            self.task_id in ("", event.task_id)
+            and self.trace_id in ("", event.trace_id)
+            and self.source_agent in ("", event.source_agent)
+            and matches(event.event_type, list(self.types))
         )
 
-    def written(self, frame: EncodedEvent) -> bytes:
-        """Return the event in the shape that was asked for."""
-        return frame.cloud if self.cloud else frame.plain
+    def data_of(self, event: EncodedEvent) -> bytes:
+        """Return the event in the form that was asked for; empty if it was not encoded in it."""
+        return event.cloud if self.cloud else event.plain
 
     def page(self, after: int) -> tuple[list[EncodedEvent], int]:
-        """Return the next events that pass, and the position to go on from; raise CursorExpired."""
+        """Return the next events that pass, and the position to go on from.
+
+        Raise CursorExpired or CursorAhead.
+        """
         events, position = reading.read(
             after=after,
             limit=PAGE,
@@ -82,44 +96,47 @@ class StreamRequest:
             trace_id=self.trace_id,
             source_agent=self.source_agent,
         )
-        return [encoded(event) for event in events], position
+        return [encode(event, {self.cloud}) for event in events], position
 
 
-def is_full(frames: list[EncodedEvent]) -> bool:
+def is_full(events: list[EncodedEvent]) -> bool:
     """Return whether there may be more events behind a page."""
-    return len(frames) == PAGE or sum(len(frame.plain) for frame in frames) > PAGE_BYTES * 3 // 4
+    sizes = (max(len(event.plain), len(event.cloud)) for event in events)
+    return len(events) == PAGE or sum(sizes) > PAGE_BYTES * 3 // 4
 
 
-def encoded(event: Event) -> EncodedEvent:
-    """Return an event as it is written."""
+def encode(event: Event, forms: Collection[bool]) -> EncodedEvent:
+    """Encode an event. forms: True for the CloudEvent, False for the plain event."""
+    place = cursor(event.place)
     return EncodedEvent(
         event.position,
         event.event_type,
         event.task_id,
         event.trace_id,
         event.source_agent,
-        written(event.event_type, plain(event), cursor(event.place)),
-        written(event.event_type, cloud_event(event), cursor(event.place)),
+        plain=message(event.event_type, plain(event), place) if False in forms else b"",
+        cloud=message(event.event_type, cloud_event(event), place) if True in forms else b"",
     )
 
 
-def written(kind: str, data: Mapping[str, Any], place: str = "") -> bytes:
-    """Return one server-sent event; JSON in ASCII holds no line end, so nothing in it can pass for another."""
+def message(event_type: str, data: Mapping[str, Any], place: str = "") -> bytes:
+    """Return one server-sent event. JSON in ASCII holds no line end, so it ends where it should."""
     head = f"id: {place}\n" if place else ""
-    return f"{head}event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    text = json.dumps(data, separators=(",", ":"))
+    return f"{head}event: {event_type}\ndata: {text}\n\n".encode()
 
 
-def refused(status: int, refusal: DomainError | str) -> bytes:
+def end_message(status: int, reason: DomainError | str) -> bytes:
     """Return the event that says why a stream ends."""
-    state = refusal.state if isinstance(refusal, DomainError) else {}
-    return written(ENDS, {"code": status, "detail": str(refusal), **state})
+    state = reason.state if isinstance(reason, DomainError) else {}
+    return message(ENDS, {"code": status, "detail": str(reason), **state})
 
 
-def one_page(wish: StreamRequest) -> bytes:
-    """Return what a server that cannot stream answers: what is there; the client comes back for more."""
-    frames, position = wish.page(wish.position)
+def one_page(request: StreamRequest) -> bytes:
+    """Return what a server that cannot stream answers; the client comes back for more."""
+    events, position = request.page(request.position)
     # An id without data moves the client's Last-Event-ID past what did not concern it.
-    return BEGIN + b"".join(map(wish.written, frames)) + f"id: {cursor(position)}\n\n".encode()
+    return BEGIN + b"".join(map(request.data_of, events)) + f"id: {cursor(position)}\n\n".encode()
 
 
 class StreamQuota:

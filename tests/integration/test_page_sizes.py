@@ -174,12 +174,12 @@ def test_parked_events_are_listed_page_by_page(api: Callers, dev: Actor, now: da
 
 def test_a_stream_catches_up_in_pages_of_a_mebibyte(dev: Actor, now: datetime, db: None) -> None:
     publish(dev, now, 6)
-    wish = sse.StreamRequest(position=0, actor=dev, credentials={}, types=("big.*",))
+    request = sse.StreamRequest(position=0, actor=dev, credentials={}, types=("big.*",))
 
-    frames, position = wish.page(0)
+    frames, position = request.page(0)
 
     assert (len(frames), sse.is_full(frames)) == (4, True)
-    frames, _ = wish.page(position)
+    frames, _ = request.page(position)
     assert (len(frames), sse.is_full(frames)) == (2, False)
 
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from events_app.log import reading
 from events_app.log.reading import CursorAhead, CursorExpired
+from events_app.models import Event
 from events_app.rules import cursor
-from events_app.streams import broadcaster
+from events_app.streams import broadcaster, sse
 from events_app.streams.broadcaster import Broadcaster, StreamWriter
 from events_app.streams.sse import EncodedEvent, StreamRequest
 from tests.conftest import actor
@@ -77,7 +80,7 @@ def test_a_frame_goes_to_those_who_want_it_in_their_shape() -> None:
         writing = [asyncio.create_task(member.write()) for member in members]
         assert all(map(hub._join, members))
 
-        hub._spread([frame(1), frame(2, "b.y"), frame(3, task_id="task_1")], 3)
+        hub._broadcast([frame(1), frame(2, "b.y"), frame(3, task_id="task_1")], 3)
         await settle()
 
         texts = [socket.text for socket in sockets]
@@ -99,14 +102,14 @@ def test_who_joins_gets_what_lies_between_and_nothing_twice(
     async def story() -> None:
         hub, socket = Broadcaster(), Socket()
         assert hub._join(stream(Socket(), position=3))
-        hub._spread([frame(4), frame(5)], 5)
+        hub._broadcast([frame(4), frame(5)], 5)
         late = stream(socket, position=position)
 
         assert hub._join(late) is joins
         writing = asyncio.create_task(late.write())
         await settle()
         assert socket.text == heard
-        hub._spread([frame(6), frame(7), frame(8)], 8)
+        hub._broadcast([frame(6), frame(7), frame(8)], 8)
         await settle()
 
         after = (
@@ -128,7 +131,7 @@ def test_a_slow_reader_falls_behind_and_holds_up_nobody(monkeypatch: pytest.Monk
         assert all(map(hub._join, members))
         slow.flows.clear()
         for position in range(1, 6):
-            hub._spread([frame(position, size=400)], position)
+            hub._broadcast([frame(position, size=400)], position)
             await settle()
 
         assert quick.text.count(b";") == 5
@@ -166,11 +169,11 @@ def test_a_quiet_stream_says_that_it_is_there_and_where() -> None:
         socket = Socket()
         quiet = stream(socket, position=7)
         writing = asyncio.create_task(quiet.write())
-        quiet.stay(quiet.written_at + broadcaster.QUIET - 1)
+        quiet.send_keepalive(quiet.written_at + broadcaster.QUIET - 1)
         await settle()
         assert socket.text == b""
 
-        quiet.stay(quiet.written_at + broadcaster.QUIET)
+        quiet.send_keepalive(quiet.written_at + broadcaster.QUIET)
         await settle()
 
         assert socket.text == b": still here\n\nid: " + cursor(7).encode() + b"\n\n"
@@ -192,14 +195,43 @@ def test_the_end_comes_after_what_waits() -> None:
     run(story)
 
 
+def test_an_event_is_encoded_once_and_only_in_the_forms_that_open_streams_read(
+    monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    event = Event(event_type="a.x", position=1, created_at=now)
+    encoded = []
+    monkeypatch.setattr(reading, "read", lambda **asked: ([event], 1))
+    monkeypatch.setattr(sse.json, "dumps", lambda data, **_: encoded.append(data) or "{}")
+
+    async def story() -> None:
+        hub, sockets = Broadcaster(), [Socket(), Socket(), Socket()]
+        members = [stream(socket) for socket in sockets[:2]]
+        hub.streams.update(members)
+        assert all(map(hub._join, members))
+        await hub._read()
+
+        assert len(encoded) == 1 and "event_id" in encoded[0]
+        late = stream(sockets[2], cloud=True)
+        hub._join(late)
+        assert late not in hub._members and late.position == 0  # it reads the log instead
+        writing = [asyncio.create_task(member.write()) for member in members]
+        await settle()
+        first, second = (socket.taken[0] for socket in sockets[:2])
+        assert first is second
+        for task in writing:
+            task.cancel()
+
+    run(story)
+
+
 @pytest.mark.parametrize("fault", [CursorAhead(head="x"), CursorExpired(oldest="x")])
 def test_who_cannot_go_on_where_it_is_is_told_so(
     monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    def read(position: int) -> None:
+    def read(position: int, forms: set[bool]) -> None:
         raise fault
 
-    monkeypatch.setattr(broadcaster, "read_frames", read)
+    monkeypatch.setattr(broadcaster, "read_encoded", read)
 
     async def story() -> None:
         hub, socket = Broadcaster(), Socket()
@@ -220,7 +252,7 @@ def test_what_is_kept_for_those_who_join_is_bounded(monkeypatch: pytest.MonkeyPa
     async def story() -> None:
         hub = Broadcaster()
         assert hub._join(stream(Socket()))
-        hub._spread([frame(position, size=400) for position in range(1, 10)], 9)
+        hub._broadcast([frame(position, size=400) for position in range(1, 10)], 9)
 
         assert [each.position for each in hub._recent] == [8, 9]
         assert not hub._join(stream(Socket(), position=6)) and hub._join(
