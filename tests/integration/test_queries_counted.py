@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals_app.models import Approval
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra import cached_rows
 from tasks_app.models import Status, Task
 from tasks_app.services import leases, lifecycle
 
@@ -34,8 +36,9 @@ def kinds(sent: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def warm(api: Callers) -> Any:
+def warm(api: Callers, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A caller whose process has served before: rules, agents, policies and its own record are in memory."""
+    monkeypatch.setattr(cached_rows, "time", SimpleNamespace(monotonic=lambda: 0.0))  # none expires
     agent = api("agent")
     agent.post("/tasks", NEW)
     agent.get("/stats")
