@@ -7,7 +7,7 @@ NODE_FOLDER = build/node
 EMBEDDED = env DATABASE_URL= REDIS_URL= ORCHESTRATOR_ENV=development DATA_DIR=build/data
 
 .DEFAULT_GOAL = help
-.PHONY: help up quick test check demo bench faults schema lock clean install install-dev node-modules
+.PHONY: help up lint quick cov test check demo bench faults schema lock clean install install-dev node-modules
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -18,19 +18,24 @@ up: install ## Start the service on http://127.0.0.1:8000 (PORT, HOST, DATA_DIR;
 quick: install-dev ## Run the tests that start no server, on SQLite, two at a time (ARGS="-k approve" for some)
 	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit tests/integration $(ARGS)
 
+cov: install-dev ## Show what the tests that start no server leave out of services, rules and core
+	@$(MAKE) --no-print-directory quick ARGS="--cov $(ARGS)"
+
 test: install-dev node-modules ## Run every test, on every store there is (ARGS="-k approve" for some)
 	@exec $(PY) -m tests.stores $(ARGS)
 
-check: install-dev ## All that CI runs: lint, format, types, imports, schema, migrations, tests
+lint: install-dev ## The checks that run no test: lint, format, types, imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+check: install-dev lint ## All that CI runs: lint, migrations, schema, every test, coverage
 	$(EMBEDDED) $(PY) manage.py makemigrations --check --dry-run
 	@mkdir -p build
 	$(EMBEDDED) $(PY) manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u tests/contract/openapi.yaml build/openapi.yaml || { echo "The schema changed: make schema" >&2; exit 1; }
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test ARGS="$(or $(ARGS),--cov)"
 
 demo: install ## A day in the life: three agents work against the running server (ARGS="--approve")
 	@exec $(PY) -m demo $(ARGS)

@@ -170,6 +170,13 @@ def pytest_make_parametrize_id(val: Any) -> str | None:
     return getattr(val, "__name__", "function") if callable(val) else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure what the tests of rules and services cover, and let the others run at full speed."""
+    for item in items:
+        if not {"unit", "integration"} & set(item.path.parts):
+            item.add_marker("no_cover")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Put the rows that migrations made back after a test that commits: its end empties every table.

@@ -1,7 +1,8 @@
-"""Run the tests on every store there is: `python -m tests.stores [arguments for pytest]`.
+"""Run the tests on every store there is: `python -m tests.stores [--cov] [arguments for pytest]`.
 
 First on the embedded stores (SQLite, memory), then on PostgreSQL and Redis: those that TEST_DATABASE_URL and
-TEST_REDIS_URL name, else private ones where the server programs are installed.
+TEST_REDIS_URL name, else private ones where the server programs are installed. With --cov the embedded run also
+measures what is covered, and fails below the floor.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ class Stores:
 
     name: str
     settings: dict[str, str]
+    measured: bool = False  # whether what is covered is measured
     missing: str = ""  # why there is nothing to run on
     status: int = 0  # pytest's exit status
 
@@ -52,7 +54,9 @@ class Stores:
 def main(arguments: list[str]) -> int:
     """Run the tests on all stores; return 0 when every run passed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended
-    runs = [Stores("embedded (SQLite)", {})]
+    measured = "--cov" in arguments
+    arguments = [argument for argument in arguments if argument != "--cov"]
+    runs = [Stores("embedded (SQLite)", {}, measured)]
     runs[0].status = run_tests(runs[0], arguments)
     with contextlib.ExitStack() as stack:
         runs.append(servers(stack))
@@ -90,21 +94,22 @@ def run_tests(stores: Stores, arguments: list[str]) -> int:
         command = [sys.executable, "-m", "pytest"]
         statuses = {
             run([*command, *part, *arguments], cwd=ROOT, env=environment() | settings)
-            for part in parts(arguments)
+            for part in parts(arguments, measured=stores.measured)
         }
     finally:
         shutil.rmtree(data_dir, ignore_errors=True)
     return max(statuses - {pytest.ExitCode.NO_TESTS_COLLECTED} or statuses)
 
 
-def parts(arguments: list[str]) -> list[list[str]]:
+def parts(arguments: list[str], *, measured: bool) -> list[list[str]]:
     """Return the options of each run of pytest: most tests two at a time, the `serial` ones alone.
 
     Arguments that choose processes or marks themselves (-n, -m, -p no:xdist) make it one run.
     """
+    coverage = ["--cov"] if measured else []
     if any(argument.startswith(("-n", "-m", "--dist", "no:xdist")) for argument in arguments):
-        return [[]]
-    return [["-n", "2", "--dist", "loadfile", "-m", "not serial"], ["-m", "serial"]]
+        return [coverage]
+    return [["-n", "2", "--dist", "loadfile", "-m", "not serial", *coverage], ["-m", "serial"]]
 
 
 def run(command: list[str], **options: Any) -> int:

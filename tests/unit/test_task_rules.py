@@ -1,9 +1,11 @@
 """Who gets a task, by when, and when it is its turn."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from orchestrator_site.core.errors import Invalid
 from tasks_app import rules
 from tasks_app.models import Agent, RoutingRule
 
@@ -75,3 +77,25 @@ def test_waits_double_up_to_an_hour_and_half_of_each_is_jitter(
     assert rules.backoff(attempt, jitter=0.0) == timedelta(seconds=least)
     assert rules.backoff(attempt, jitter=1.0) == timedelta(seconds=most)
     assert timedelta(seconds=least) <= rules.backoff(attempt) <= timedelta(seconds=most)
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ({"trace_id": "a", "metadata": {"trace_id": "b"}}, "a"),
+        ({"metadata": {"trace_id": "b"}}, "b"),
+        ({"metadata": {}}, "4bf92f3577b34da6a3ce929d0e0e4736"),
+    ],
+)
+def test_a_trace_is_named_by_the_field_then_the_metadata_then_the_header(
+    new: dict[str, Any], expected: str
+) -> None:
+    header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    assert rules.trace_id_of(new, header) == expected
+
+
+@pytest.mark.parametrize("trace_id", [7, "a" * 129, "a\n", ["a"], ""])
+def test_a_trace_is_a_printable_string_of_at_most_128_characters(trace_id: object) -> None:
+    with pytest.raises(Invalid):
+        rules.trace_id_of({"metadata": {"trace_id": trace_id}}, "")

@@ -1,6 +1,7 @@
 """The clock of the house, with a monotonic clock and a date in the test's hand."""
 
 import itertools
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -130,6 +131,18 @@ def test_the_time_is_aware_and_universal(machine: Machine) -> None:
 @pytest.mark.django_db
 def test_what_counts_is_measured_in_the_store() -> None:
     assert times.measured() == pytest.approx(times.clock.seconds(), abs=5)
+
+
+@pytest.mark.django_db
+def test_a_process_measures_before_it_serves_and_goes_on_when_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for_ever = threading.Event()
+    monkeypatch.setattr(times, "time", SimpleNamespace(sleep=lambda seconds: for_ever.wait()))
+
+    times.Keeper().start()
+
+    assert "The time could not be measured." in caplog.text
 
 
 class Sent(Scheduler):

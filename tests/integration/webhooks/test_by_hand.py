@@ -127,6 +127,44 @@ def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(
         webhooks.resend(subscription_id=subscription_id, by=admin, now=now, since=now)
 
 
+def test_switching_twice_is_switching_once(db, subscribe, admin, now) -> None:
+    name = subscribe().subscription_id
+    by_hand = {"subscription_id": name, "by": admin, "now": now}
+
+    for _ in range(2):
+        assert not webhooks.switch_off(**by_hand, reason="Moving").active
+    for _ in range(2):
+        assert webhooks.switch_on(**by_hand).active
+
+    assert [event["reason"] for event in happened("subscription.disabled")] == ["Moving"]
+    assert len(happened("subscription.enabled")) == 1
+
+
+def test_there_are_no_more_subscriptions_than_the_operator_allows(db, settings, subscribe) -> None:
+    settings.WEBHOOK_MAX_SUBSCRIPTIONS = 1
+    only = subscribe()
+
+    with pytest.raises(webhooks.TooManySubscriptions):
+        subscribe()
+    assert webhooks.newest() == [only]
+
+
+def test_deliveries_are_paged_from_the_newest_and_narrowed_by_how_they_fare(
+    db, subscribe, publish, receiver, now
+) -> None:
+    name = subscribe().subscription_id
+    first, second, third = (publish().event_id for _ in range(3))
+    receiver.behave = lambda request: "500" if request.event_id == second else "200"
+    deliver(now)
+
+    page, below = webhooks.deliveries(subscription_id=name, limit=2)
+    rest, end = webhooks.deliveries(subscription_id=name, limit=2, below=below)
+    waiting, _ = webhooks.deliveries(subscription_id=name, limit=2, status="pending")
+
+    assert [row.event_id for row in [*page, *rest]] == [third, second, first] and end is None
+    assert [row.event_id for row in waiting] == [second]
+
+
 def test_deleting_forgets_what_was_on_its_way(db, subscribe, publish, receiver, admin, now) -> None:
     subscription = subscribe()
     publish()
