@@ -1,8 +1,17 @@
 """Hooks of sign-off: the apps above register functions here, which this app calls."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-Parties = Callable[[list[str]], dict[str, frozenset[str]]]
+
+class Party(NamedTuple):
+    """Who has a part in a task: a name, and the credential that it was used with."""
+
+    name: str
+    credential: str = ""
+
+
+Parties = Callable[[list[str]], dict[str, set[Party]]]
 Renewal = Callable[..., None]
 TaskTypes = Callable[[], Iterable[str]]
 

@@ -283,16 +283,15 @@ def parties_of(approvals: list[Approval], mode: str) -> list[frozenset[str]]:
     """Return for each request who has a part in its task; outside `guide` with the people behind."""
     task_ids = [approval.task_id for approval in approvals]
     parties = [names_of(task_ids) for names_of in hooks.parties] if task_ids else []
-    names = [
-        frozenset({approval.requested_by}).union(
-            *(some.get(approval.task_id, frozenset()) for some in parties)
+    groups = [
+        {hooks.Party(approval.requested_by, approval.requester_credential)}.union(
+            *(some.get(approval.task_id, ()) for some in parties)
         )
         for approval in approvals
     ]
     if mode == "guide" or not approvals:
-        return names
-    credentials = [approval.requester_credential for approval in approvals]
-    return persons_behind(zip(names, credentials, strict=True))
+        return [frozenset(party.name for party in group) for group in groups]
+    return persons_behind(groups)
 
 
 def close(

@@ -4,7 +4,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals_app import event_types as approval_events
-from approvals_app.hooks import decision_parties, names_task_types, renews_request
+from approvals_app.hooks import Party, decision_parties, names_task_types, renews_request
 from events_app.hooks import keeps_events, on
 from events_app.models import Event
 from events_app.services import wake_after_commit
@@ -55,12 +55,21 @@ def route_what_waits(event: Event) -> None:
 
 
 @decision_parties
-def parties_of(task_ids: list[str]) -> dict[str, frozenset[str]]:
+def parties_of(task_ids: list[str]) -> dict[str, set[Party]]:
     """Return who has a part in each task: its creator, its holder, and whoever reported on it last."""
-    rows = Task.objects.filter(task_id__in=task_ids).values_list(
-        "task_id", "created_by", "holder", "reported_by"
+    tasks = Task.objects.filter(task_id__in=task_ids).only(
+        *("task_id", "created_by", "creator_credential", "holder", "holder_credential"),
+        *("reported_by", "reporter_credential"),
     )
-    return {task_id: frozenset(names) - {"", SYSTEM.name} for task_id, *names in rows}
+    return {
+        task.task_id: {
+            Party(task.created_by, task.creator_credential),
+            Party(task.holder, task.holder_credential),
+            Party(task.reported_by, task.reporter_credential),
+        }
+        - {Party(""), Party(SYSTEM.name)}
+        for task in tasks
+    }
 
 
 renews_request(approval_gate.renew)

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -179,37 +179,33 @@ def is_key_id(claim: object) -> bool:
     return isinstance(claim, str) and KEY_ID.match(claim) is not None
 
 
-def persons_behind(groups: Iterable[tuple[frozenset[str], str]]) -> list[frozenset[str]]:
-    """Return, for each group of names and a credential, everybody they count as, folded.
+def persons_behind(groups: Iterable[Collection[tuple[str, str]]]) -> list[frozenset[str]]:
+    """Return, for each group of (name, credential), everybody they count as, folded.
 
-    A name that has keys counts as the accounts that made them; a credential, as an actor has it, as the owner
-    and the maker of its key. Ended keys count too. Asks the database once.
+    A name that has keys counts as the accounts that made them; a credential, as an actor has it, as
+    the owner and the maker of its key. Ended keys count too. Asks the database once.
     """
-    asked = [(names | owners_named_in(credential), credential) for names, credential in groups]
-    spelled = {spelling for names, _ in asked for name in names for spelling in (name, fold(name))}
-    prefixes = {credential.partition(":")[2] for _, credential in asked}
-    rows = ApiKey.objects.filter(Q(name__in=spelled) | Q(prefix__in=prefixes))
-    makers = rows.values_list("prefix", "name", "created_by")
-    made = [(prefix, fold(name), {name, maker} - NOBODY) for prefix, name, maker in makers]
-    return [
-        frozenset(map(fold, names.union(*who_made(made, names, credential))))
-        for names, credential in asked
-    ]
+    asked: list[tuple[set[str], set[str]]] = []
+    for group in groups:
+        key_ids = {credential.partition(":")[2] for _, credential in group} - {""}
+        names = {name for name, _ in group}.union(*map(owners_named_in, key_ids))
+        asked.append((names, key_ids))
+    spelled = {text for names, _ in asked for name in names for text in (name, fold(name))}
+    prefixes = {key_id for _, key_ids in asked for key_id in key_ids}
+    keys = ApiKey.objects.filter(Q(name__in=spelled) | Q(prefix__in=prefixes))
+    rows = list(keys.values_list("prefix", "name", "created_by"))
+    persons = []
+    for names, key_ids in asked:
+        folded = {fold(name) for name in names}
+        for prefix, name, maker in rows:
+            if fold(name) in folded or prefix in key_ids:
+                names |= {name, maker} - NOBODY
+        persons.append(frozenset(map(fold, names)))
+    return persons
 
 
-def who_made(
-    made: list[tuple[str, str, set[str]]], names: frozenset[str], credential: str
-) -> Iterator[set[str]]:
-    """Yield owner and maker of each key that is one of the names', or the credential's."""
-    folded, key_id = {fold(name) for name in names}, credential.partition(":")[2]
-    for prefix, name, persons in made:
-        if name in folded or prefix == key_id:
-            yield persons
-
-
-def owners_named_in(credential: str) -> frozenset[str]:
-    """Return whose name a credential itself tells: an account's, or that of a key of the environment."""
-    key_id = credential.partition(":")[2]
+def owners_named_in(key_id: str) -> frozenset[str]:
+    """Return whose name a key id itself tells: an account's, or that of a key of the environment."""
     if key_id.startswith(ACCOUNT):
         return frozenset({key_id.removeprefix(ACCOUNT)})
     return frozenset(key.name for key in environment_keys() if key.key_id == key_id)

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
+from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.priorities import Priority
@@ -15,6 +16,14 @@ from tasks_app.errors import InvalidTransition
 def new_task_id() -> str:
     """Return a new public id, `task_…`."""
     return new_id("task")
+
+
+def credential_field() -> "models.CharField[str, str]":
+    """Return a column for the credential of whoever did something, as `Actor.credential` has it.
+
+    Tokens may name anybody: who is behind the name is told by the key that signed for it.
+    """
+    return models.CharField(max_length=160, blank=True, default="", db_default="", editable=False)
 
 
 class Status(TextChoices):
@@ -157,10 +166,12 @@ class Task(models.Model):
     trace_id = models.CharField(max_length=128, blank=True, default="")
     parent_task_id = models.CharField(max_length=64, blank=True, default="")
     created_by = models.CharField(max_length=128)
+    creator_credential = credential_field()
     door = models.CharField(max_length=16)
     reported_by = models.CharField(
         max_length=128, blank=True, default="", help_text="Who caused the present status."
     )
+    reporter_credential = credential_field()
     error = models.TextField(blank=True, default="")
     result = models.JSONField(null=True, blank=True)
     failure_reason = models.CharField(
@@ -196,6 +207,7 @@ class Task(models.Model):
         max_length=4, choices=[("fail", "fail too"), ("free", "run anyway")], default="fail"
     )
     holder = models.CharField(max_length=128, blank=True, default="")
+    holder_credential = credential_field()
     attempt = models.PositiveIntegerField(
         default=0, help_text="How many leases were given; the fencing token."
     )
@@ -210,6 +222,7 @@ class Task(models.Model):
     note = models.CharField(max_length=500, blank=True, default="")
 
     objects = TaskQuerySet.as_manager()
+    LEASE = ("holder", "holder_credential", "lease_expires_at")
 
     class Meta:
         permissions = [("operate_task", "Can cancel, requeue and reassign tasks")]
@@ -330,10 +343,17 @@ class Task(models.Model):
             return "closed"
         return "warning" if self.sla_warned_at else "on_track"
 
+    def end_lease(self) -> None:
+        """Have nobody hold the task."""
+        self.holder, self.holder_credential, self.lease_expires_at = "", "", None
+
+    def report_by(self, by: Actor) -> None:
+        """Note who causes the status that the task takes."""
+        self.reported_by, self.reporter_credential = by.name, by.credential
+
     def queue_again(self, *, ready_at: datetime, wait: timedelta) -> None:
         """Take a new turn in the queue, without a holder. wait: what the priority must wait."""
         self.turn_at = ready_at + wait
-        self.holder = ""
-        self.lease_expires_at = None
+        self.end_lease()
         self.progress = None
         self.note = ""

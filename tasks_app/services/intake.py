@@ -36,7 +36,9 @@ def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: An
     if parent := new.get("parent_task_id"):
         ensure_parent(parent)
     agent = routing.route(new["type"])
-    task = Task(created_by=by.name, door=by.door, reported_by=by.name, created_at=now, **new)
+    task = Task(created_by=by.name, door=by.door, created_at=now, **new)
+    task.creator_credential = by.credential
+    task.report_by(by)
     task.assigned_agent = agent
     task.status = Status.ASSIGNED if agent else Status.PENDING
     task.assigned_at = now if agent else None

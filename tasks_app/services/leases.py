@@ -34,7 +34,8 @@ CLAIM = """
         ORDER BY turn_at, id LIMIT %(limit)s {lock}
     ) {fitting}
     UPDATE tasks_app_task SET
-        status = 'in_progress', holder = %(holder)s, reported_by = %(holder)s, attempt = attempt + 1,
+        status = 'in_progress', attempt = attempt + 1, holder = %(holder)s, reported_by = %(holder)s,
+        holder_credential = %(credential)s, reporter_credential = %(credential)s,
         lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
         started_at = %(now)s, error = '', progress = NULL, note = ''
     WHERE id IN (SELECT id FROM {chosen})
@@ -138,6 +139,7 @@ def take(
     values = {
         "agent": agent,
         "holder": by.name,
+        "credential": by.credential,
         "seconds": lease_seconds,
         "expires": connection.ops.adapt_datetimefield_value(now + timedelta(seconds=lease_seconds)),
         "now": connection.ops.adapt_datetimefield_value(now),

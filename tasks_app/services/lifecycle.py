@@ -119,7 +119,8 @@ def finish_or_start(
     moved = task.move_to(status, now=now)
     task.error = error
     if status != Status.IN_PROGRESS:
-        task.holder, task.lease_expires_at, task.result = "", None, result
+        task.end_lease()
+        task.result = result
     if status == Status.FAILED:
         task.failure_reason = FailureReason.REPORTED
     payload = ({"error": error} if error else {}) | (
@@ -147,5 +148,5 @@ def end_cancelled(task: Task, *, by: Actor, now: datetime, reason: str) -> None:
     """Move a locked task to cancelled, save and record."""
     moved = task.move_to(Status.CANCELLED, now=now)
     task.error = reason
-    task.holder, task.lease_expires_at = "", None
+    task.end_lease()
     save_transition(task, TASK_CANCELLED, moved=moved, by=by, now=now, payload={"reason": reason})

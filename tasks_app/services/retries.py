@@ -59,7 +59,7 @@ def given_up(
 ) -> tuple[tuple[str, str], dict[str, Any]]:
     """Fail a task in memory; return its move and what the event says of it."""
     moved = task.move_to(Status.FAILED, now=now)
-    task.holder, task.lease_expires_at = "", None
+    task.end_lease()
     task.failure_reason = reason
     task.error = error or f"Gave up after {task.attempt} attempt(s): {FailureReason(reason).label}."
     return moved, {
@@ -79,7 +79,7 @@ def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> Non
         (task, *given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now))
         for task in tasks
     ]
-    fields = ["status", "failed_at", "holder", "lease_expires_at", "failure_reason", "error"]
+    fields = ["status", "failed_at", "failure_reason", "error", *Task.LEASE]
     save_ended(lost, TASK_FAILED, fields=fields, by=SYSTEM, now=now)
 
 

@@ -24,7 +24,7 @@ def save_transition(
 
     moved: the status that was left and the one taken.
     """
-    task.reported_by = by.name
+    task.report_by(by)
     events = [] if task.status in OPEN else sla.settle(task, by=by, now=now)
     task.save()
     events.append(moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload))
@@ -47,7 +47,7 @@ def save_ended(
     """
     events, late = [], []
     for task, moved, payload in ended:
-        task.reported_by = by.name
+        task.report_by(by)
         if missed := sla.settle(task, by=by, now=now):
             late.append(task)
         events += [
@@ -55,7 +55,9 @@ def save_ended(
             moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload),
         ]
     first = ended[0][0]
-    values = {name: getattr(first, name) for name in (*fields, "reported_by")}
+    values = {
+        name: getattr(first, name) for name in (*fields, "reported_by", "reporter_credential")
+    }
     Task.objects.filter(pk__in=[task.pk for task, _, _ in ended]).update(**values)
     Task.objects.bulk_update(late, ["sla_warned_at", "sla_breached_at"])
     record_all(events)

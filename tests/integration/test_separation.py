@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,14 +11,16 @@ from django.utils import timezone
 
 from approvals_app import services as approvals
 from approvals_app.errors import MayNotDecide
-from approvals_app.models import Approval
+from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.access import services
 from orchestrator_site.auth import tokens
 from orchestrator_site.auth.authentication import authenticate_headers
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import ApiKey
-from tasks_app.models import Task
+from tasks_app.models import Status, Task
+from tasks_app.services import leases, lifecycle
 from tests.conftest import token
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +140,97 @@ def test_a_holder_counts_as_whoever_made_its_key(make_task: Make) -> None:
 
     with pytest.raises(MayNotDecide):
         approvals.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
+
+
+def may_not_decide(task: Task, *, decides: Actor) -> bool:
+    """Return whether somebody is barred from deciding what a task asks for, by either verdict."""
+    task.refresh_from_db()
+    assert task.approval_id
+    for decision in (approvals.approve, approvals.reject):
+        with pytest.raises(MayNotDecide, match="asked for, hold or last edited"):
+            decision(approval_id=task.approval_id, by=decides, now=timezone.now())
+    return bool(approvals.refusals([Approval.objects.get()], decides))
+
+
+def ask_for(task: Task) -> None:
+    """Have a policy that came later ask for sign-off on a task that waits in its queue."""
+    ApprovalPolicy.objects.create(name="Freeze", reason="Freeze.")
+    cached_rows.forget_all()
+    assert not leases.claim(agent=task.assigned_agent, by=key_of("bot-9"), now=timezone.now())
+
+
+def test_who_a_minted_creator_counts_as_does_not_decide_what_is_asked_later(
+    make_task: Make,
+) -> None:
+    anna = account("anna", group=None)
+    task = make_task(by=minted(key_of("helper-bot", by=anna, role="admin"), "ghost"))
+    ask_for(task)
+
+    assert may_not_decide(task, decides=anna)
+
+
+def test_who_a_minted_last_editor_counts_as_does_not_decide(make_task: Make) -> None:
+    anna = account("anna", group=None)
+    ghost = minted(key_of("helper-bot", by=anna, role="admin"), "ghost")
+    task, now = make_task(), timezone.now()
+    [held] = leases.claim(agent=task.assigned_agent, by=ghost, now=now)
+    leases.release(task_id=held.task_id, attempt=held.attempt, by=ghost, now=now)
+    ask_for(task)
+
+    assert may_not_decide(task, decides=anna)
+
+
+def test_who_a_minted_holder_counts_as_does_not_decide(make_task: Make) -> None:
+    root = key_of("root-key", role="admin")
+    task = make_task()
+    leases.claim(agent=task.assigned_agent, by=minted(root, "ghost"), now=timezone.now())
+    asked = make_task(priority="P0")
+    Task.objects.filter(pk=task.pk).update(
+        approval_id=asked.approval_id, reported_by="", reporter_credential=""
+    )
+    Approval.objects.update(task_id=task.task_id)
+
+    assert may_not_decide(task, decides=root)
+
+
+def test_who_held_a_task_before_may_decide(make_task: Make) -> None:
+    anna, bert = account("anna", group=None), account("bert", group=None)
+    ghost, spirit = (
+        minted(key_of(f"bot-of-{by.name}", by=by, role="admin"), name)
+        for by, name in ((anna, "ghost"), (bert, "spirit"))
+    )
+    task, now = make_task(), timezone.now()
+    for holder in (ghost, spirit):
+        [held] = leases.claim(agent=task.assigned_agent, by=holder, now=now)
+        leases.release(task_id=held.task_id, attempt=held.attempt, by=holder, now=now)
+    ask_for(task)
+
+    assert may_not_decide(task, decides=bert)
+    approval = approvals.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
+    assert approval.decided_by == "anna"
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "release", "lose"])
+def test_nothing_of_a_holder_is_left_when_the_task_is_held_no_more(
+    make_task: Make, end: str
+) -> None:
+    ghost = minted(key_of("root-key", role="admin"), "ghost")
+    task, now = make_task(), timezone.now()
+    [held] = leases.claim(agent=task.assigned_agent, by=ghost, now=now)
+    assert held.holder_credential == held.reporter_credential == ghost.credential
+    facts: dict[str, Any] = {"task_id": held.task_id, "attempt": held.attempt, "by": ghost}
+
+    if end == "release":
+        leases.release(**facts, now=now)
+    elif end == "lose":
+        leases.requeue_lost_leases(now=now + timedelta(hours=1))
+    else:
+        status = Status.COMPLETED if end == "complete" else Status.FAILED
+        lifecycle.report_status(**facts, status=status, now=now)
+
+    task.refresh_from_db()
+    assert (task.holder, task.holder_credential) == ("", "")
+    assert task.reporter_credential == ("" if end == "lose" else ghost.credential)
 
 
 def test_the_person_behind_a_revoked_key_is_still_known(make_task: Make) -> None:
