@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from events_app.configuration import Configuration
+from events_app.event_types import CONFIG_CHANGED
 from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site.console import rendering
@@ -21,7 +22,6 @@ from orchestrator_site.console.base import ConsoleAdmin, ReadOnlyAdmin, page_of
 from orchestrator_site.console.filters import Choice
 from orchestrator_site.core import times
 
-CONFIG_CHANGED = "system.config_changed"
 SECRET = ("password", "secret", "hash")
 FAMILIES = (
     "task",

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
+from events_app.errors import ReservedEventType, ReservedSource
 from events_app.models import Event, Position, mark_of
 from orchestrator_site.core import cursors
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.errors import Forbidden
 from orchestrator_site.core.names import fold, looks_odd
 from orchestrator_site.core.times import rfc3339
 
@@ -38,14 +38,6 @@ AGENT_WORDS = frozenset(
     {"task.started", "task.progress", "task.completed", "task.failed", "task.note"}
 )
 RESERVED_SOURCES = frozenset({"system", "orchestrator", "console", "human", "human_admin"})
-
-
-class ReservedEventType(Forbidden):
-    """Only the server may publish events of this type."""
-
-
-class ReservedSource(Forbidden):
-    """Only the server may speak under this name."""
 
 
 def ensure_may_say(event_type: str, source_agent: str) -> None:

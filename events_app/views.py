@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events_app import rules, services
+from events_app.errors import TooManyStreams
 from events_app.log import cloudevents, reading, sequencing
 from events_app.serializers import (
     CloudEventSerializer,
@@ -26,17 +27,10 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
 from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
-from orchestrator_site.core.errors import TooMany
 
 EVENT_STREAM = "text/event-stream"
 NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
 PLACES = {"now": sequencing.head, "beginning": lambda: None}
-
-
-class TooManyStreams(TooMany):
-    """Too many streams are open. Close one, or try again in 30 seconds."""
-
-    wait = 30
 
 
 class CloudEventParser(StrictJSONParser):

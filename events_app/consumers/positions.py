@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from events_app.consumers.services import UnknownConsumer, remove
+from events_app.consumers.services import remove
+from events_app.errors import UnknownConsumer
+from events_app.event_types import CONSUMER_RESET, SUBSCRIPTION_RESET
 from events_app.log import sequencing
 from events_app.models import Consumer, ConsumerDelivery, Delivery, Event, Subscription
 from events_app.services import record
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
-
-CONSUMER_RESET = "consumer.reset"
-SUBSCRIPTION_RESET = "subscription.reset"
 
 
 class Reader(NamedTuple):

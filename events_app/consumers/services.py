@@ -12,31 +12,19 @@ from django.db import transaction
 from django.db.models import F
 
 from events_app import services
+from events_app.errors import NameTaken, NotYours, UnknownConsumer
+from events_app.event_types import CONSUMER_CREATED, CONSUMER_DELETED
 from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event
 from orchestrator_site.core.actors import Actor, Role
-from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.pagination import MOST_BYTES, bytes_of, fitting
 
-CREATED = "consumer.created"
-DELETED = "consumer.deleted"
 MOST_IN_FLIGHT = (
     10_000  # unacknowledged events of one consumer; then it gets only what it had before
 )
 MOST_OBJECT_BYTES = 262_144  # of one event's payload
 PAGES = 4  # looked through in one fetch for something that matches
-
-
-class UnknownConsumer(NotFound):
-    """There is no consumer with this name."""
-
-
-class NotYours(Forbidden):
-    """This consumer belongs to someone else."""
-
-
-class NameTaken(Conflict):
-    """There is a consumer with this name and other settings."""
 
 
 class Delivered(NamedTuple):
@@ -57,7 +45,7 @@ def create(*, name: str, start: int, by: Actor, now: datetime, **stated: Any) ->
         _, is_new = Consumer.objects.get_or_create(name=name, defaults=made)
         kept = find(name, by=by)
         if is_new:
-            services.record(event_type=CREATED, by=by, now=now, payload={"name": name})
+            services.record(event_type=CONSUMER_CREATED, by=by, now=now, payload={"name": name})
     if any(getattr(kept, field) != value for field, value in stated.items()):
         raise NameTaken(name=name)
     return kept
@@ -88,7 +76,7 @@ def owned(*, by: Actor, limit: int = 1000) -> list[Consumer]:
 def delete(*, name: str, by: Actor, now: datetime) -> None:
     """Forget a consumer and what it has not acknowledged. Raise UnknownConsumer or NotYours."""
     find(name, by=by, lock=True).delete()
-    services.record(event_type=DELETED, by=by, now=now, payload={"name": name})
+    services.record(event_type=CONSUMER_DELETED, by=by, now=now, payload={"name": name})
 
 
 def fetch(

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from events_app import rules
+from events_app.errors import NotACloudEvent
 from events_app.models import Event
 from orchestrator_site.core import tracing
-from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.times import rfc3339
 
 STRUCTURED = "application/cloudevents+json"
@@ -20,10 +20,6 @@ BATCH = "application/cloudevents-batch+json"
 REQUIRED = ("id", "source", "type")
 TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 HEADER = "HTTP_CE_"  # of binary mode, in a WSGI environment
-
-
-class NotACloudEvent(Invalid):
-    """This is not a CloudEvent 1.0."""
 
 
 def asked_for(accept: str) -> bool:

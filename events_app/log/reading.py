@@ -4,22 +4,14 @@ import bisect
 from datetime import datetime, timedelta
 from typing import Any
 
+from events_app.errors import CursorAhead, CursorExpired
 from events_app.log.sequencing import bounds, bounds_and_event_at, marked, number_events
 from events_app.models import Event, mark_of
 from events_app.rules import cursor
-from orchestrator_site.core.errors import Gone
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
 
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
 WINDOW = 50_000  # positions one filtered read looks at: a rare type must not cost a scan of the log
-
-
-class CursorExpired(Gone):
-    """Events after this cursor have been pruned; start again from the oldest one kept."""
-
-
-class CursorAhead(Gone):
-    """This cursor is of a log that was replaced by an older copy."""
 
 
 def read(

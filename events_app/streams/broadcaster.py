@@ -19,8 +19,8 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
+from events_app.errors import CursorAhead, CursorExpired
 from events_app.log import reading
-from events_app.log.reading import CursorAhead, CursorExpired
 from events_app.rules import cursor
 from events_app.streams import sse
 from events_app.streams.sse import EncodedEvent, StreamRequest

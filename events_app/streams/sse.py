@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
+from events_app.event_types import STREAM_ENDED
 from events_app.log import reading
 from events_app.log.cloudevents import cloud_event
 from events_app.models import Event
@@ -23,7 +24,6 @@ PAGE = 100  # events read at once, and at most so many bytes of payload
 PAGE_BYTES = 1_048_576
 BEGIN = b"retry: 1000\n\n"  # a client comes back after a second
 KEEPALIVE = b": still here\n\n"
-ENDS = "system.stream_ended"  # an event type of the server's own, which nobody can publish
 MOST_PER_PROCESS = 1000
 MOST_PER_CREDENTIAL = MOST_PER_PROCESS // 2  # all tokens signed with the shared secret are one
 
@@ -129,7 +129,7 @@ def message(event_type: str, data: Mapping[str, Any], place: str = "") -> bytes:
 def end_message(status: int, reason: DomainError | str) -> bytes:
     """Return the event that says why a stream ends."""
     state = reason.state if isinstance(reason, DomainError) else {}
-    return message(ENDS, {"code": status, "detail": str(reason), **state})
+    return message(STREAM_ENDED, {"code": status, "detail": str(reason), **state})
 
 
 def one_page(request: StreamRequest) -> bytes:

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Subquery
 
+from events_app.errors import CursorAhead, CursorExpired
 from events_app.log import reading, sequencing
 from events_app.models import (
     Delivery,
@@ -42,9 +43,9 @@ def look_through(place: Position, *, now: datetime) -> int:
     here = Subscription.objects.active().filter(position=place, mark=place.mark).order_by("pk")
     try:
         events, end = reading.page(after=place, limit=PAGE)
-    except reading.CursorExpired:
+    except CursorExpired:
         return give_up(here, "Events it had not been sent yet were pruned.", now=now)
-    except reading.CursorAhead:
+    except CursorAhead:
         return give_up(here, "The log was replaced by an older copy behind its place.", now=now)
     with transaction.atomic():
         found = list(here.select_for_update())

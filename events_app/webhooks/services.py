@@ -9,6 +9,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from events_app.errors import SwitchedOff, TooManySubscriptions, UnknownEvent, UnknownSubscription
+from events_app.event_types import (
+    SUBSCRIPTION_CREATED,
+    SUBSCRIPTION_DELETED,
+    SUBSCRIPTION_DISABLED,
+    SUBSCRIPTION_ENABLED,
+    SUBSCRIPTION_RESENT,
+    SUBSCRIPTION_ROTATED,
+)
 from events_app.hooks import keeps_position
 from events_app.log import reading, sequencing
 from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Position, Subscription
@@ -16,38 +25,14 @@ from events_app.services import record
 from events_app.webhooks.signing import PREFIX, checked_secret
 from events_app.webhooks.url_policy import PORTS, Reach, ensure_may_subscribe, target_of
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.errors import Conflict, Invalid, NotFound, TooMany
+from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.cached_rows import CachedRows
 
-CREATED = "subscription.created"
-ROTATED = "subscription.rotated"
-ENABLED = "subscription.enabled"
-DISABLED = "subscription.disabled"
-DELETED = "subscription.deleted"
-RESENT = "subscription.resent"
 ROTATION = timedelta(hours=24)  # in which the old secret signs too
 
 anyone_subscribed = CachedRows(
     ["events_app.Subscription"], lambda: Subscription.objects.active().exists()
 )
-
-
-class UnknownSubscription(NotFound):
-    """There is no subscription with this id."""
-
-
-class UnknownEvent(NotFound):
-    """There is no event with this id, or it is no longer kept."""
-
-
-class TooManySubscriptions(TooMany):
-    """There are as many subscriptions as there may be. Delete one first."""
-
-    wait = 3600
-
-
-class SwitchedOff(Conflict):
-    """The subscription is switched off. Enable it first."""
 
 
 def reach() -> Reach:
@@ -91,7 +76,7 @@ def subscribe(
         created_by=by.name,
         created_at=now,
     )
-    tell(subscription, CREATED, by=by, now=now, types=types)
+    tell(subscription, SUBSCRIPTION_CREATED, by=by, now=now, types=types)
     return subscription
 
 
@@ -128,7 +113,7 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     subscription = find(subscription_id, lock=True)
     rows = Delivery.objects.filter(subscription=subscription)
     rows._raw_delete(rows.db)  # nothing refers to them: one statement, however many there are
-    tell(subscription, DELETED, by=by, now=now)
+    tell(subscription, SUBSCRIPTION_DELETED, by=by, now=now)
     subscription.delete()
 
 
@@ -139,7 +124,7 @@ def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     subscription.previous_secret, subscription.secret = subscription.secret, new_secret()
     subscription.previous_secret_until = now + ROTATION
     subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
-    tell(subscription, ROTATED, by=by, now=now)
+    tell(subscription, SUBSCRIPTION_ROTATED, by=by, now=now)
     return subscription
 
 
@@ -153,7 +138,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
     subscription.failing_since, subscription.dead_in_a_row = None, 0
     subscription.place = max(subscription.place, Position(sequencing.bounds()[0]))
     subscription.save()
-    tell(subscription, ENABLED, by=by, now=now)
+    tell(subscription, SUBSCRIPTION_ENABLED, by=by, now=now)
     return subscription
 
 
@@ -166,7 +151,7 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
     subscription.active, subscription.disabled_at = False, now
     subscription.disabled_reason = reason[:200]
     subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
-    tell(subscription, DISABLED, by=by, now=now, reason=subscription.disabled_reason)
+    tell(subscription, SUBSCRIPTION_DISABLED, by=by, now=now, reason=subscription.disabled_reason)
     return subscription
 
 
@@ -195,7 +180,7 @@ def resend(
         count, facts = resend_since(subscription, since, now=now), {"since": since.isoformat()}
     else:
         count, facts = resend_one(subscription, event_id, now=now), {"event_id": event_id}
-    tell(subscription, RESENT, by=by, now=now, deliveries=count, **facts)
+    tell(subscription, SUBSCRIPTION_RESENT, by=by, now=now, deliveries=count, **facts)
     return count
 
 

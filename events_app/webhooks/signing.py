@@ -9,19 +9,12 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from events_app.errors import BadSecret
 from events_app.models import Event
 from events_app.rules import plain
-from orchestrator_site.core.errors import Invalid
 
 PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: "between 24 bytes (192 bits) and 64 bytes"
-
-
-class BadSecret(Invalid):
-    """A secret is `whsec_` and the base64 of 24 to 64 random bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(field="secret")
 
 
 def checked_secret(text: str) -> str:

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from orchestrator_site.core.errors import Invalid
+from events_app.errors import BadUrl
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -44,13 +44,6 @@ NOT_PUBLIC_6 = (
     ipaddress.IPv6Network("2002::/16"),  # 6to4: carries an IPv4 address
     ipaddress.IPv6Network("3fff::/20"),  # documentation
 )
-
-
-class BadUrl(Invalid):
-    """The url must look like https://host/path, at most 2,048 printable ASCII characters."""
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message, field="url")
 
 
 class Target(NamedTuple):

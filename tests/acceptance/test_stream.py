@@ -11,7 +11,7 @@ import jwt
 import pytest
 import requests
 
-from events_app.streams.sse import ENDS
+from events_app.event_types import STREAM_ENDED
 from tests.support.live import LiveServer, live_server
 from tests.support.processes import up
 from tests.support.sse import Stream, listen
@@ -163,7 +163,7 @@ def test_a_quiet_stream_lives_and_ends_with_its_token(server: LiveServer) -> Non
     with listen(server.url, token) as stream:
         last = stream.next()
 
-        assert last is not None and last.event == ENDS and last.data["code"] == 401
+        assert last is not None and last.event == STREAM_ENDED and last.data["code"] == 401
         assert time.monotonic() - began < 32
         assert stream.comments >= 1
         assert stream.next() is None

@@ -11,7 +11,8 @@ from django.db import connection, connections
 from events_app import services
 from events_app.consumers import services as consumers
 from events_app.consumers.serializers import start_position
-from events_app.consumers.services import Delivered, NameTaken, NotYours, UnknownConsumer
+from events_app.consumers.services import Delivered
+from events_app.errors import NameTaken, NotYours, UnknownConsumer
 from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery
 from events_app.rules import cursor

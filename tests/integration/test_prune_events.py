@@ -11,8 +11,8 @@ from django.core.management import call_command
 
 from events_app import services
 from events_app.consumers import services as consumers
+from events_app.errors import CursorExpired
 from events_app.log import reading, retention, sequencing
-from events_app.log.reading import CursorExpired
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
 

@@ -3,8 +3,8 @@
 import pytest
 
 from events_app import rules
+from events_app.errors import ReservedEventType, ReservedSource
 from events_app.log import cloudevents
-from events_app.rules import ReservedEventType, ReservedSource
 from orchestrator_site.core import tracing
 from orchestrator_site.core.cursors import BadCursor
 from tests.conftest import actor

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from events_app.errors import CursorAhead, CursorExpired
 from events_app.log import reading
-from events_app.log.reading import CursorAhead, CursorExpired
 from events_app.models import Event
 from events_app.rules import cursor
 from events_app.streams import broadcaster, sse

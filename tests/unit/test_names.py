@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.rules import ReservedSource, ensure_may_say
+from events_app.errors import ReservedSource
+from events_app.rules import ensure_may_say
 from orchestrator_site.api import throttling
 from orchestrator_site.core.names import fault_of, fold, is_name
 from tests.conftest import actor

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from events_app import errors
 from events_app.models import Event
 from events_app.webhooks import retry, signing, url_policy
 from events_app.webhooks.services import new_secret
@@ -117,19 +118,19 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS)
 def test_what_is_no_proper_url_is_refused(url: str) -> None:
-    with pytest.raises(url_policy.BadUrl):
+    with pytest.raises(errors.BadUrl):
         url_policy.ensure_may_subscribe(url, OFFICE)
 
 
 @pytest.mark.parametrize("port", [22, 25, 80, 5432, 6379, 8443])
 def test_only_the_port_of_https_is_for_everyone(port: int) -> None:
-    with pytest.raises(url_policy.BadUrl):
+    with pytest.raises(errors.BadUrl):
         url_policy.ensure_may_subscribe(f"https://example.com:{port}/", DEVELOPMENT)
 
 
 def test_plain_http_is_for_development() -> None:
     assert url_policy.ensure_may_subscribe("http://example.com/", DEVELOPMENT).port == 80
-    with pytest.raises(url_policy.BadUrl):
+    with pytest.raises(errors.BadUrl):
         url_policy.ensure_may_subscribe("http://example.com/", EVERYWHERE)
 
 
@@ -137,7 +138,7 @@ def test_plain_http_is_for_development() -> None:
     "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "[fe80::1]"]
 )
 def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
-    with pytest.raises(url_policy.BadUrl):
+    with pytest.raises(errors.BadUrl):
         url_policy.ensure_may_subscribe(f"https://{host}/", EVERYWHERE)
 
 
@@ -152,7 +153,7 @@ def test_a_listed_network_may_be_reached_on_any_port_and_in_the_clear(url: str) 
     "url", ["http://10.2.0.1/", "https://10.0.255.255/", "http://8.8.8.8/", "https://8.8.8.8:8443/"]
 )
 def test_a_listed_network_opens_no_other(url: str) -> None:
-    with pytest.raises(url_policy.BadUrl):
+    with pytest.raises(errors.BadUrl):
         url_policy.ensure_may_subscribe(url, OFFICE)
 
 
@@ -250,7 +251,7 @@ def test_a_secret_of_the_callers_is_taken(text: str) -> None:
     ],
 )
 def test_a_weak_secret_is_refused(text: str) -> None:
-    with pytest.raises(signing.BadSecret):
+    with pytest.raises(errors.BadSecret):
         signing.checked_secret(text)
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from events_app import errors
 from events_app.log import sequencing
 from events_app.models import Delivery, Event, Ledger, Subscription
 from events_app.webhooks import fan_out, sender
@@ -119,11 +120,11 @@ def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(
     for wrong in ({}, {"event_id": "evt_1", "since": now}):
         with pytest.raises(webhooks.Invalid):
             webhooks.resend(subscription_id=subscription_id, by=admin, now=now, **wrong)
-    with pytest.raises(webhooks.UnknownEvent):
+    with pytest.raises(errors.UnknownEvent):
         webhooks.resend(subscription_id=subscription_id, by=admin, now=now, event_id="evt_1")
 
     webhooks.switch_off(subscription_id=subscription_id, by=admin, now=now, reason="")
-    with pytest.raises(webhooks.SwitchedOff):
+    with pytest.raises(errors.SwitchedOff):
         webhooks.resend(subscription_id=subscription_id, by=admin, now=now, since=now)
 
 
