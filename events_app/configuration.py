@@ -1,4 +1,4 @@
-"""Rows that people configure: each change is one event, and behaves alike, whichever door it comes through."""
+"""Rows that people configure: each change is one event, through whichever door it comes."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -14,21 +14,20 @@ from orchestrator_site.core.errors import NotFound
 Row = TypeVar("Row", bound=models.Model)
 
 
-def wakes_nobody(row: Any) -> Iterable[str]:
-    """Return no topics."""
-    return ()
-
-
 @dataclasses.dataclass(frozen=True)
 class Configuration(Generic[Row]):
-    """One kind of row. key: the field that names a row. said_as: what the events call it. wakes: topics."""
+    """One kind of row, and how it is changed.
+
+    key: the field that names a row. said_as: what the payload of the events calls it.
+    unknown: makes the refusal of a name. wakes: the topics to wake after a change.
+    """
 
     model: type[Row]
     event_type: str
     key: str
     said_as: str
     unknown: Callable[[str], NotFound]
-    wakes: Callable[[Any], Iterable[str]] = wakes_nobody
+    wakes: Callable[[Any], Iterable[str]] = lambda row: ()
 
     @transaction.atomic
     def add(self, *, by: Actor, now: datetime, **fields: Any) -> Row:
@@ -41,7 +40,7 @@ class Configuration(Generic[Row]):
 
     @transaction.atomic
     def change(self, name: str, /, *, by: Actor, now: datetime, **fields: Any) -> Row:
-        """Change a row and record what differs; where nothing does, nothing is written. Raise NotFound."""
+        """Change a row and record what differs, if anything does. Raise NotFound."""
         row = self.lock(name)
         if changes := apply(row, fields):
             row.save(update_fields=list(changes))
@@ -58,8 +57,7 @@ class Configuration(Generic[Row]):
     def lock(self, name: str) -> Row:
         """Return the row with a name, locked until the transaction ends; raise NotFound."""
         rows = self.model._default_manager.select_for_update()
-        row = rows.filter(**{self.key: name}).first()
-        if row is None:
+        if (row := rows.filter(**{self.key: name}).first()) is None:
             raise self.unknown(name)
         return row
 

@@ -1,4 +1,4 @@
-"""What Celery runs for the ledger and for webhooks."""
+"""The Celery jobs of the log and of webhooks."""
 
 from datetime import timedelta
 
@@ -15,20 +15,20 @@ PRUNE_STEPS = 50  # in one run
 
 @shared_task
 def number_events() -> None:
-    """Beat: give committed events their place, so that counters stay fresh when nobody reads."""
+    """Beat: number committed events, so that counters stay fresh when nobody reads."""
     sequencing.number_events()
 
 
 @shared_task
 def deliver_webhooks() -> None:
-    """Beat, and when an event comes that somebody may want: send webhooks that are due."""
+    """Beat, and after an event if anyone has subscribed: send webhooks that are due."""
     trigger.delivery_started()
     sender.deliver(clock=times.now)
 
 
 @shared_task
 def forget_deliveries() -> None:
-    """Beat, hourly: forget settled deliveries of events that have been pruned, and secrets that have been replaced."""
+    """Beat, hourly: delete settled deliveries of pruned events, and replaced secrets."""
     fan_out.forget(now=times.now())
 
 

@@ -1,4 +1,4 @@
-"""What callers may say, how an event and its place in the log are written. Pure."""
+"""What callers may publish, and how readers get events and cursors. Pure."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ FIELDS = (  # what readers get of an event, besides its cursor and time
     "moved_to",
 )
 
-# The families only the server may speak; of the task family, what an agent may say of its own work is open.
+# The families that only the server may publish; of `task.`, agents may publish these types.
 SERVER_FAMILIES = (
     *("approval", "sla", "agent", "auth", "system", "subscription", "consumer", "tasks"),
     *("rule", "policy"),
@@ -41,7 +41,7 @@ RESERVED_SOURCES = frozenset({"system", "orchestrator", "console", "human", "hum
 
 
 def ensure_may_say(event_type: str, source_agent: str) -> None:
-    """Raise when an event type or a sender's name is the server's own."""
+    """Raise ReservedEventType or ReservedSource for what only the server may publish."""
     family = event_type.split(".")[0]
     if family in SERVER_FAMILIES or (family == "task" and event_type not in AGENT_WORDS):
         raise ReservedEventType(f"Only the server may publish {event_type} events.")
@@ -54,7 +54,7 @@ def ensure_may_say(event_type: str, source_agent: str) -> None:
 
 
 def speaks_for(by: Actor, source_agent: str) -> bool:
-    """Return whether a credential speaks for the sender it names: its own name, or its pool's.
+    """Return whether an actor has the name of a source, or is of its pool.
 
     `dev-agent-1` speaks for `dev-agent-1`, and for its pool `dev_agent`.
     """
@@ -69,7 +69,7 @@ def cursor(position: int) -> str:
 
 
 def position_of(text: str, *, field: str = "after") -> Position:
-    """Return the position a cursor stands for; raise BadCursor, which names the field it came in."""
+    """Return the position of a cursor; raise BadCursor, which names the field it came in."""
     try:
         return Position(*cursors.decode(text, LOG, int, str))
     except cursors.BadCursor:  # cursors given out by older versions have no mark
@@ -77,7 +77,7 @@ def position_of(text: str, *, field: str = "after") -> Position:
 
 
 def matches(event_type: str, patterns: list[str]) -> bool:
-    """Return whether a type is one of the patterns (`pr.merged`, `task.*`, `*`); no patterns match all."""
+    """Return whether a type matches a pattern (`pr.merged`, `task.*`, `*`), or there is none."""
     return not patterns or any(
         pattern in ("*", event_type)
         or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
@@ -87,8 +87,8 @@ def matches(event_type: str, patterns: list[str]) -> bool:
 
 def plain(event: Event) -> dict[str, Any]:
     """Return an event as every reader gets it: by page, stream, consumer or webhook."""
-    said = {name: getattr(event, name) for name in FIELDS}
-    return said | {
+    fields = {name: getattr(event, name) for name in FIELDS}
+    return fields | {
         "cursor": None if event.position is None else cursor(event.place),
         "created_at": rfc3339(event.created_at),
     }

@@ -90,7 +90,8 @@ class EventFilter(serializers.Serializer):
     after = serializers.CharField(
         max_length=64,
         required=False,
-        help_text="A cursor: the `next` of the last page or the `cursor` of an event; or `now`, or `beginning`.",
+        help_text="A cursor: the `next` of the last page or the `cursor` of an event; "
+        "or `now`, or `beginning`.",
     )
     types = serializers.CharField(
         max_length=MOST_TYPES * (LONGEST_TYPE + 1),
@@ -113,7 +114,10 @@ class EventListQuery(EventFilter):
 
 
 class EventListAnswer(SuccessSerializer):
-    """Events in order. `next` goes into `after`, also when the page is empty; at the end it stays the same."""
+    """Events in order.
+
+    `next` goes into `after`, also when the page is empty; at the end it stays the same.
+    """
 
     events = EventSerializer(many=True)
     next = serializers.CharField(help_text="The cursor to go on from.")

@@ -1,4 +1,4 @@
-"""Record and publish events: `record` for the service itself, `publish` for agents."""
+"""Write events: `record` for the server itself, `publish` for agents."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -26,7 +26,7 @@ def new_event(
     priority: str = "",
     moved: tuple[str, str] = ("", ""),
 ) -> Event:
-    """Return an event of the service, not yet stored. moved: the statuses left and taken."""
+    """Return an event of the server, not yet stored. moved: the statuses before and after."""
     return Event(
         event_type=event_type,
         origin=Origin.HUMAN if by.origin == "human" else Origin.SYSTEM,
@@ -45,7 +45,7 @@ def new_event(
 
 
 def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
-    """Record an event in the transaction of the change it tells of; arguments as for `new_event`.
+    """Record an event in the transaction of its change; arguments as for `new_event`.
 
     wakes: topics to wake after the commit, besides the readers of events.
     """
@@ -70,39 +70,22 @@ def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
 
 @transaction.atomic
 def publish(
-    *,
-    event_type: str,
-    source_agent: str,
-    by: Actor,
-    now: datetime,
-    payload: dict[str, Any] | None = None,
-    task_id: str = "",
-    trace_id: str = "",
-    priority: str = "",
+    *, event_type: str, source_agent: str, by: Actor, now: datetime, **fields: Any
 ) -> Event:
     """Store an event of an agent; it changes no state.
 
-    Raise ReservedEventType or ReservedSource for what only the server may say.
+    fields: payload, task_id, trace_id and priority, as for `new_event`. Raise ReservedEventType or
+    ReservedSource for what only the server may publish.
     """
     rules.ensure_may_say(event_type, source_agent)
-    event = Event(
-        event_type=event_type,
-        origin=by.origin,
-        source_agent=source_agent,
-        source_verified=rules.speaks_for(by, source_agent),
-        publisher=by.name,
-        door=by.door,
-        payload=payload or {},
-        task_id=task_id,
-        trace_id=trace_id,
-        priority=priority,
-        created_at=now,
-    )
+    event = new_event(event_type=event_type, by=by, now=now, **fields)
+    event.origin, event.source_agent = by.origin, source_agent
+    event.source_verified = rules.speaks_for(by, source_agent)
     event.save(force_insert=True)
     wake_after_commit()
     return event
 
 
 def wake_after_commit(*topics: str) -> None:
-    """Wake the readers once the rows can be read; a failure here cannot fail what is committed."""
+    """Wake the readers of events after the commit; an error there fails nothing."""
     transaction.on_commit(lambda: wakeups.wake(wakeups.EVENTS, *topics), robust=True)

@@ -1,4 +1,4 @@
-"""The API door of events: publish, read, listen."""
+"""The API of events: publish, read, stream."""
 
 import json
 from collections.abc import Iterable
@@ -64,25 +64,27 @@ class EventViewSet(ApiViewSet):
     def publish(self, request: Request) -> Response:
         """Publish an event to the event bus for other agents to consume.
 
-        CloudEvents 1.0 are taken too, structured (`application/cloudevents+json`) or binary (`ce-…` headers);
-        one with the same `source` and `id` is stored once.
+        CloudEvents 1.0 are taken too, structured (`application/cloudevents+json`) or binary
+        (`ce-…` headers); one with the same `source` and `id` is stored once.
         """
         sent = cloudevents.sent_in(request.META, self.body())
-        said = self.body() if sent is None else cloudevents.as_published(sent)
-        said.setdefault("trace_id", tracing.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
-        event = self.checked(PublishSerializer, said)
-        key = None if sent is None else cloudevents.idempotency_key(sent)
-        body = None if sent is None else event
-        return self.once(lambda: self._published(event), key=key, body=body)
+        body = self.body() if sent is None else cloudevents.as_published(sent)
+        body.setdefault("trace_id", tracing.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
+        params = self.checked(PublishSerializer, body)
 
-    def _published(self, said: dict[str, Any]) -> dict[str, Any]:
-        event = services.publish(**said, by=self.actor, now=self.now)
-        answer = {
-            "event_type": event.event_type,
-            "message": "Event published successfully",
-            "event_id": event.event_id,
-        }
-        return PublishedAnswer(answer).data
+        def perform() -> dict[str, Any]:
+            event = services.publish(**params, by=self.actor, now=self.now)
+            message = "Event published successfully"
+            answer = {
+                "event_type": event.event_type,
+                "message": message,
+                "event_id": event.event_id,
+            }
+            return PublishedAnswer(answer).data
+
+        if sent is None:
+            return self.once(perform)
+        return self.once(perform, key=cloudevents.idempotency_key(sent), body=params)
 
     @extend_schema(
         parameters=[EventListQuery],
@@ -94,13 +96,13 @@ class EventViewSet(ApiViewSet):
     def list(self, request: Request) -> Response | HttpResponse:
         """Read the log in order, from a cursor on.
 
-        `next` goes back in as `after`, also when the page is empty: a reader that goes on so misses no event.
-        Without `after` it begins with the oldest event kept. A cursor older than what is kept is a 410.
-        With `Accept: application/cloudevents-batch+json` the events are CloudEvents, and `next` is the header
-        `X-Next-Cursor`.
+        `next` goes back in as `after`, also when the page is empty: a reader that goes on so misses
+        no event. Without `after` it begins with the oldest event kept. A cursor older than what is
+        kept is a 410. With `Accept: application/cloudevents-batch+json` the events are CloudEvents,
+        and `next` is the header `X-Next-Cursor`.
         """
-        asked = self.asked(EventListQuery)
-        events, position = reading.read(after=place(asked.pop("after", "beginning")), **asked)
+        params = self.asked(EventListQuery)
+        events, position = reading.read(after=place(params.pop("after", "beginning")), **params)
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(map(cloudevents.cloud_event, events), {NEXT: rules.cursor(position)})
         return Response(EventListAnswer({"events": events, "next": rules.cursor(position)}).data)
@@ -116,9 +118,9 @@ class EventViewSet(ApiViewSet):
     def stream(self, request: Request) -> HttpResponse:
         """Listen to events as they happen (Server-Sent Events).
 
-        Begins after `Last-Event-ID` or `after`, else now. A comment every 15 seconds says that the stream lives.
-        A `system.stream_ended` event with `code` and `detail` says why the server ends it. With
-        `Accept: application/cloudevents+json` each `data` is a CloudEvent.
+        Begins after `Last-Event-ID` or `after`, else now. A comment every 15 seconds says that the
+        stream lives. A `system.stream_ended` event with `code` and `detail` says why the server
+        ends it. With `Accept: application/cloudevents+json` each `data` is a CloudEvent.
         """
         stream = self._stream_request(request)
         if request.method == "HEAD":

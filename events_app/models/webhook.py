@@ -1,4 +1,4 @@
-"""Webhooks: who wants events sent to a URL, and how far each sending is."""
+"""Webhooks: subscriptions of a URL to events, and the deliveries to it."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -17,7 +17,7 @@ def new_subscription_id() -> str:
 
 
 class Format(TextChoices):
-    """How an event is written in the body."""
+    """How the body of a message is written."""
 
     JSON = "json"
     CLOUDEVENTS = "cloudevents"
@@ -37,7 +37,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
 
 class Subscription(Bookmark):
-    """A URL that events are sent to. The secret is kept as it is, because it signs: guard the database."""
+    """A URL that events are sent to. Its secret is stored readable: it signs messages."""
 
     subscription_id = models.CharField(
         max_length=40, unique=True, default=new_subscription_id, editable=False
@@ -95,10 +95,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One event on its way to one subscriber: when it is tried next, and how every attempt went."""
+    """One event for one subscription: when it is tried next, and how every attempt went."""
 
     class Status(TextChoices):
-        """Where it stands. What is dead stays listed until it is sent again by hand or the log is pruned."""
+        """A dead one stays until it is sent again by hand or the log is pruned."""
 
         PENDING = "pending"
         DELIVERED = "delivered"

@@ -1,4 +1,4 @@
-"""Write down which deliveries each subscription needs of the log."""
+"""Make a delivery for each subscription that an event matches."""
 
 from datetime import datetime
 
@@ -19,27 +19,28 @@ from events_app.rules import matches
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import SYSTEM
 
-PAGE = 500  # events looked through in one transaction
-
-
+PAGE = 500  # events read in one transaction
 PAGES = 20  # in one run, so that whoever catches up keeps nobody waiting
 
 
 def fan_out(*, now: datetime) -> int:
-    """Look through the log for every active subscription, in order; return how many deliveries that made."""
+    """Read the log for every active subscription; return how many deliveries that makes."""
     sequencing.number_events()
-    made, head = 0, Ledger.objects.values("head")
+    created, head = 0, Ledger.objects.values("head")
     for _ in range(PAGES):
-        elsewhere = Subscription.objects.active().exclude(position=Subquery(head))
-        first = elsewhere.order_by("-position").first()  # who is far behind holds up nobody
+        behind = Subscription.objects.active().exclude(position=Subquery(head))
+        first = behind.order_by("-position").first()  # one far behind does not hold up the others
         if first is None:
             break
-        made += look_through(first.place, now=now)
-    return made
+        created += read_page(first.place, now=now)
+    return created
 
 
-def look_through(place: Position, *, now: datetime) -> int:
-    """Make the deliveries of one page for all subscriptions at its beginning, and move them on."""
+def read_page(place: Position, *, now: datetime) -> int:
+    """Make the deliveries of one page for all subscriptions at its beginning, and move them on.
+
+    Return how many.
+    """
     here = Subscription.objects.active().filter(position=place, mark=place.mark).order_by("pk")
     try:
         events, end = reading.page(after=place, limit=PAGE)
@@ -48,34 +49,33 @@ def look_through(place: Position, *, now: datetime) -> int:
     except CursorAhead:
         return give_up(here, "The log was replaced by an older copy behind its place.", now=now)
     with transaction.atomic():
-        found = list(here.select_for_update())
-        wanted = [
+        subscriptions = list(here.select_for_update())
+        deliveries = [
             webhooks.new_delivery(subscription, event, now=now)
             for event in events
-            for subscription in found
+            for subscription in subscriptions
             if matches(event.event_type, subscription.types)
         ]
-        Delivery.objects.bulk_create(wanted, ignore_conflicts=True)
-        Subscription.objects.filter(pk__in=[subscription.pk for subscription in found]).update(
-            position=end, mark=mark_of(end)
-        )
-    return len(wanted)
+        Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        rows = Subscription.objects.filter(pk__in=[one.pk for one in subscriptions])
+        rows.update(position=end, mark=mark_of(end))
+    return len(deliveries)
 
 
 def give_up(subscriptions: SubscriptionQuerySet, reason: str, *, now: datetime) -> int:
-    """Switch off subscriptions that cannot go on: nothing is passed over in silence."""
-    for subscription in subscriptions:
-        webhooks.switch_off(
-            subscription_id=subscription.subscription_id, by=SYSTEM, now=now, reason=reason
-        )
+    """Switch off subscriptions that cannot go on, so that no event is left out unnoticed."""
+    for public_id in list(subscriptions.values_list("subscription_id", flat=True)):
+        webhooks.switch_off(subscription_id=public_id, by=SYSTEM, now=now, reason=reason)
     return 0
 
 
 def forget(*, now: datetime) -> int:
-    """Remove settled deliveries of events that are no longer kept, and secrets that no longer sign."""
-    Subscription.objects.filter(previous_secret_until__lte=now).update(
-        previous_secret="", previous_secret_until=None
-    )
+    """Delete settled deliveries of pruned events, and secrets that no longer sign.
+
+    Return how many deliveries.
+    """
+    replaced = Subscription.objects.filter(previous_secret_until__lte=now)
+    replaced.update(previous_secret="", previous_secret_until=None)
     pruned_to, _ = sequencing.bounds()
     rows = Delivery.objects.exclude(status=Delivery.Status.PENDING).filter(position__lte=pruned_to)
     return rows._raw_delete(rows.db)
