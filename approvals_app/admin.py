@@ -107,9 +107,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     public_id = "approval_id"
     exact_search = ("approval_id", "task_id", "trace_id", "requested_by", "decided_by")
-    search_help_text = (
-        "The exact id of an approval, task or trace, or who asked or decided: found in any tab"
-    )
+    search_help_text = "Exact id, trace, who asked or decided: in any tab"
     list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
     list_before_template = "admin/approvals_app/approval/tabs.html"
     list_display = ("urgency", "subject", "asked", "deadline", "waiting")

@@ -141,9 +141,7 @@ class OfPublisher(Choice):
 class EventAdmin(ReadOnlyAdmin):
     public_id = "event_id"
     exact_search = ("event_id", "task_id", "trace_id")
-    search_help_text = (
-        "Exactly an id of an event, task or trace; of the newest 1,000, also a publisher or type"
-    )
+    search_help_text = "Exact id or trace; newest 1,000: publisher, type"
     list_display = ("kind", "about", "source", "said", "happened")
     list_filter = (OfFamily, OfOrigin, OfPublisher)
     ordering = ("-id",)

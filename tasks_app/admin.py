@@ -75,7 +75,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
     public_id = "task_id"
     exact_search = (*IDS, "type", "assigned_agent", "created_by")
-    search_help_text = "Exactly an id of a task, trace or approval, a type, an agent, or who asked"
+    search_help_text = "Exact id, trace, type, agent or who asked"
     list_filter = FILTERS
     list_display = ("urgency", "what", "state", "agent", "sla", "asked", "age")
     list_display_links = ("what",)

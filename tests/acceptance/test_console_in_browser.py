@@ -277,6 +277,28 @@ def test_an_operator_cancels_a_task(visit: Any, server: LiveServer) -> None:
     assert visitor.wrong == []
 
 
+def test_an_operator_cancels_all_that_match_and_sees_it_go_on(
+    visit: Any, server: LiveServer
+) -> None:
+    new = {"type": "documentation", "payload": {}, "priority": "P3"}
+    for _ in range(3):
+        ask(server, "POST", "/tasks/batch", tasks=[new] * 80)
+    visitor = visit()
+    visitor.go("tasks_app/task/?type=documentation&status=open")
+
+    visitor.page.check("#action-toggle")
+    visitor.page.click("text=Select all tasks that match")
+    assert visitor.page.is_visible("text=All that match are selected")
+    visitor.page.select_option("select[name=action]", "cancel_selected")
+    visitor.page.click("button[name=index]")
+    visitor.page.fill("textarea[name=reason]", "Not needed.")
+    visitor.page.click("text=Cancel 240 tasks >> nth=-1")
+
+    visitor.page.wait_for_selector("text=40 go on in the background.", timeout=60_000)
+    visitor.page.wait_for_selector("#operations >> text=240 of 240 done")
+    assert visitor.wrong == []
+
+
 def test_what_agents_write_never_runs(visit: Any, server: LiveServer) -> None:
     """Hostile text in every field that the API lets an agent fill."""
     payload = {text: [text, {text: text}] for text in HOSTILE}
