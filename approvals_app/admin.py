@@ -8,7 +8,6 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -29,8 +28,7 @@ from approvals_app.console.filters import (
 )
 from approvals_app.models import Approval, ApprovalPolicy, Status
 from approvals_app.rules import MOST_TOGETHER
-from events_app.admin import ConfiguredAdmin
-from events_app.models import Event
+from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
 from orchestrator_site.console.base import (
@@ -42,12 +40,12 @@ from orchestrator_site.console.base import (
 )
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import OfPriority
+from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.core.priorities import Priority
 
-SHOWN_EVENTS = 100
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
 
 
@@ -106,6 +104,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     """The inbox: pending first, the most urgent on top. Decisions go through the services, like those of the API."""
 
     public_id = "approval_id"
+    large_fields = ("snapshot",)
     exact_search = ("approval_id", "task_id", "trace_id", "requested_by", "decided_by")
     search_help_text = "Exact id, trace, who asked or decided: in any tab"
     list_filter = (InState, OfPriority, OfPolicy, OfRequester, OfDecider, DecidedWithin)
@@ -170,12 +169,11 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @display(description="Request")
     def subject(self, approval: Approval) -> SafeString:
-        what = approval.snapshot
-        agent = rendering.faint(f"for {what.get('assigned_agent') or 'nobody yet'}")
-        title = format_html("<b>{}</b> {}", rendering.visible(approval.shown.about), agent)
-        return rendering.stacked(
-            title, rendering.mono(rendering.summary(what.get("payload"))), *dangers(approval)
-        )
+        shown = approval.shown
+        agent = rendering.faint(f"for {shown.agent}")
+        title = format_html("<b>{}</b> {}", rendering.visible(shown.about), agent)
+        summary = rendering.mono(rendering.summary(shown.payload, unread=shown.unread))
+        return rendering.stacked(title, summary, *dangers(approval))
 
     @display(description="Asked by", ordering="requested_by")
     def asked(self, approval: Approval) -> SafeString:
@@ -239,11 +237,12 @@ class ApprovalAdmin(ReadOnlyAdmin):
             return rendering.faint("")
         if approval.shown.refusal:
             return format_html('<span class="refusal">{}</span>', approval.shown.refusal)
-        return format_html(
-            '<span class="buttons">{}{}</span>',
-            button("approve", "Approve", approval),
-            button("reject", "Reject", approval),
-        )
+        if approval.shown.unread:
+            return format_html(
+                '<a class="button" href="{}">Open</a>',
+                page_of("approvals_app.approval", approval.approval_id),
+            )
+        return format_html('<span class="buttons">{}</span>', approval.shown.buttons)
 
     @dialog_action(
         "Approve",
@@ -307,7 +306,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         The rows are those that were ticked: the list's own would leave out what was decided meanwhile.
         """
         ticked = Approval.objects.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
-        chosen = list(ticked.order_by("priority", "created_at", "pk")[: MOST_TOGETHER + 1])
+        rows = ticked.order_by("priority", "created_at", "pk").defer("snapshot")
+        chosen = list(rows[: MOST_TOGETHER + 1])
+        read_small(chosen, "snapshot")
         refusal = bulk.refusal(chosen, verdict, by=actor_of(request))
         if refusal:
             messages.warning(request, refusal)
@@ -386,18 +387,6 @@ def is_inbox(request: HttpRequest) -> bool:
     )
 
 
-def button(verb: str, label: str, approval: Approval) -> SafeString:
-    """Return a button that opens a dialog."""
-    context = {"url": dialog_url(verb, approval), "style": f"button-{verb}", "label": label}
-    return render_to_string("admin/console/_dialog_button.html", context)
-
-
-def dialog_url(verb: str, approval: Approval) -> str:
-    """Return the address of a dialog, told what the page shows."""
-    address = reverse(f"admin:approvals_app_approval_{verb}", args=[approval.approval_id])
-    return f"{address}?shown={approval.digest}"
-
-
 def waited(approval: Approval) -> float:
     """Return how many seconds a request waits, or waited."""
     return ((approval.decided_at or times.now()) - approval.created_at).total_seconds()
@@ -406,6 +395,8 @@ def waited(approval: Approval) -> float:
 def dangers(approval: Approval) -> list[SafeString]:
     """Return warnings for a row: its content holds hidden characters, or is not what was asked."""
     found = []
+    if approval.shown.unread:
+        found.append(rendering.chip("too large to check here", "warning", "Open it to decide."))
     if approval.shown.tampered:
         found.append(rendering.chip("does not match its digest", "danger", "Do not decide."))
     if approval.shown.unseen:
@@ -441,7 +432,6 @@ def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
     summaries.look_at([approval], by=by, now=times.now())
     shown = approval.snapshot
     apart = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
-    events = Event.objects.of_task(approval.task_id).order_by("-id")[:SHOWN_EVENTS]
     return {
         "title": approval.shown.title,
         "subtitle": None,
@@ -454,9 +444,7 @@ def describe(approval: Approval, *, by: Actor | None) -> dict[str, Any]:
             if name not in apart and value not in (None, "", {})
         },
         "waited": waited(approval),
-        "timeline": list(events),
-        "approve_url": dialog_url("approve", approval),
-        "reject_url": dialog_url("reject", approval),
+        "timeline": timeline_of(approval.task_id),
     }
 
 

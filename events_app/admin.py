@@ -20,6 +20,7 @@ from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import ConsoleAdmin, ReadOnlyAdmin, page_of
 from orchestrator_site.console.filters import Choice
+from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 
 SECRET = ("password", "secret", "hash")
@@ -36,6 +37,7 @@ FAMILIES = (
     "auth",
 )
 MOST_SEARCHED = 1000  # newest events, where no index answers
+SHOWN_EVENTS = 100
 RECENT = 500  # the newest events, among which publishers are looked for
 
 
@@ -115,6 +117,14 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def timeline_of(task_id: str) -> list[Event]:
+    """Return the newest events of a task, newest first, with the payloads that are small."""
+    rows = Event.objects.of_task(task_id).order_by("-id").defer("payload")
+    timeline = list(rows[:SHOWN_EVENTS])
+    read_small(timeline, "payload")
+    return timeline
+
+
 class OfFamily(Choice):
     title, parameter_name = "family", "family"
     values = FAMILIES
@@ -140,6 +150,7 @@ class OfPublisher(Choice):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     public_id = "event_id"
+    large_fields = ("payload",)
     exact_search = ("event_id", "task_id", "trace_id")
     search_help_text = "Exact id or trace; newest 1,000: publisher, type"
     list_display = ("kind", "about", "source", "said", "happened")
@@ -178,7 +189,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="Says")
     def said(self, event: Event) -> SafeString:
-        return rendering.mono(rendering.summary(event.payload, 72))
+        return rendering.mono(rendering.summary(event.payload, 72, event.unread))
 
     @display(description="When")
     def happened(self, event: Event) -> SafeString:

@@ -10,6 +10,7 @@ from approvals_app.models import Approval, ApprovalQuerySet
 from events_app.models import Event
 from orchestrator_site.console.accounts import decider_of
 from orchestrator_site.console.base import capped_count
+from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import OPEN, Agent, Status, Task
@@ -30,7 +31,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm("tasks_app.view_agent"):
         context["agents"] = agents()
     if user.has_perm("events_app.view_event"):
-        context["latest"] = list(Event.objects.order_by("-id")[:NEWEST])
+        context["latest"] = list(Event.objects.defer("payload").order_by("-id")[:NEWEST])
     return context
 
 
@@ -48,7 +49,9 @@ def inbox(by: Actor | None) -> dict[str, Any]:
     """Return how much waits for whoever looks, for how long, and the most urgent of all."""
     pending, now = waiting_for(by), times.now()
     oldest = pending.order_by("created_at").values_list("created_at", flat=True).first()
-    urgent = list(Approval.objects.pending().order_by("priority", "created_at")[:URGENT])
+    most_urgent = Approval.objects.pending().order_by("priority", "created_at").defer("snapshot")
+    urgent = list(most_urgent[:URGENT])
+    read_small(urgent, "snapshot")
     return {
         "waiting": capped_count(pending),
         "oldest": (now - oldest).total_seconds() if oldest else None,

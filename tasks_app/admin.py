@@ -19,7 +19,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from approvals_app.models import Approval
-from events_app.admin import ConfiguredAdmin
+from events_app.admin import ConfiguredAdmin, timeline_of
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
@@ -33,7 +33,6 @@ from tasks_app.models import NEXT, OPEN, Agent, BulkOperation, RoutingRule, Stat
 from tasks_app.services import agents as agent_services
 from tasks_app.services import bulk, lifecycle, operations, routing
 
-SHOWN_EVENTS = 100
 SHOWN_APPROVALS = 20
 SHOWN_TASKS = 20
 SHOWN_BULK = 5
@@ -74,6 +73,8 @@ class TaskAdmin(ReadOnlyAdmin):
     """All tasks, newest first. Operators cancel, requeue and reassign through the services."""
 
     public_id = "task_id"
+    large_fields = ("payload",)
+    page_fields = ("metadata", "result", "error", "note")
     exact_search = (*IDS, "type", "assigned_agent", "created_by")
     search_help_text = "Exact id, trace, type, agent or who asked"
     list_filter = FILTERS
@@ -96,7 +97,7 @@ class TaskAdmin(ReadOnlyAdmin):
     def what(self, task: Task) -> SafeString:
         return rendering.stacked(
             format_html("<b>{}</b>", rendering.visible(task.type)),
-            rendering.mono(rendering.summary(task.payload, 80)),
+            rendering.mono(rendering.summary(task.payload, 80, task.unread)),
         )
 
     @display(description="Status")
@@ -207,7 +208,7 @@ class TaskAdmin(ReadOnlyAdmin):
     ) -> TemplateResponse:
         """Show what would be done, and to how many. pks: one more than one operation may have."""
         number = min(len(pks), bulk.MOST_TASKS)
-        shown = Task.objects.defer("metadata", "result").filter(pk__in=pks[:SHOWN_TASKS])
+        shown = Task.objects.defer("payload", "metadata", "result").filter(pk__in=pks[:SHOWN_TASKS])
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -244,7 +245,11 @@ class TaskAdmin(ReadOnlyAdmin):
 def describe(task: Task) -> dict[str, Any]:
     """Return what the page of a task shows besides its row."""
     written = [task.payload, task.metadata, task.result, task.error, task.note]
-    needs = task.dependencies.select_related("depends_on").order_by("pk")[:SHOWN_APPROVALS]
+    needs = (
+        task.dependencies.select_related("depends_on")
+        .only("depends_on__task_id", "depends_on__status")
+        .order_by("pk")[:SHOWN_TASKS]
+    )
     needed_by = (
         task.dependents.select_related("task")
         .only("task__task_id", "task__status")
@@ -255,13 +260,15 @@ def describe(task: Task) -> dict[str, Any]:
         "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
         "unseen": rendering.unseen_in(written),
         "approvals": list(
-            Approval.objects.filter(task_id=task.task_id).order_by("-id")[:SHOWN_APPROVALS]
+            Approval.objects.filter(task_id=task.task_id)
+            .defer("snapshot")
+            .order_by("-id")[:SHOWN_APPROVALS]
         ),
         "needs": [dependency.depends_on for dependency in needs],
         "needed_by": [dependency.task for dependency in needed_by],
         "children": list(children.order_by("pk").only("task_id", "status")[:SHOWN_TASKS]),
         "last_holder": last_holder(task),
-        "timeline": list(Event.objects.of_task(task.task_id).order_by("-id")[:SHOWN_EVENTS]),
+        "timeline": timeline_of(task.task_id),
     }
 
 

@@ -40,6 +40,9 @@ def form_for(verdict: str) -> type[BulkForm]:
 def refusal(chosen: list[Approval], verdict: str, *, by: Actor) -> str:
     """Return why these may not be decided together, or nothing."""
     sentence = rules.refusal_together(chosen, verdict)
+    for approval in chosen:
+        if not sentence and approval.unread:
+            sentence = f"{approval.approval_id} is too large to be checked here; open it to decide."
     for approval_id, reason in services.refusals(chosen, by).items():
         sentence = sentence or f"{approval_id}: {reason}"
     return sentence and f"{sentence} Nothing was decided."

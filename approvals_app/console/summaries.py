@@ -5,6 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models.fields.json import KT
+from django.db.models.functions import Left
+from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from approvals_app import rules, services
 from approvals_app.models import Approval, Status
@@ -23,10 +27,14 @@ class Shown:
 
     priority: str
     about: str  # what is asked, in one line
+    agent: str  # whom the task goes to
+    payload: Any
+    unread: int  # bytes of content that a list did not look through
     unseen: dict[str, int]  # hidden characters in all of its content
     tampered: bool  # the content does not match the digest
     outcome: str  # how it ended, or ""
     refusal: str  # why whoever looks may not decide it, or ""
+    buttons: SafeString  # which open the two dialogs, told what is shown
 
     @property
     def title(self) -> str:
@@ -36,27 +44,52 @@ class Shown:
     @property
     def decidable(self) -> bool:
         """Return whether to offer the two buttons."""
-        return not (self.outcome or self.refusal)
+        return not (self.outcome or self.refusal or self.unread)
 
 
 def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> list[Approval]:
-    """Put what is shown on each of these requests; return them. by: who looks, None if they may decide nothing.
+    """Put what is shown on each of these requests; return them.
 
-    The whole content is looked through. Asks the database the same number of times however many there are.
+    by: who looks, None if they may decide nothing. All content is looked through, except what
+    `read_small` left unread: of that, only the task's type and agent are known. The number of
+    queries does not depend on the number of requests.
     """
     refusals = (
         {} if by is None else services.refusals([one for one in approvals if is_open(one, now)], by)
     )
+    outlines = outlines_of([one for one in approvals if one.unread])
     for approval in approvals:
+        content = outlines[approval.pk] if approval.unread else approval.snapshot
         approval.shown = Shown(
             priority=approval.priority,
-            about=headline(approval.snapshot),
-            unseen=rendering.unseen_in(approval.snapshot),
-            tampered=rules.digest_of(approval.snapshot) != approval.digest,
+            about=headline(content),
+            agent=str(content.get("assigned_agent") or "nobody yet"),
+            payload=content.get("payload"),
+            unread=approval.unread,
+            unseen=rendering.unseen_in(content),
+            tampered=not approval.unread and rules.digest_of(content) != approval.digest,
             outcome="" if is_open(approval, now) else services.outcome_of(approval),
             refusal=LOOKERS_ON if by is None else refusals.get(approval.approval_id, ""),
+            buttons=buttons_of(approval),
         )
     return approvals
+
+
+def outlines_of(approvals: list[Approval]) -> dict[int, dict[str, Any]]:
+    """Return by key what a list shows of requests that are too large to be read: type and agent."""
+    names = {name: Left(KT(f"snapshot__{name}"), HEADLINE) for name in ("type", "assigned_agent")}
+    rows = Approval.objects.filter(pk__in=[approval.pk for approval in approvals])
+    outlines: dict[int, dict[str, Any]] = {approval.pk: {} for approval in approvals}
+    return outlines | {row.pop("pk"): row for row in rows.values("pk", **names)}
+
+
+def buttons_of(approval: Approval) -> SafeString:
+    """Return the buttons that open the two dialogs, which are told the digest of what is shown."""
+    page = f"{reverse('admin:approvals_app_approval_changelist')}{approval.approval_id}"
+    return rendering.joined(
+        rendering.dialog_button(f"{page}/{verb}/?shown={approval.digest}", label, f"button-{verb}")
+        for verb, label in {"approve": "Approve", "reject": "Reject"}.items()
+    )
 
 
 def is_open(approval: Approval, now: datetime) -> bool:

@@ -19,6 +19,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orchestrator_site.console.accounts import actor_of
+from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
@@ -37,6 +38,15 @@ HELD_IN = {  # the fields that may hold an id of this kind
 
 class PublicRows(ChangeList):
     """A list whose links name rows by their public ids."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return rows.defer(*self.model_admin.large_fields, *self.model_admin.page_fields)
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: list[Any] = list(self.result_list)
+        read_small(self.result_list, *self.model_admin.large_fields)
 
     def url_for_result(self, result: Model) -> str:
         return page_of(self.opts.label_lower, getattr(result, self.model_admin.public_id))
@@ -74,8 +84,11 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     """
 
     public_id = ""
+    large_fields: tuple[str, ...] = ()  # a list reads them where they are small
+    page_fields: tuple[str, ...] = ()  # a list does not read them
     exact_search: tuple[str, ...] = ()
     actions: Any = None
+    change_list_template = "admin/console/list.html"
     list_per_page = 50
     paginator = InfinitePaginator
     show_full_result_count = False

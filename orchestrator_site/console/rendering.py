@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -207,9 +208,14 @@ def said(text: Any) -> SafeString:
     return format_html('<p class="said">{}</p>', visible(words))
 
 
-def summary(payload: Any, width: int = 96) -> SafeString:
-    """Return the first fields of a payload in one line; what is left out shows as `…`."""
-    if isinstance(payload, dict):
+def summary(payload: Any, width: int = 96, unread: int = 0) -> SafeString:
+    """Return the first fields of a payload in one line; what is left out shows as `…`.
+
+    unread: how many bytes a list has left in the database; then nothing but this size is shown.
+    """
+    if unread:
+        text = f"{filesizeformat(unread)}: open it to see it"
+    elif isinstance(payload, dict):
         text = " · ".join(
             f"{key}: {brief(item, width)}" for key, item in list(payload.items())[:12]
         )
@@ -248,6 +254,15 @@ def chip(text: Any, tone: str = "", title: str = "") -> SafeString:
         tone or TONES.get(word, "calm"),
         format_html(' title="{}"', title) if title else "",
         shown,
+    )
+
+
+def dialog_button(url: str, label: str, style: str = "") -> SafeString:
+    """Return a button that opens a dialog. style: a class of the stylesheet."""
+    return format_html(
+        '<a class="button {}" role="button" href="{}" hx-get="{}" hx-target="#modal-content" '
+        'hx-select="#dialog" data-dialog>{}</a>',
+        *(style, url, url, label),
     )
 
 

@@ -7,6 +7,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from orchestrator_site.console import rendering
+from orchestrator_site.console.rows import rows
 from orchestrator_site.core import times
 
 register = template.Library()
@@ -17,6 +18,8 @@ register.filter("summary", rendering.summary)
 register.filter("said", rendering.said)
 register.filter("credential", rendering.credential)
 register.simple_tag(rendering.chip, name="chip")
+register.simple_tag(rendering.dialog_button, name="dialog_button")
+register.inclusion_tag("admin/console/rows.html", name="rows")(rows)
 register.simple_tag(rendering.person, name="person")
 
 
