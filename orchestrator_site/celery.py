@@ -13,6 +13,7 @@ from celery.contrib.django.task import DjangoTask
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 
+from orchestrator_site.config.startup import one_sentence
 from orchestrator_site.core import times
 
 
@@ -31,6 +32,10 @@ class Jobs(Celery):
     def now(self) -> datetime:
         """Return the time that beat and messages go by."""
         return times.now()
+
+    def _load_config(self) -> Any:
+        with one_sentence():
+            return super()._load_config()
 
 
 def keep_time(**_: Any) -> None:

@@ -4,11 +4,17 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from orchestrator_site.config.startup import one_sentence
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
-application = get_wsgi_application()
 
-from orchestrator_site.config.checks import refuse_unsafe_start  # noqa: E402
-from orchestrator_site.core import times  # noqa: E402 - they need the apps loaded
+with one_sentence():
+    application = get_wsgi_application()
 
-refuse_unsafe_start()
+    # They need the settings and the apps.
+    from orchestrator_site.config.checks import refuse_unsafe_start
+    from orchestrator_site.core import times
+
+    refuse_unsafe_start()
+
 times.keeper.start()

@@ -153,7 +153,7 @@ class ApiViewSet(viewsets.ViewSet):
             answer.render()
             answer.renderer_context, answer.data = {}, None
         self.request.parser_context = {}
-        vars(self).clear()
+        self.__dict__.clear()
         return answer
 
     def once(

@@ -12,8 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
-from orchestrator_site import commandline
-from orchestrator_site.config import env
+from orchestrator_site.config import env, startup
 from orchestrator_site.infra import storage
 from orchestrator_site.infra.sqlite.base import DatabaseWrapper
 
@@ -107,7 +106,7 @@ def test_one_lock_on_a_folder_at_a_time(tmp_path: Path) -> None:
 def test_a_fault_of_the_store_is_a_sentence_that_says_what_to_do(
     embedded: Path, said: str, told: str
 ) -> None:
-    sentence = commandline.sentence(OperationalError(said))
+    sentence = startup.sentence(OperationalError(said))
 
     assert told in sentence and str(embedded) in sentence and "\n" not in sentence
 
@@ -115,7 +114,7 @@ def test_a_fault_of_the_store_is_a_sentence_that_says_what_to_do(
 def test_a_fault_of_postgresql_is_its_first_line(settings: Any) -> None:
     settings.DATABASE_URL = "postgres://u:hidden@db.internal/orchestrator"
 
-    sentence = commandline.sentence(OperationalError("connection refused\nIs the server running?"))
+    sentence = startup.sentence(OperationalError("connection refused\nIs the server running?"))
 
     assert sentence == "The database does not answer: connection refused."
 
