@@ -1,4 +1,4 @@
-"""Webhooks in the console: what is sent where, what did not get through, and the dialogs to put it right."""
+"""Webhooks in the console: what is sent where, what did not arrive, and the dialogs for it."""
 
 from collections.abc import Callable
 from datetime import datetime

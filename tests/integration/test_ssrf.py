@@ -1,6 +1,7 @@
 """No webhook can be turned against the network it is sent from (reliability E7, class W).
 
-Real listeners on loopback count connections, and an audit hook sees every socket this process tries to connect.
+Real listeners on loopback count connections, and an audit hook sees every socket that this process
+tries to connect.
 """
 
 import contextlib
@@ -72,20 +73,24 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-ADDRESSES = words("""127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254 0.0.0.0 0.0.0.1 10.0.0.1 10.255.255.254 100.64.0.1
+ADDRESSES = words("""
+127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254 0.0.0.0 0.0.0.1 10.0.0.1 10.255.255.254 100.64.0.1
 100.100.100.200 100.127.255.254 169.254.0.1 169.254.169.254 169.254.170.2 172.16.0.1 172.17.0.1
 172.31.255.254 192.0.0.1 192.0.0.170 192.0.0.192 192.0.2.1 192.88.99.1 192.168.0.1 192.168.1.1
 192.168.255.254 198.18.0.1 198.19.255.254 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250
 240.0.0.1 255.255.255.255 :: ::1 ::2 ::127.0.0.1 ::7f00:1 ::169.254.169.254 ::ffff:127.0.0.1
 ::ffff:7f00:1 ::ffff:0.0.0.0 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:192.168.0.1
 ::ffff:0:127.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::10.0.0.1 64:ff9b:1::7f00:1 100::1
-2001::1 2001:0:7f00:1:: 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a9fe:a9fe::
-2002:a00:1:: 3fff::1 5f00::1 fc00::1 fd00::1 fd00:ec2::254 fe80::1 fe80::a9fe:a9fe fec0::1 ff02::1
-ff05::2""")
-SPELLINGS = words("""127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f.0.0.1 0x7f000001 0x7f.1 127.0.0.1. 127.0.0.01
-0 0x0 00.0.0.0 ① １２７.0.0.1 127。0。0。1 %31%32%37.0.0.1 user@127.0.0.1 example.com@127.0.0.1
-127.0.0.1%00.example.com [::1%lo] [::ffff:127.0.0.1%25lo] [0:0:0:0:0:0:0:1] [::00:1] localhost
-localhost. LOCALHOST ip6-localhost""")
+2001::1 2001:0:7f00:1:: 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1::
+2002:a9fe:a9fe:: 2002:a00:1:: 3fff::1 5f00::1 fc00::1 fd00::1 fd00:ec2::254 fe80::1
+fe80::a9fe:a9fe fec0::1 ff02::1 ff05::2
+""")
+SPELLINGS = words("""
+127.1 127.0.1 2130706433 017700000001 0177.0.0.1 0x7f.0.0.1 0x7f000001 0x7f.1 127.0.0.1.
+127.0.0.01 0 0x0 00.0.0.0 ① １２７.0.0.1 127。0。0。1 %31%32%37.0.0.1 user@127.0.0.1
+example.com@127.0.0.1 127.0.0.1%00.example.com [::1%lo] [::ffff:127.0.0.1%25lo]
+[0:0:0:0:0:0:0:1] [::00:1] localhost localhost. LOCALHOST ip6-localhost
+""")
 ANSWERS = {
     "loopback": ["127.0.0.1"],
     "loopback, version 6": ["::1"],
@@ -139,7 +144,7 @@ def test_no_spelling_of_an_address_helps(
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Have the resolver give one list of addresses after the other, the last for ever; return the names asked for."""
+    """Have the resolver give one list after the other, the last for ever; return names asked."""
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
@@ -292,7 +297,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("openssl"):
         pytest.skip("no openssl here to make a certificate with")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=hook.example.com"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    command += " -subj /CN=hook.example.com"
     command += f" -addext subjectAltName=DNS:hook.example.com -keyout {path} -out {path}.crt"
     subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
     path.write_text(path.read_text() + Path(f"{path}.crt").read_text())

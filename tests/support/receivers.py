@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """An HTTP server. `behave(request)` names what it does: a status, `429 7`, or a misbehaviour of `MISBEHAVE`."""
+    """An HTTP server. `behave(request)` names its answer: a status, `429 7`, or one of MISBEHAVE."""
 
     def __init__(
         self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
@@ -111,9 +111,8 @@ class Receiver:
             return
         status, _, wait = how.partition(" ")
         extra = f"Retry-After: {wait}\r\n" if wait else ""
-        sock.sendall(
-            f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\nnoted".encode()
-        )
+        head = f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 5\r\nConnection: close\r\n\r\n"
+        sock.sendall(f"{head}noted".encode())
 
     def wait_for(self, event_ids: set[str], seconds: float = 60) -> None:
         """Return when messages of all these events have come."""

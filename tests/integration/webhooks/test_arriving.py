@@ -149,3 +149,16 @@ def test_sending_one_event_to_a_receiver_that_works_costs_six_statements(
         assert sender.send_due(clock=lambda: now) == 1
 
     assert kinds(sent) == SENDS_ONE, sent
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_delivering_one_event_costs_at_most_twenty_two_statements(
+    subscribe, publish, receiver, now
+) -> None:
+    subscribe()
+    publish()
+
+    with statements() as sent:
+        assert deliver(now) == 1
+
+    assert len(kinds(sent)) <= 22, sent

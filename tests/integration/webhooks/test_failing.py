@@ -204,7 +204,7 @@ def test_one_that_fails_is_asked_by_one_request_at_a_time(db, subscribe, publish
     assert len(sender.Sender(lambda: now, time.monotonic() + 9).take()) == 1
 
 
-def test_everything_arrives_or_is_visibly_given_up_by_a_receiver_out_of_its_mind(
+def test_everything_arrives_or_is_given_up_in_the_open_if_a_receiver_misbehaves(
     db, subscribe, publish, receiver, now, settings
 ) -> None:
     settings.WEBHOOK_TIMEOUT_SECONDS = 0.3
