@@ -21,7 +21,7 @@ class PlaceField(serializers.CharField):
     """A place in the log: `now`, `beginning`, a cursor, or a time."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the text; raise ValidationError where it is a time out of bounds."""
+        """Return the text as it is; raise ValidationError if it is a time out of bounds."""
         text = str(super().to_internal_value(data))
         if time_of(text) is not None:
             TimeField().run_validation(text)
@@ -165,7 +165,9 @@ class ConsumerListAnswer(SuccessSerializer):
 class DeliveredSerializer(EventSerializer):
     """An event as it is handed out."""
 
-    delivery = serializers.IntegerField(help_text="The how manieth time; 1 is the first.")
+    delivery = serializers.IntegerField(
+        help_text="How many times it has been handed out; 1 is the first."
+    )
 
     class Meta(EventSerializer.Meta):
         fields = [*EventSerializer.Meta.fields, "delivery"]
@@ -209,7 +211,10 @@ class ParkedQuery(serializers.Serializer):
 
 
 class ParkedAnswer(SuccessSerializer):
-    """The events that were given up, oldest first. `next` goes back in as `cursor`; null on the last page."""
+    """The events that were given up, oldest first.
+
+    `next` goes back in as `cursor`; null on the last page.
+    """
 
     parked = ParkedSerializer(many=True)
     next = serializers.CharField(allow_null=True)

@@ -1,7 +1,7 @@
 """Named consumers: programs come and go, the service remembers how far they are.
 
-Everything about one consumer happens under the lock of its row, so that several processes share a name:
-no event is handed to two of them at once, and none is passed over.
+Everything about one consumer happens under the lock of its row, so that several processes share a
+name: no event is handed to two of them at once, and none is passed over.
 """
 
 from collections.abc import Iterable
@@ -20,15 +20,13 @@ from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.pagination import MOST_BYTES, bytes_of, fitting
 
-MOST_IN_FLIGHT = (
-    10_000  # unacknowledged events of one consumer; then it gets only what it had before
-)
+MOST_IN_FLIGHT = 10_000  # unacknowledged events of one consumer; then it gets no new ones
 MOST_OBJECT_BYTES = 262_144  # of one event's payload
 PAGES = 4  # looked through in one fetch for something that matches
 
 
 class Delivered(NamedTuple):
-    """An event, and the how manieth time it is handed out."""
+    """An event, and how many times it has been handed out, this time included."""
 
     event: Event
     delivery: int
@@ -37,18 +35,19 @@ class Delivered(NamedTuple):
 def create(*, name: str, start: int, by: Actor, now: datetime, **stated: Any) -> Consumer:
     """Make a consumer; made again with the same settings it stays as it is.
 
-    start: the position to read on from. stated: types, ack_seconds, max_deliveries. Raise NotYours or NameTaken.
+    start: the position to read on from. stated: types, ack_seconds, max_deliveries.
+    Raise NotYours or NameTaken.
     """
-    place = sequencing.marked(start)
-    made = stated | {"owner": by.name, "position": start, "mark": place.mark, "created_at": now}
+    mark = sequencing.marked(start).mark
+    fields = stated | {"owner": by.name, "position": start, "mark": mark, "created_at": now}
     with transaction.atomic():
-        _, is_new = Consumer.objects.get_or_create(name=name, defaults=made)
-        kept = find(name, by=by)
-        if is_new:
+        _, created = Consumer.objects.get_or_create(name=name, defaults=fields)
+        consumer = find(name, by=by)
+        if created:
             services.record(event_type=CONSUMER_CREATED, by=by, now=now, payload={"name": name})
-    if any(getattr(kept, field) != value for field, value in stated.items()):
+    if any(getattr(consumer, field) != value for field, value in stated.items()):
         raise NameTaken(name=name)
-    return kept
+    return consumer
 
 
 def find(name: str, *, by: Actor, lock: bool = False) -> Consumer:
@@ -64,12 +63,8 @@ def find(name: str, *, by: Actor, lock: bool = False) -> Consumer:
 
 def owned(*, by: Actor, limit: int = 1000) -> list[Consumer]:
     """Return the caller's consumers by name; all of them for an administrator."""
-    mine = (
-        Consumer.objects.all()
-        if by.role.covers(Role.ADMIN)
-        else Consumer.objects.filter(owner=by.name)
-    )
-    return list(mine.order_by("name")[:limit])
+    rows = Consumer.objects.order_by("name")
+    return list((rows if by.role.covers(Role.ADMIN) else rows.filter(owner=by.name))[:limit])
 
 
 @transaction.atomic
@@ -92,43 +87,52 @@ def fetch(
     with transaction.atomic():
         consumer = find(name, by=by, lock=True)
         until = now + timedelta(seconds=ack_seconds or consumer.ack_seconds)
-        again, more = hand_out_again(consumer, limit, now=now, until=until)
-        room = MOST_BYTES - sum(bytes_of(each.event, ["payload"]) for each in again)
-        left = 0 if more or room < MOST_OBJECT_BYTES else limit - len(again)
-        found = again + hand_out_new(consumer, left, room=room, until=until)
+        delivered, more = hand_out_again(consumer, limit, now=now, until=until)
+        room = MOST_BYTES - sum(bytes_of(each.event, ["payload"]) for each in delivered)
+        if not more and room >= MOST_OBJECT_BYTES and len(delivered) < limit:
+            delivered += hand_out_new(consumer, limit - len(delivered), room=room, until=until)
         consumer.fetched_at = now
         consumer.save(update_fields=["position", "mark", "fetched_at"])
-    return found
+    return delivered
 
 
 def hand_out_again(
     consumer: Consumer, limit: int, *, now: datetime, until: datetime
 ) -> tuple[list[Delivered], bool]:
-    """Park what was handed out too often, hand out again what is due, and return whether more is due."""
+    """Park what was handed out too often, and hand out again what is due.
+
+    Return it, and whether more is due.
+    """
     due = consumer.deliveries.in_flight().filter(due_at__lte=now)
     due.filter(deliveries__gte=consumer.max_deliveries).update(parked_at=now)
     rows = {row.event_id: row for row in due.order_by("position")[:limit]}
     if not rows:
         return [], False
     events = Event.objects.filter(event_id__in=rows).order_by("position")
-    found, more = fitting(events, limit=limit, large=["payload"])
-    handed = [rows[event.event_id] for event in found] if more else rows.values()
-    consumer.deliveries.filter(pk__in=[row.pk for row in handed]).update(
+    page, more = fitting(events, limit=limit, large=["payload"])
+    delivered = [rows[event.event_id] for event in page] if more else rows.values()
+    consumer.deliveries.filter(pk__in=[row.pk for row in delivered]).update(
         deliveries=F("deliveries") + 1, due_at=until
     )
-    return [Delivered(event, rows[event.event_id].deliveries + 1) for event in found], more
+    return [Delivered(event, rows[event.event_id].deliveries + 1) for event in page], more
 
 
 def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) -> list[Delivered]:
-    """Hand out events it never had, and move it on. room: bytes of payload at most."""
-    limit = (
-        min(limit, MOST_IN_FLIGHT - consumer.deliveries.in_flight()[:MOST_IN_FLIGHT].count())
-        if limit
-        else 0
-    )
-    if limit <= 0:
+    """Hand out new events, and move the consumer behind them, or behind what was looked through.
+
+    room: bytes of payload at most.
+    """
+    in_flight = consumer.deliveries.in_flight()[:MOST_IN_FLIGHT].count()
+    if in_flight == MOST_IN_FLIGHT:
         return []
-    events = next_events(consumer, limit, room)
+    limit = min(limit, MOST_IN_FLIGHT - in_flight)
+    for _ in range(PAGES):
+        before = consumer.place
+        events, consumer.place = reading.page(
+            after=before, limit=limit, types=consumer.types, room=room
+        )
+        if events or consumer.position == before:
+            break
     ConsumerDelivery.objects.bulk_create(
         ConsumerDelivery(
             consumer=consumer, event_id=event.event_id, position=event.position, due_at=until
@@ -138,41 +142,29 @@ def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) 
     return [Delivered(event, 1) for event in events]
 
 
-def next_events(consumer: Consumer, limit: int, room: int) -> list[Event]:
-    """Return the next events that match, and move the consumer behind them, or behind what was looked through."""
-    for _ in range(PAGES):
-        before = consumer.place
-        events, consumer.place = reading.page(
-            after=before, limit=limit, types=consumer.types, room=room
-        )
-        if events or consumer.position == before:
-            break
-    return events
-
-
 def ack(*, name: str, event_ids: Iterable[str], by: Actor) -> int:
-    """Take events as done, late ones and parked ones too; return how many were waiting for it."""
-    consumer = find(name, by=by)
-    return remove(consumer.deliveries.filter(event_id__in=set(event_ids)))
+    """Forget events that are done, late and parked ones too; return how many were not yet."""
+    return remove(find(name, by=by).deliveries.filter(event_id__in=set(event_ids)))
 
 
 def parked(
     *, name: str, by: Actor, limit: int = 100, after: int = 0
 ) -> tuple[list[tuple[ConsumerDelivery, Event | None]], int | None]:
-    """Return what was given up, oldest first, with the events that are still kept, and where to go on.
+    """Return parked deliveries, oldest first, each with its event if that is kept.
 
-    after: a position, where the last page ended.
+    after: a position, where the last page ended. The second value is where this page ended, None
+    on the last page.
     """
-    given_up = find(name, by=by).deliveries.parked().filter(position__gt=after).order_by("position")
-    rows = list(given_up[: limit + 1])
+    parked = find(name, by=by).deliveries.parked().filter(position__gt=after).order_by("position")
+    rows = list(parked[: limit + 1])
     more, rows = len(rows) > limit, rows[:limit]
     kept = Event.objects.filter(event_id__in=[row.event_id for row in rows]).order_by("position")
-    found, cut = fitting(kept, limit=limit, large=["payload"])
+    page, cut = fitting(kept, limit=limit, large=["payload"])
     if cut:
-        rows = [row for row in rows if row.position <= found[-1].position]
-    events = {event.event_id: event for event in found}
-    following = rows[-1].position if rows and (more or cut) else None
-    return [(row, events.get(row.event_id)) for row in rows], following
+        rows = [row for row in rows if row.position <= page[-1].position]
+    events = {event.event_id: event for event in page}
+    end = rows[-1].position if rows and (more or cut) else None
+    return [(row, events.get(row.event_id)) for row in rows], end
 
 
 @transaction.atomic
@@ -186,25 +178,21 @@ def replay(
 ) -> int:
     """Hand out again: parked events (all, or those named), or everything after a position.
 
-    Return how many parked events came back; going back to a position counts none. Raise CursorExpired.
+    Return how many parked events came back; going back to a position counts none.
+    Raise CursorExpired or CursorAhead.
     """
     if event_ids is not None and after is not None:
         raise Invalid("Name events or a place to go back to, not both.", field="after")
     consumer = find(name, by=by, lock=True)
     if after is not None:
-        go_back(consumer, after)
+        reading.ensure_readable(after)
+        remove(consumer.deliveries.filter(position__gt=after))
+        consumer.place = sequencing.marked(after)
+        consumer.save(update_fields=["position", "mark"])
         return 0
     rows = consumer.deliveries.parked()
     rows = rows if event_ids is None else rows.filter(event_id__in=set(event_ids))
     return rows.update(parked_at=None, deliveries=0, due_at=now)
-
-
-def go_back(consumer: Consumer, position: int) -> None:
-    """Read everything after a position anew."""
-    reading.ensure_readable(position)
-    remove(consumer.deliveries.filter(position__gt=position))
-    consumer.place = sequencing.marked(position)
-    consumer.save(update_fields=["position", "mark"])
 
 
 def remove(rows: Any) -> int:

@@ -1,5 +1,6 @@
 """The API door of named consumers."""
 
+from django.forms import model_to_dict
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -32,7 +33,10 @@ from orchestrator_site.infra import wakeups
 
 
 class ConsumerViewSet(ApiViewSet):
-    """Read the log under a name: the service remembers how far you are, and brings back what you did not finish."""
+    """Read the log under a name: the service remembers how far you are.
+
+    It brings back what you did not finish.
+    """
 
     roles = dict.fromkeys(
         ("create", "list", "retrieve", "destroy", "fetch", "ack", "parked", "replay"), Role.AGENT
@@ -46,13 +50,14 @@ class ConsumerViewSet(ApiViewSet):
 
     @extend_schema(request=NewConsumer, responses=ConsumerAnswer)
     def create(self, request: Request) -> Response:
-        """Make a consumer. Made again with the same settings it stays as it is; with others it is a 409.
+        """Make a consumer.
 
+        Made again with the same settings it stays as it is; with others it is a 409.
         It belongs to the caller; several processes with the caller's name share it.
         """
-        asked = self.checked(NewConsumer)
-        start = start_position(asked.pop("start"))
-        consumer = consumers.create(**asked, start=start, by=self.actor, now=self.now)
+        params = self.checked(NewConsumer)
+        start = start_position(params.pop("start"))
+        consumer = consumers.create(**params, start=start, by=self.actor, now=self.now)
         return Response(ConsumerAnswer({"consumer": consumer}).data)
 
     @extend_schema(responses=ConsumerListAnswer)
@@ -79,55 +84,49 @@ class ConsumerViewSet(ApiViewSet):
         },
     )
     def fetch(self, request: Request, name: str) -> Response | HttpResponse:
-        """Take the next events. Acknowledge each, or it comes again after `ack_seconds`; at last it is parked.
+        """Take the next events.
 
+        Acknowledge each, or it comes again after `ack_seconds`; at last it is parked.
         With `Accept: application/cloudevents-batch+json` they are CloudEvents.
         """
-        asked = self.checked(Fetch)
-        seconds = asked.pop("wait_seconds")
-        found = consumers.fetch(name=name, **asked, by=self.actor, now=self.now)
-        if not found and seconds:
+        params = self.checked(Fetch)
+        seconds = params.pop("wait_seconds")
+        events = consumers.fetch(name=name, **params, by=self.actor, now=self.now)
+        if not events and seconds:
             long_poll.wait_for(
                 request, topics=[wakeups.EVENTS], seconds=seconds, key=("consumer", name)
             )
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(
-                cloudevents.cloud_event(each.event, delivery=each.delivery) for each in found
+                cloudevents.cloud_event(each.event, delivery=each.delivery) for each in events
             )
-        return Response(FetchAnswer({"events": found}).data)
+        return Response(FetchAnswer({"events": events}).data)
 
     @extend_schema(request=Ack, responses=AckAnswer)
     def ack(self, request: Request, name: str) -> Response:
         """Acknowledge events: they will not come again. Acknowledging twice does no harm."""
-        asked = set(self.checked(Ack)["event_ids"])
-        done = consumers.ack(name=name, event_ids=asked, by=self.actor)
-        return Response(AckAnswer({"acknowledged": done, "unknown": len(asked) - done}).data)
+        event_ids = set(self.checked(Ack)["event_ids"])
+        count = consumers.ack(name=name, event_ids=event_ids, by=self.actor)
+        unknown = len(event_ids) - count
+        return Response(AckAnswer({"acknowledged": count, "unknown": unknown}).data)
 
     @extend_schema(parameters=[ParkedQuery], responses=ParkedAnswer)
     def parked(self, request: Request, name: str) -> Response:
         """List the events that were handed out `max_deliveries` times and never acknowledged."""
-        asked = self.asked(ParkedQuery)
-        after = rules.position_of(asked["cursor"], field="cursor") if "cursor" in asked else 0
-        rows, place = consumers.parked(name=name, by=self.actor, limit=asked["limit"], after=after)
-        listed = [
-            {
-                "event_id": row.event_id,
-                "deliveries": row.deliveries,
-                "parked_at": row.parked_at,
-                "event": event,
-            }
-            for row, event in rows
-        ]
-        following = None if place is None else rules.cursor(place)
-        return Response(ParkedAnswer({"parked": listed, "next": following}).data)
+        params = self.asked(ParkedQuery)
+        after = rules.position_of(params["cursor"], field="cursor") if "cursor" in params else 0
+        rows, end = consumers.parked(name=name, by=self.actor, limit=params["limit"], after=after)
+        parked = [model_to_dict(row) | {"event": event} for row, event in rows]
+        following = None if end is None else rules.cursor(end)
+        return Response(ParkedAnswer({"parked": parked, "next": following}).data)
 
     @extend_schema(request=Replay, responses=ReplayAnswer)
     def replay(self, request: Request, name: str) -> Response:
         """Hand out again: all parked events, the parked ones you name, or everything after a place."""
-        asked = self.checked(Replay)
-        after = start_position(asked["after"]) if "after" in asked else None
+        params = self.checked(Replay)
+        after = start_position(params["after"]) if "after" in params else None
         count = consumers.replay(
-            name=name, event_ids=asked.get("event_ids"), after=after, by=self.actor, now=self.now
+            name=name, event_ids=params.get("event_ids"), after=after, by=self.actor, now=self.now
         )
         place = rules.cursor(consumers.find(name, by=self.actor).place)
         wakeups.wake(wakeups.EVENTS)

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in JSON, structured and binary: how they come in and how they go out. Pure.
+"""Read and write CloudEvents 1.0 in JSON, structured and binary. Pure.
 
 Source: CloudEvents 1.0.2, its JSON event format and its HTTP protocol binding.
 """
@@ -24,13 +24,17 @@ HEADER = "HTTP_CE_"  # of binary mode, in a WSGI environment
 
 def asked_for(accept: str) -> bool:
     """Return whether an Accept header asks for CloudEvents."""
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return bool(kinds & {STRUCTURED, BATCH})
+    return not {STRUCTURED, BATCH}.isdisjoint(map(media_type, accept.split(",")))
+
+
+def media_type(header: str) -> str:
+    """Return the media type of a header's value, without its parameters."""
+    return header.partition(";")[0].strip().lower()
 
 
 def cloud_event(event: Event, **more: Any) -> dict[str, Any]:
-    """Return a stored event as a CloudEvent. more: further extension attributes; what is empty is left out."""
-    said = {
+    """Return a stored event as a CloudEvent, without what is empty. more: extension attributes."""
+    attributes = {
         "specversion": "1.0",
         "id": event.event_id,
         "source": f"/{quote(event.source_agent, safe='')}",
@@ -49,7 +53,7 @@ def cloud_event(event: Event, **more: Any) -> dict[str, Any]:
         "movedfrom": event.moved_from,
         "movedto": event.moved_to,
     } | more
-    return {name: value for name, value in said.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}
 
 
 def sent_in(meta: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
@@ -57,21 +61,19 @@ def sent_in(meta: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any] | N
 
     meta: a WSGI environment. body: its JSON object, the event itself or, in binary mode, its data.
     """
-    kind = (meta.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
-    if kind == STRUCTURED:
+    if media_type(meta.get("CONTENT_TYPE") or "") == STRUCTURED:
         return body
     if f"{HEADER}SPECVERSION" not in meta:
         return None
-    found = {name: value for name, value in meta.items() if name.startswith(HEADER)}
-    return {name[len(HEADER) :].lower(): unquote(value) for name, value in found.items()} | {
-        "data": body
-    }
+    headers = {name: value for name, value in meta.items() if name.startswith(HEADER)}
+    attributes = {name[len(HEADER) :].lower(): unquote(headers[name]) for name in headers}
+    return attributes | {"data": body}
 
 
 def as_published(sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an incoming CloudEvent in the words of `POST /events/publish`; raise NotACloudEvent."""
+    """Return a CloudEvent with the fields of `POST /events/publish`; raise NotACloudEvent."""
     ensure_valid(sent)
-    said = {
+    fields = {
         "event_type": sent["type"],
         "source_agent": unquote(sent["source"].rstrip("/").rpartition("/")[2]),
         "payload": sent.get("data", {}),
@@ -79,7 +81,7 @@ def as_published(sent: Mapping[str, Any]) -> dict[str, Any]:
         "trace_id": tracing.trace_id_of(text(sent, "traceparent")) or text(sent, "traceid"),
         "priority": text(sent, "priority"),
     }
-    return {name: value for name, value in said.items() if value != ""}
+    return {name: value for name, value in fields.items() if value != ""}
 
 
 def ensure_valid(sent: Mapping[str, Any]) -> None:
@@ -91,8 +93,8 @@ def ensure_valid(sent: Mapping[str, Any]) -> None:
             raise NotACloudEvent(f"A CloudEvent has a {name}.", field=name)
     if "data_base64" in sent:
         raise NotACloudEvent("The data must be a JSON object.", field="data_base64")
-    kind = text(sent, "datacontenttype").partition(";")[0].strip().lower()
-    if kind and kind != "application/json" and not kind.endswith("+json"):
+    kind = media_type(text(sent, "datacontenttype"))
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
         raise NotACloudEvent("The datacontenttype must be JSON.", field="datacontenttype")
 
 
@@ -105,5 +107,5 @@ def text(sent: Mapping[str, Any], name: str) -> str:
 
 
 def idempotency_key(sent: Mapping[str, Any]) -> str:
-    """Return the key under which an event is stored once: its source and id name it."""
+    """Return the key under which an event is stored once, made of its source and id."""
     return "ce-" + hashlib.sha256(f"{sent['source']}\n{sent['id']}".encode()).hexdigest()

@@ -16,18 +16,18 @@ BATCH = 2000  # events deleted in one transaction, where they are deleted quickl
 
 
 class Prunable(NamedTuple):
-    """What may be deleted: up to which position, how many events, how many old ones are kept."""
+    """Up to which position events are old, how many may be deleted, how many are still needed."""
 
     position: int
     events: int
-    spared: int
+    needed: int
 
 
 def prunable(*, older_than: timedelta, now: datetime) -> Prunable:
     """Return what `prune` would delete."""
     position = last_prunable(now - older_than, now=now)
     old = Event.objects.filter(position__lte=position)
-    events = spared(old).count()
+    events = deletable(old).count()
     return Prunable(position, events, old.count() - events)
 
 
@@ -49,7 +49,7 @@ def prune(
     with small_checkpoints():
         while steps is None or steps > 0:
             old = Event.objects.filter(position__gt=place, position__lte=end)
-            rows = spared(old).order_by("position").values_list("pk", "position")
+            rows = deletable(old).order_by("position").values_list("pk", "position")
             batch = dict(rows[: size.rows])
             if not batch:
                 return False
@@ -64,41 +64,29 @@ def prune(
 
 
 def last_prunable(before: datetime, *, now: datetime) -> int:
-    """Return the position up to which all events are older than a time, and nobody has still to read any."""
+    """Return the position up to which all events are older than a time, and read by everybody."""
     pruned_to, end = sequencing.bounds()
-    younger = (
-        Event.objects.after(pruned_to)
-        .filter(created_at__gte=before)
-        .values_list("position", flat=True)
-        .first()
-    )
-    needed = [
-        younger and younger - 1,
-        needed_by_consumers(now),
-        *(keeper() for keeper in position_keepers),
-    ]
+    young = Event.objects.after(pruned_to).filter(created_at__gte=before)
+    first = young.values_list("position", flat=True).first()
+    keepers = (keeper() for keeper in position_keepers)
+    needed = [first and first - 1, needed_by_consumers(now), *keepers]
     return max(pruned_to, min(position for position in [end, *needed] if position is not None))
 
 
-def spared(events: "QuerySet[Event]") -> "QuerySet[Event]":
-    """Return the events without those that somebody needs."""
+def deletable(events: "QuerySet[Event]") -> "QuerySet[Event]":
+    """Return the events that nobody needs."""
     for keeper in event_keepers:
         events = keeper(events)
     return events
 
 
 def needed_by_consumers(now: datetime) -> int | None:
-    """Return the position after which a live consumer has something to read or to acknowledge, or None."""
+    """Return the position after which live consumers have still to read or acknowledge events."""
     live = Consumer.objects.live(now)
+    in_flight = ConsumerDelivery.objects.in_flight().filter(consumer__in=live)
     read = live.aggregate(least=Min("position"))["least"]
-    waiting = (
-        ConsumerDelivery.objects.in_flight()
-        .filter(consumer__in=live)
-        .aggregate(least=Min("position"))["least"]
-    )
-    return min(
-        (place for place in (read, waiting and waiting - 1) if place is not None), default=None
-    )
+    waiting = in_flight.aggregate(least=Min("position"))["least"]
+    return min(read, waiting - 1) if waiting else read
 
 
 @keeps_events

@@ -79,7 +79,7 @@ def marked(position: int) -> Position:
 
 
 def row(statement: str, *params: int) -> Any:
-    """Return the row of a statement, or None; plain SQL, as it runs at every read."""
+    """Return the row of a statement, or None; without Django's ORM, as it runs at every read."""
     with connection.cursor() as rows:
         rows.execute(statement, params)
         return rows.fetchone()

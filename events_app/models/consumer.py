@@ -11,10 +11,10 @@ from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Dja
 
 
 class ConsumerQuerySet(models.QuerySet["Consumer"]):
-    """Which consumers."""
+    """Consumers, by how lately they fetched."""
 
     def live(self, now: datetime) -> "ConsumerQuerySet":
-        """Return those that fetched lately; for the others nothing is kept."""
+        """Return those that fetched lately; for the others no events are kept."""
         seen = Coalesce(F("fetched_at"), F("created_at"))
         return self.annotate(seen_at=seen).filter(seen_at__gt=now - Consumer.ABANDONED_AFTER)
 
@@ -42,19 +42,19 @@ class Consumer(Bookmark):
 
 
 class ConsumerDeliveryQuerySet(models.QuerySet["ConsumerDelivery"]):
-    """Which deliveries."""
+    """Deliveries, by their state."""
 
     def in_flight(self) -> "ConsumerDeliveryQuerySet":
         """Return those handed out and not acknowledged yet."""
         return self.filter(parked_at__isnull=True)
 
     def parked(self) -> "ConsumerDeliveryQuerySet":
-        """Return those given up."""
+        """Return those handed out `max_deliveries` times."""
         return self.filter(parked_at__isnull=False)
 
 
 class ConsumerDelivery(models.Model):
-    """An event that a consumer was handed and has not acknowledged. Gone once it is acknowledged."""
+    """An event that a consumer was handed and has not acknowledged; then the row is deleted."""
 
     consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="deliveries")
     event_id = models.CharField(max_length=40)

@@ -1,4 +1,4 @@
-"""Events, and the row that gives them their positions."""
+"""Events, and the row that says how far they are numbered."""
 
 from django.db import models
 from django.db.models import Q
@@ -15,7 +15,7 @@ def new_event_id() -> str:
 
 
 class Origin(TextChoices):
-    """Whose word an event is. Only `system` and `human` events come with a change of state."""
+    """Who recorded an event. Only `system` and `human` events come with a change of state."""
 
     SYSTEM = "system"
     HUMAN = "human"
@@ -23,19 +23,19 @@ class Origin(TextChoices):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    """Which events."""
+    """Events, by position, type, task and trace."""
 
     def unnumbered(self) -> "EventQuerySet":
-        """Return those that have no place in the order yet."""
+        """Return those that have no position yet."""
         return self.filter(position__isnull=True)
 
     def after(self, position: int) -> "EventQuerySet":
-        """Return those a reader who has read up to `position` has not seen, in order."""
+        """Return those after a position, in order."""
         return self.filter(position__gt=position).order_by("position")
 
     def of_task(self, task_id: str) -> "EventQuerySet":
-        """Return those of one task; SQLite uses a partial index only for who repeats its condition."""
-        return self.filter(~Q(task_id=""), task_id=task_id)
+        """Return those of one task."""
+        return self.filter(~Q(task_id=""), task_id=task_id)  # as SQLite's partial index demands
 
     def of_trace(self, trace_id: str) -> "EventQuerySet":
         """Return those of one trace."""
@@ -49,17 +49,17 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def of_types(self, patterns: list[str]) -> "EventQuerySet":
         """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""
-        wanted = Q()
+        matching = Q()
         for pattern in patterns:
             if pattern == "*":
                 return self
-            exact = not pattern.endswith(".*")
-            wanted |= Q(event_type=pattern) if exact else Q(event_type__startswith=pattern[:-1])
-        return self.filter(wanted)
+            prefix = pattern.endswith(".*")
+            matching |= Q(event_type__startswith=pattern[:-1]) if prefix else Q(event_type=pattern)
+        return self.filter(matching)
 
 
 class Event(models.Model):
-    """A fact: what happened, who said so, and by which door. Never changed, only numbered once."""
+    """What happened, who said so, and by which door. Never changed, only numbered once."""
 
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id, editable=False)
     position = models.BigIntegerField(
@@ -115,7 +115,7 @@ class Event(models.Model):
 
 
 class Ledger(models.Model):
-    """One row: how far the order goes. Whoever holds its lock numbers the next events."""
+    """One row: how far events are numbered. Whoever holds its lock numbers the next ones."""
 
     head = models.BigIntegerField(default=0, help_text="Position of the newest numbered event.")
     pruned_to = models.BigIntegerField(

@@ -136,7 +136,7 @@ def test_what_a_consumer_has_parked_stays_alone(
 
     found = prune(later)
 
-    assert left()[:2] == ["old.n2", "new"] and found.spared == 1
+    assert left()[:2] == ["old.n2", "new"] and found.needed == 1
     [(row, event)], _ = consumers.parked(name="bad", by=dev)
     assert event is not None and event.event_type == "old.n2" and row.deliveries == 1
     consumers.replay(name="bad", by=dev, now=later)

@@ -6,8 +6,8 @@ from orchestrator_site.management.base import SweepCommand
 
 class Command(SweepCommand):
     help = (
-        "Give every committed event its place in the order that readers see, and bring the counts of /stats up to "
-        "date. Readers do it by themselves; run it after a bulk load."
+        "Give every committed event its place in the order that readers see, and bring the counts "
+        "of /stats up to date. Readers do it by themselves; run it after a bulk load."
     )
     said = "{numbered} event(s) numbered; the log has {head}"
 

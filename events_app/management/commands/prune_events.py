@@ -11,9 +11,10 @@ from orchestrator_site.management.progress import Progress
 
 class Command(ServiceCommand):
     help = (
-        "Count the events older than some days, and with --delete delete them, but for what a consumer, a webhook or "
-        "an open task still needs. A reader whose cursor is older is told so (410). It works in small steps that let "
-        "the service go on, and may be stopped at any moment."
+        "Count the events older than some days, and with --delete delete them, but for what a "
+        "consumer, a webhook or an open task still needs. A reader whose cursor is older is told "
+        "so (410). It works in small steps that let the service go on, and may be stopped at any "
+        "moment."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,17 +29,16 @@ class Command(ServiceCommand):
         if not 0 <= days <= 36_500:
             raise CommandError("--older-than-days must be between 0 and 36500.")
         kept, now = timedelta(days=days), times.now()
-        found = retention.prunable(older_than=kept, now=now)
+        prunable = retention.prunable(older_than=kept, now=now)
         if options["delete"]:
-            progress = Progress(self.stderr.write, "event(s) deleted", of=found.events)
+            progress = Progress(self.stderr.write, "event(s) deleted", of=prunable.events)
             with progress.stoppable():
                 retention.prune(older_than=kept, now=now, between=progress)
-        return {
-            "deleted": options["delete"],
-            "events": found.events,
-            "kept_though_old": found.spared,
-        }
+        counts = {"events": prunable.events, "kept_though_old": prunable.needed}
+        return {"deleted": options["delete"]} | counts
 
     def text(self, answer: dict[str, Any]) -> str:
         done = "deleted" if answer["deleted"] else "could be deleted (--delete does it)"
-        return f"{answer['events']} event(s) {done}; {answer['kept_though_old']} old one(s) are still needed"
+        return "{events} event(s) {done}; {kept_though_old} old one(s) are still needed".format(
+            done=done, **answer
+        )

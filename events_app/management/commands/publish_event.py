@@ -31,19 +31,15 @@ class Command(ServiceCommand):
 
     def perform(self, **options: Any) -> dict[str, Any]:
         names = ("event_type", "source_agent", "task_id", "trace_id", "priority")
-        said = {name: options[name] for name in names} | {"payload": payload_of(options["payload"])}
-        form = PublishSerializer(data=said)
+        try:
+            payload = read_object(options["payload"].encode(errors="surrogateescape"))
+        except APIException as error:
+            raise CommandError(f"--payload: {error.detail}") from None
+        fields = {name: options[name] for name in names} | {"payload": payload}
+        form = PublishSerializer(data=fields)
         try:
             form.is_valid(raise_exception=True)
         except ValidationError as error:
             raise CommandError(validation_answer(error)["detail"]) from None
         event = services.publish(**form.validated_data, by=OPERATOR, now=times.now())
         return {"event_id": event.event_id, "event_type": event.event_type}
-
-
-def payload_of(text: str) -> dict[str, Any]:
-    """Return the object in a JSON text, read as strictly as the API reads it; raise CommandError."""
-    try:
-        return read_object(text.encode(errors="surrogateescape"))
-    except APIException as error:
-        raise CommandError(f"--payload: {error.detail}") from None
