@@ -27,7 +27,7 @@ test: install-dev node-modules ## Run every test, on every store there is (ARGS=
 lint: install-dev ## The checks that run no test: lint, format, types, imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	$(EMBEDDED) $(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
 check: install-dev lint ## All that CI runs: lint, migrations, schema, every test, coverage

@@ -52,14 +52,17 @@ TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
 class DecisionForm(forms.Form):
     """What both dialogs carry: the digest of what was shown."""
 
+    object_id: str
+    request: HttpRequest
     form_before_template = "admin/approvals_app/approval/about.html"
     digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.approval = Approval.objects.filter(approval_id=self.object_id).first()
-        if self.approval is None:
+        approval = Approval.objects.filter(approval_id=self.object_id).first()
+        if approval is None:
             raise Http404("There is no such request.")
+        self.approval = approval
         self.fields["digest"].initial = self.request.GET.get("shown") or self.approval.digest
         self.look()
 
@@ -275,7 +278,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         except DomainError as refusal:
             form.refuse(str(refusal))
             dialog = {"approve": self.approve, "reject": self.reject}[
-                request.resolver_match.url_name.rsplit("_", 1)[1]
+                request.resolver_match.url_name.rsplit("_", 1)[1]  # type: ignore[union-attr]
             ]
             context = {
                 "dialog": dialog.dialog,

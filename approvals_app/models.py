@@ -5,10 +5,9 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 
 from orchestrator_site.core.actors import Actor, Role
-from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.priorities import Priority
 

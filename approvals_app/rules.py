@@ -48,7 +48,7 @@ def demand_of(task_type: str, priority: str, policies: Iterable[ApprovalPolicy])
 
 def joined(texts: list[str], model: type[Approval], field: str, between: str = " · ") -> str:
     """Return different texts side by side, cut to what a field takes."""
-    most = model._meta.get_field(field).max_length or 0
+    most = getattr(model._meta.get_field(field), "max_length", None) or 0
     text = between.join(dict.fromkeys(filter(None, texts)))
     return text if len(text) <= most else text[: most - 1] + "…"
 

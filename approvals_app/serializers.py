@@ -89,7 +89,8 @@ class ApprovalSerializer(RowSerializer):
 
     def get_rejected_at(self, approval: Approval) -> str | None:
         """Return when it was rejected."""
-        return rfc3339(approval.decided_at) if approval.status == Status.REJECTED else None
+        rejected_at = approval.decided_at if approval.status == Status.REJECTED else None
+        return rfc3339(rejected_at) if rejected_at else None
 
 
 class ApprovalAnswer(SuccessSerializer):

@@ -1,5 +1,7 @@
 """The API door of approvals."""
 
+from typing import NoReturn
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -93,7 +95,7 @@ class ApprovalViewSet(ApiViewSet):
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None
-    ) -> None:
+    ) -> NoReturn:
         """Refuse; who is known and wanted to decide is written down."""
         if self.action in VERDICTS and request.user is not None:
             services.refuse_role(

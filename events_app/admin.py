@@ -199,4 +199,4 @@ class EventAdmin(ReadOnlyAdmin):
         return {"title": "Event"}
 
 
-from events_app.webhooks import admin  # noqa: E402 - Django finds admins here
+from events_app.webhooks import admin as webhook_admin  # noqa: E402, F401 - Django finds admins here

@@ -71,7 +71,7 @@ class Configuration(Generic[Row]):
 
 def apply(row: models.Model, fields: dict[str, Any]) -> dict[str, list[Any]]:
     """Set fields of a row; return those that differ now: field -> [before, after]."""
-    names = {name: row._meta.get_field(name).attname for name in fields}
+    names = {name: getattr(row._meta.get_field(name), "attname", name) for name in fields}
     before = {name: getattr(row, attribute) for name, attribute in names.items()}
     for name, value in fields.items():
         setattr(row, name, value)

@@ -90,9 +90,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
             form.base_fields["role"].choices = [("", "Select value"), *roles]
         return form
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: KeyForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
-        made, request.key_text = services.create_api_key(
+        made, request.key_text = services.create_api_key(  # type: ignore[attr-defined]
             **asked, by=actor_of(request), now=times.now()
         )
         obj.__dict__.update(
@@ -104,7 +104,10 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     ) -> HttpResponse:
         address = page_of("orchestrator_site.apikey", obj.pk)
         return one_time_secrets.keep(
-            request, HttpResponseRedirect(address), request.key_text, of=f"key {obj.prefix}"
+            request,
+            HttpResponseRedirect(address),
+            request.key_text,  # type: ignore[attr-defined]
+            of=f"key {obj.prefix}",
         )
 
     @dialog_action(
@@ -284,9 +287,7 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
 
-    def formfield_for_manytomany(
-        self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
-    ) -> Any:
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         # Boxes to tick: one click would clear a list.
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -316,7 +317,7 @@ class GroupForm(forms.ModelForm):
         return [LOOK, *chosen] if chosen and LOOK not in chosen else chosen
 
     def _save_m2m(self) -> None:
-        super()._save_m2m()
+        super()._save_m2m()  # type: ignore[misc]
         set_abilities(self.instance, self.cleaned_data["may"])
 
     class Meta:

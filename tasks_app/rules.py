@@ -26,7 +26,7 @@ def agent_for(rule: RoutingRule | None, agents: Mapping[str, Agent]) -> str:
 
     One that is silent is passed over where the other one is not.
     """
-    names = [rule.agent_id, rule.fallback_id] if rule else []
+    names = [rule.agent_id, rule.fallback_id or ""] if rule else []
     active = [agents[name] for name in names if name in agents and agents[name].active]
     heard = [agent for agent in active if not agent.silent_since]
     return next((agent.name for agent in heard or active), "")
@@ -52,7 +52,7 @@ def backoff(attempt: int, *, jitter: float | None = None) -> timedelta:
 
     attempt: the one that failed, from 1. jitter: 0..1, of the last half; random unless given.
     """
-    full = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 20), BACKOFF_MOST)
+    full: timedelta = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 20), BACKOFF_MOST)
     share = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, hides nothing
     return full * (0.5 + share / 2)
 

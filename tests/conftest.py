@@ -122,7 +122,7 @@ class Api:
         self, method: str, path: str, data: bytes, content_type: str, **headers: str
     ) -> Any:
         """Send bytes as they are."""
-        extra = {"data": data, "content_type": content_type}
+        extra: dict[str, Any] = {"data": data, "content_type": content_type}
         answer = self.client.generic(method, path, headers={**self.headers, **headers}, **extra)
         if site.ROOT_URLCONF == "orchestrator_site.urls":  # else it is a test's own service
             contract.check(method, path, answer)

@@ -80,7 +80,8 @@ def outlines_of(approvals: list[Approval]) -> dict[int, dict[str, Any]]:
     names = {name: Left(KT(f"snapshot__{name}"), HEADLINE) for name in ("type", "assigned_agent")}
     rows = Approval.objects.filter(pk__in=[approval.pk for approval in approvals])
     outlines: dict[int, dict[str, Any]] = {approval.pk: {} for approval in approvals}
-    return outlines | {row.pop("pk"): row for row in rows.values("pk", **names)}
+    texts: Any = rows.values("pk", **names)
+    return outlines | {row.pop("pk"): row for row in texts}
 
 
 def buttons_of(approval: Approval) -> SafeString:

@@ -135,7 +135,7 @@ def hand_out_new(consumer: Consumer, limit: int, *, room: int, until: datetime) 
             break
     ConsumerDelivery.objects.bulk_create(
         ConsumerDelivery(
-            consumer=consumer, event_id=event.event_id, position=event.position, due_at=until
+            consumer=consumer, event_id=event.event_id, position=event.place, due_at=until
         )
         for event in events
     )

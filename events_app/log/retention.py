@@ -56,7 +56,7 @@ def prune(
             gone = Event.objects.filter(pk__in=batch)
             with size.transaction():
                 gone._raw_delete(gone.db)  # one statement: nothing else hangs on them
-            place = max(batch.values())
+            place = max(filter(None, batch.values()))
             deleted += len(batch)
             steps = steps if steps is None else steps - 1
             between(deleted)

@@ -1,11 +1,10 @@
 """Events, and the row that says how far they are numbered."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 
 from events_app.models.position import Position
 from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
-from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 
 
@@ -43,7 +42,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def about(self, *, task_id: str = "", trace_id: str = "", **equal: str) -> "EventQuerySet":
         """Return those of a task, of a trace, and whose fields have these values; empty for any."""
-        rows = self.filter(**equal)
+        rows: EventQuerySet = self.filter(**equal)
         rows = rows.of_task(task_id) if task_id else rows
         return rows.of_trace(trace_id) if trace_id else rows
 
@@ -87,6 +86,8 @@ class Event(models.Model):
     )
     created_at = models.DateTimeField()
 
+    unread: int  # put beside by `console.large_values`
+
     objects = EventQuerySet.as_manager()
 
     class Meta:
@@ -111,7 +112,7 @@ class Event(models.Model):
     @property
     def place(self) -> Position:
         """Return its position, marked; only for one that is numbered."""
-        return Position(self.position, self.event_id)
+        return Position(self.position or 0, self.event_id)
 
 
 class Ledger(models.Model):

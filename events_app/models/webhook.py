@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 
 from events_app.models.position import Bookmark
-from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 
 

@@ -109,7 +109,7 @@ def encode(event: Event, forms: Collection[bool]) -> EncodedEvent:
     """Encode an event. forms: True for the CloudEvent, False for the plain event."""
     place = cursor(event.place)
     return EncodedEvent(
-        event.position,
+        event.place,
         event.event_type,
         event.task_id,
         event.trace_id,

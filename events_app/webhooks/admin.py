@@ -55,7 +55,7 @@ class ResendForm(BaseDialogForm):
 
     hours = forms.TypedChoiceField(
         coerce=int,
-        empty_value=0,
+        empty_value=0,  # type: ignore[arg-type]
         required=False,
         choices=[("", "one event"), *HOURS.items()],
         label="What",
@@ -98,7 +98,7 @@ class NewForm(forms.ModelForm):
         try:
             return checked_patterns(patterns)
         except serializers.ValidationError as refusal:
-            raise forms.ValidationError(str(refusal.detail[0])) from refusal
+            raise forms.ValidationError(str(next(iter(refusal.detail)))) from refusal
 
 
 class InState(Choice):

@@ -225,7 +225,7 @@ def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> 
         subscription=subscription,
         event_id=event.event_id,
         event_type=event.event_type,
-        position=event.position,
+        position=event.place,
         next_attempt_at=now,
         created_at=now,
     )

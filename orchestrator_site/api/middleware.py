@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.middleware.common import CommonMiddleware
 
 from orchestrator_site.api import throttling
@@ -35,7 +35,7 @@ POLICIES = {
 class HostMiddleware(CommonMiddleware):
     """Django's, which refuses foreign host names, but for probes: they come by address."""
 
-    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         """Refuse a request whose Host does not name this service."""
         return None if request.path_info in PROBES else super().process_request(request)
 

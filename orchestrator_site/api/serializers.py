@@ -21,6 +21,8 @@ class SharedFieldsSerializer(serializers.Serializer):
     Sharing is safe because fields keep no state of a request; nested serializers do, so those are not for input.
     """
 
+    _shared_fields: BindingDict
+
     @property
     def fields(self) -> BindingDict:
         """Return the fields of this class, bound to a serializer that has no data."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rest_framework import viewsets
 from rest_framework.exceptions import APIException, ValidationError
@@ -56,7 +56,7 @@ class ApiViewSet(viewsets.ViewSet):
     @property
     def actor(self) -> Actor:
         """Return the caller."""
-        return self.request.user
+        return cast(Actor, self.request.user)
 
     @property
     def now(self) -> datetime:
@@ -68,7 +68,7 @@ class ApiViewSet(viewsets.ViewSet):
         self.format_kwarg = None
         failure: APIException | TooMany | None
         try:
-            actor, failure = request.user, None
+            actor, failure = cast(Actor | None, request.user), None
         except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
@@ -114,7 +114,7 @@ class ApiViewSet(viewsets.ViewSet):
 
     def note_usage(self, usage: throttling.Usage) -> None:
         """Keep what the answer's headers say; raise RateLimited when it was too much."""
-        self.request._request.rate_usage = usage  # the middleware writes the headers
+        self.request._request.rate_usage = usage  # type: ignore[attr-defined] # the middleware writes the headers
         if usage.refused:
             raise throttling.RateLimited(usage)
 
@@ -151,7 +151,7 @@ class ApiViewSet(viewsets.ViewSet):
         answer.headers.setdefault("Cache-Control", "no-store")  # for nobody on the way to keep
         if isinstance(answer, Response):
             answer.render()
-            answer.renderer_context, answer.data = {}, None
+            answer.renderer_context, answer.data = {}, None  # type: ignore[attr-defined]
         self.request.parser_context = {}
         self.__dict__.clear()
         return answer

@@ -142,7 +142,7 @@ def find_minter(key_id: str) -> Minter | None:
         found = (key for key in environment_keys() if key.key_id == key_id)
         return next((Minter(key_id, key.name, key.role) for key in found), None)
     key = ApiKey.objects.filter(prefix=key_id).first()
-    return key and key_minter(key)
+    return key_minter(key) if key else None
 
 
 minters = CachedLookup(find_minter)

@@ -33,7 +33,7 @@ def take(request: HttpRequest, *, of: str) -> str | None:
     """Return the secret kept for this page, and forget it; None when there is none."""
     if request.session.get(COOKIE, {}).get("of") != of:
         return None
-    request.shows_secret = True  # such a page is not compressed
+    request.shows_secret = True  # type: ignore[attr-defined] # such a page is not compressed
     half = bytes.fromhex(request.session.pop(COOKIE)["half"])
     try:
         pad = bytes.fromhex(request.COOKIES.get(COOKIE, ""))

@@ -1,6 +1,6 @@
 """The priorities of tasks, requests for sign-off and events."""
 
-from orchestrator_site.core.choices import TextChoices
+from django.db.models import TextChoices
 
 
 class Priority(TextChoices):

@@ -15,7 +15,7 @@ class StoredBytes(Func):
 
     output_field = IntegerField()
 
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
         """Return the SQL of the store."""
         return super().as_sql(
             compiler, connection, template=stored_bytes("%(expressions)s"), **context

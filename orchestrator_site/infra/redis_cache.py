@@ -56,10 +56,10 @@ class OneClient(RedisCacheClient):
     def _redis(self) -> Any:
         return super().get_client(None, write=True)
 
-    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         return self._redis
 
-    def incr(self, key: str, delta: int) -> int:
+    def incr(self, key: Any, delta: int) -> int:
         """Add in one round trip; a key that was not there keeps nothing."""
         value = self._redis.incr(key, delta)
         if value == delta:

@@ -57,7 +57,7 @@ def state_of_disk() -> str:
     """Return `full`, `read-only` or `unreachable` where the embedded store cannot be written, or nothing."""
     if settings.DATABASE_URL:
         return ""
-    place = Path(settings.DATABASES["default"]["NAME"])
+    place = Path(str(settings.DATABASES["default"]["NAME"]))
     try:
         disk = os.statvfs(place.parent)
     except OSError:

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.core.choices import TextChoices
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.priorities import Priority
 from tasks_app.errors import InvalidTransition
@@ -220,6 +219,10 @@ class Task(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     progress = models.PositiveSmallIntegerField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True, default="")
+
+    unread: int  # put beside by `console.large_values`
+    gate: Any  # put beside by `queries.with_gates`
+    bytes: int  # put beside by a query that reads it
 
     objects = TaskQuerySet.as_manager()
     LEASE = ("holder", "holder_credential", "lease_expires_at")

@@ -111,7 +111,8 @@ def overview(*, now: datetime) -> list[dict[str, Any]]:
     """Return every agent with its holders and load. Costs what is running, not what is waiting."""
     holders: dict[str, list[dict[str, Any]]] = defaultdict(list)
     running = Task.objects.filter(status=Status.IN_PROGRESS).order_by("pk")
-    for row in running.values("assigned_agent", "holder", "task_id", "attempt", "lease_expires_at"):
+    fields = ("assigned_agent", "holder", "task_id", "attempt", "lease_expires_at")
+    for row in map(dict[str, Any], running.values(*fields)):
         holders[row.pop("assigned_agent")].append(row)
     return [
         describe(agent, holders[agent.name], now=now) for agent in Agent.objects.order_by("name")

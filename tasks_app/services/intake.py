@@ -68,7 +68,7 @@ def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) ->
 
 def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
     """Return what the log says of a new task: created, and assigned if it has an agent."""
-    about = {
+    about: dict[str, Any] = {
         "by": by,
         "now": now,
         "task_id": task.task_id,

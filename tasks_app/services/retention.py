@@ -79,13 +79,13 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
         return 0
     approvals.forget_requests(task_ids=[task_id for _, task_id, _ in tasks])
     gone = [pk for pk, _, _ in tasks]
-    for rows in (
+    for table in (
         Dependency.objects.filter(task__in=gone),
         Dependency.objects.filter(depends_on__in=gone),
         Settlement.objects.filter(task__in=gone),
         Task.objects.filter(pk__in=gone),
     ):
-        rows._raw_delete(rows.db)  # one statement each: nothing else hangs on them
+        table._raw_delete(table.db)  # one statement each: nothing else hangs on them
     statuses = Counter(status for _, _, status in tasks)
     for status in sorted(statuses):  # in the order in which the log counts, to avoid deadlocks
         TaskCount.add(status, -statuses[status])

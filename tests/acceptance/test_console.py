@@ -98,7 +98,7 @@ def test_a_login_changes_the_session(login: Login) -> None:
     session = client.session
     session["planted"] = "1"
     session.save()
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = str(session.session_key)
 
     client.post("/admin/login/", {"username": "dana", "password": "a-password-9"})
 
@@ -270,7 +270,7 @@ def test_an_approver_approves_and_the_record_names_them(login: Login, make_task:
         "account:dana",
         "Looked at it.",
     )
-    assert Event.objects.get(event_type=services.APPROVED).origin == "human"
+    assert Event.objects.get(event_type="approval.approved").origin == "human"
     task.refresh_from_db()
     assert not task.awaiting_approval
 

@@ -84,7 +84,7 @@ def test_every_credential_says_how_well_it_ties_its_bearer(environment: None) ->
     assert (shared.assurance, shared.credential, shared.origin) == ("shared", "jwt", "agent")
     assert (mine.assurance, mine.credential, mine.expires_at) == ("personal", "key:dev_agent", None)
     assert (kept.credential, kept.rate_limits) == (f"key:{key.prefix}", (("tasks", 50),))
-    assert kept.expires_at == int(key.expires_at.timestamp())
+    assert key.expires_at and kept.expires_at == int(key.expires_at.timestamp())
 
 
 BAD_HEADERS: dict[str, Callable[[], dict[str, str]]] = {

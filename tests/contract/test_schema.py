@@ -9,7 +9,7 @@ import pytest
 import yaml
 from django.db import connection
 from django.http import JsonResponse
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLResolver, get_resolver
 
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.views.docs import openapi_document
@@ -40,15 +40,15 @@ def doors(patterns: Any, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
             yield from doors(pattern.url_patterns, prefix + str(pattern.pattern))
-        elif isinstance(pattern, URLPattern) and issubclass(
-            getattr(pattern.callback, "cls", object), ApiViewSet
-        ):
-            for method, action in pattern.callback.actions.items():
+            continue
+        view: Any = pattern.callback
+        if issubclass(getattr(view, "cls", object), ApiViewSet):
+            for method, action in view.actions.items():
                 yield (
                     f"/{prefix}{pattern.pattern}".replace("<public_id:", "{").replace(">", "}"),
                     method,
                     (
-                        pattern.callback.cls,
+                        view.cls,
                         action,
                     ),
                 )

@@ -87,7 +87,7 @@ def by_cursor(caller: Caller, after: str) -> Seen:
 
 def by_stream(service: Service, name: str, after: str) -> Seen:
     """Listen until the end is heard."""
-    token = service.caller(name).http.headers["Authorization"].removeprefix("Bearer ")
+    token = str(service.caller(name).http.headers["Authorization"]).removeprefix("Bearer ")
     stream = Stream(service.url, token, f"types=order.*&after={after}")
     seen: Seen = []
     while (message := stream.next()) is not None and message.event != END:

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+from typing import Any
 
 ROLLED_BACK = 0.1  # share of the transactions
 LONGEST = 0.005  # seconds between the insert and the commit
@@ -40,7 +41,11 @@ def write(writer: int, number: int, dice: random.Random) -> bool:
     from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 
     by = Actor(f"writer-{writer}", Role.AGENT, Door.API, Assurance.SHARED, "jwt")
-    said = {"event_type": f"order.w{writer}", "source_agent": by.name, "payload": {"n": number}}
+    said: dict[str, Any] = {
+        "event_type": f"order.w{writer}",
+        "source_agent": by.name,
+        "payload": {"n": number},
+    }
     try:
         with transaction.atomic():
             publish(**said, by=by, now=timezone.now())

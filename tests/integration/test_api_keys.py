@@ -63,10 +63,9 @@ def test_two_keys_differ(now: datetime) -> None:
     ],
 )
 def test_a_bad_wish_names_the_field(now: datetime, changes: dict[str, Any], field: str) -> None:
+    key: dict[str, Any] = {"name": "a", "role": "agent", "by": SYSTEM, "now": now}
     with pytest.raises(Invalid) as refusal:
-        services.create_api_key(
-            **{"name": "a", "role": "agent", "by": SYSTEM, "now": now} | changes
-        )
+        services.create_api_key(**key | changes)
 
     assert refusal.value.field == field
     assert not ApiKey.objects.exists()

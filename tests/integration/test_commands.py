@@ -147,7 +147,7 @@ def test_a_decision_answers_as_json(make_task: Make, alice: User) -> None:
     }
 
 
-ACCOUNTS: dict[str, tuple[dict[str, bool], str]] = {
+ACCOUNTS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({}, "There is no active staff account bob."),
     "not staff": (
         {"is_staff": False, "is_superuser": True},

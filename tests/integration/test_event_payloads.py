@@ -118,7 +118,7 @@ def test_agents_rules_and_readers_are_told_as_the_catalogue_says(
     hook = webhooks.subscribe(
         url="https://hooks.example.com/x", types=["task.*"], by=admin, now=now
     )
-    about = {"subscription_id": hook.subscription_id, "by": admin, "now": now}
+    about: dict[str, Any] = {"subscription_id": hook.subscription_id, "by": admin, "now": now}
     webhooks.rotate(**about)
     webhooks.resend(**about, since=now)
     webhooks.switch_off(**about, reason="Enough.")

@@ -189,7 +189,8 @@ def listed() -> list[str]:
         page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         shown = admin.site._registry[model]
         found += [page, *(f"{page}?q={word}" for word in SEARCHED)]
-        for choice in shown.list_filter if model is Task else ():
+        choices: Any = shown.list_filter if model is Task else ()
+        for choice in choices:
             options = choice(RequestFactory().get("/"), {}, model, shown)
             found += [
                 f"{page}?{choice.parameter_name}={value}" for value, _ in options.lookup_choices

@@ -109,7 +109,7 @@ class ThingViewSet(ApiViewSet):
         return Response({"success": True})
 
 
-def act(**actions: str) -> Any:
+def act(**actions: Any) -> Any:
     return ThingViewSet.as_view(actions)
 
 

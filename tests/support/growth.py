@@ -10,7 +10,7 @@ from tasks_app.models import Task
 
 def multiply(row: models.Model, count: int, **changed: str) -> None:
     """Add copies of a row. changed: SQL for the columns that differ, of `n`, which goes from 1 to `count`."""
-    names = [field.column for field in row._meta.concrete_fields if not field.primary_key]
+    names = [str(field.column) for field in row._meta.concrete_fields if not field.primary_key]
     quote = connection.ops.quote_name
     table = quote(row._meta.db_table)
     columns = ", ".join(map(quote, names))

@@ -33,7 +33,7 @@ def jobs() -> set[str]:
 
 def scheduled() -> set[str]:
     """Return the names of the jobs that beat starts."""
-    return {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    return {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()}
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:

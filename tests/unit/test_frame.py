@@ -1,7 +1,9 @@
-"""What surrounds the code calls only what there is: the workflow, the hooks of pre-commit, the pages about them."""
+"""What surrounds the code: the workflow, the hooks of pre-commit, how strictly types are checked."""
 
 import re
 import subprocess
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,14 @@ HOOKS = ROOT / ".pre-commit-config.yaml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TEMPLATES = sorted((ROOT / ".github").rglob("*.md"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PACKAGES = ["orchestrator_site", "approvals_app", "events_app", "tasks_app"]
+DOMAIN = sorted(
+    path
+    for package in PACKAGES
+    for pattern in ("core/*.py", "**/rules.py", "**/services.py", "**/services/*.py")
+    for path in (ROOT / package).glob(pattern)
+)
+MOST_ANY = 100
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
@@ -65,3 +75,19 @@ def test_every_target_that_is_listed_is_one_that_make_knows() -> None:
     listed = re.findall(r"^  make ([a-z-]+)", subprocess.getoutput("make help"), re.MULTILINE)
 
     assert {"up", "quick", "test", "check"} <= set(listed) <= TARGETS
+
+
+def test_core_rules_and_services_say_any_a_hundred_times_at_most() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in DOMAIN]
+
+    assert sum(len(re.findall(r"\bAny\b", text)) for text in texts) <= MOST_ANY
+
+
+def test_the_types_of_core_rules_and_services_are_checked_strictly() -> None:
+    mypy = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    [strict] = [each for each in mypy["overrides"] if each.get("disallow_any_generics")]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in DOMAIN]
+
+    assert [
+        name for name in names if not any(fnmatch(name, pattern) for pattern in strict["module"])
+    ] == []

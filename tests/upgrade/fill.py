@@ -131,7 +131,7 @@ def main():
     empty = [
         model._meta.db_table
         for model in apps.get_models(include_auto_created=True)
-        if not model.objects.exists()
+        if not model._default_manager.exists()
     ]
     assert not empty, empty
     facts = {

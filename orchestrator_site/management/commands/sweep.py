@@ -30,6 +30,8 @@ class Command(ServiceCommand):
 def sweeps() -> dict[str, SweepCommand]:
     """Return the commands of the jobs that beat starts, by name; a job without counts has none."""
     apps = get_commands()
-    jobs = (entry["task"].rpartition(".")[2] for entry in settings.CELERY_BEAT_SCHEDULE.values())
+    jobs = (
+        str(entry["task"]).rpartition(".")[2] for entry in settings.CELERY_BEAT_SCHEDULE.values()
+    )
     commands = {name: load_command_class(apps[name], name) for name in jobs if name in apps}
     return {name: one for name, one in commands.items() if isinstance(one, SweepCommand)}

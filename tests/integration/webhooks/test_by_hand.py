@@ -15,6 +15,7 @@ from events_app.log import sequencing
 from events_app.models import Delivery, Event, Ledger, Subscription
 from events_app.webhooks import fan_out, sender
 from events_app.webhooks import services as webhooks
+from orchestrator_site.core.errors import Invalid
 from tests.integration.webhooks.steps import HOUR, SECOND, deliver, happened
 
 
@@ -118,7 +119,7 @@ def test_resending_asks_for_one_of_both_and_for_a_subscription_that_is_on(
 ) -> None:
     subscription_id = subscribe().subscription_id
     for wrong in ({}, {"event_id": "evt_1", "since": now}):
-        with pytest.raises(webhooks.Invalid):
+        with pytest.raises(Invalid):
             webhooks.resend(subscription_id=subscription_id, by=admin, now=now, **wrong)
     with pytest.raises(errors.UnknownEvent):
         webhooks.resend(subscription_id=subscription_id, by=admin, now=now, event_id="evt_1")
@@ -145,7 +146,7 @@ def test_there_are_no_more_subscriptions_than_the_operator_allows(db, settings, 
     settings.WEBHOOK_MAX_SUBSCRIPTIONS = 1
     only = subscribe()
 
-    with pytest.raises(webhooks.TooManySubscriptions):
+    with pytest.raises(errors.TooManySubscriptions):
         subscribe()
     assert webhooks.newest() == [only]
 
@@ -189,7 +190,7 @@ def test_the_log_is_kept_for_what_is_unread_or_unsent(
     publish("build.done")
     deliver(now)
 
-    assert webhooks.oldest_needed() == Event.objects.get(pk=first.pk).position - 1
+    assert webhooks.oldest_needed() == Event.objects.get(pk=first.pk).place - 1
     webhooks.switch_off(subscription_id=subscription.subscription_id, by=admin, now=now, reason="")
     assert webhooks.oldest_needed() is None
 
