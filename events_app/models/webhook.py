@@ -92,6 +92,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Return those to be sent now, also those whose sender has vanished."""
         return self.pending().filter(next_attempt_at__lte=now)
 
+    def start_anew(self, now: datetime) -> int:
+        """Make them due with all their attempts before them; they keep their logs."""
+        return self.update(
+            status=Delivery.Status.PENDING,
+            attempts=0,
+            next_attempt_at=now,
+            settled_at=None,
+            claim=models.F("claim") + 1,
+        )
+
 
 class Delivery(models.Model):
     """One event for one subscription: when it is tried next, and how every attempt went."""

@@ -7,17 +7,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
+from events_app import event_types
 from events_app.errors import SwitchedOff, TooManySubscriptions, UnknownEvent, UnknownSubscription
-from events_app.event_types import (
-    SUBSCRIPTION_CREATED,
-    SUBSCRIPTION_DELETED,
-    SUBSCRIPTION_DISABLED,
-    SUBSCRIPTION_ENABLED,
-    SUBSCRIPTION_RESENT,
-    SUBSCRIPTION_ROTATED,
-)
 from events_app.hooks import keeps_position
 from events_app.log import reading, sequencing
 from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Position, Subscription
@@ -76,7 +68,7 @@ def subscribe(
         created_by=by.name,
         created_at=now,
     )
-    tell(subscription, SUBSCRIPTION_CREATED, by=by, now=now, types=types)
+    tell(subscription, event_types.SUBSCRIPTION_CREATED, by=by, now=now, types=types)
     return subscription
 
 
@@ -113,7 +105,7 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     subscription = find(subscription_id, lock=True)
     rows = Delivery.objects.filter(subscription=subscription)
     rows._raw_delete(rows.db)  # nothing refers to them: one statement, however many there are
-    tell(subscription, SUBSCRIPTION_DELETED, by=by, now=now)
+    tell(subscription, event_types.SUBSCRIPTION_DELETED, by=by, now=now)
     subscription.delete()
 
 
@@ -124,7 +116,7 @@ def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     subscription.previous_secret, subscription.secret = subscription.secret, new_secret()
     subscription.previous_secret_until = now + ROTATION
     subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
-    tell(subscription, SUBSCRIPTION_ROTATED, by=by, now=now)
+    tell(subscription, event_types.SUBSCRIPTION_ROTATED, by=by, now=now)
     return subscription
 
 
@@ -138,7 +130,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
     subscription.failing_since, subscription.dead_in_a_row = None, 0
     subscription.place = max(subscription.place, Position(sequencing.bounds()[0]))
     subscription.save()
-    tell(subscription, SUBSCRIPTION_ENABLED, by=by, now=now)
+    tell(subscription, event_types.SUBSCRIPTION_ENABLED, by=by, now=now)
     return subscription
 
 
@@ -149,9 +141,9 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
     if not subscription.active:
         return subscription
     subscription.active, subscription.disabled_at = False, now
-    subscription.disabled_reason = reason[:200]
+    subscription.disabled_reason = reason = reason[:200]
     subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
-    tell(subscription, SUBSCRIPTION_DISABLED, by=by, now=now, reason=subscription.disabled_reason)
+    tell(subscription, event_types.SUBSCRIPTION_DISABLED, by=by, now=now, reason=reason)
     return subscription
 
 
@@ -180,7 +172,7 @@ def resend(
         count, facts = resend_since(subscription, since, now=now), {"since": since.isoformat()}
     else:
         count, facts = resend_one(subscription, event_id, now=now), {"event_id": event_id}
-    tell(subscription, SUBSCRIPTION_RESENT, by=by, now=now, deliveries=count, **facts)
+    tell(subscription, event_types.SUBSCRIPTION_RESENT, by=by, now=now, deliveries=count, **facts)
     return count
 
 
@@ -190,33 +182,19 @@ def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> i
     event = Event.objects.filter(event_id=event_id, position__isnull=False).first()
     if event is None:
         raise UnknownEvent(f"There is no event {event_id}, or it is no longer kept.")
-    Delivery.objects.bulk_create(
-        [new_delivery(subscription, event, now=now)], ignore_conflicts=True
-    )
-    return start_anew(
-        Delivery.objects.filter(subscription=subscription, event_id=event_id), now=now
-    )
+    delivery = new_delivery(subscription, event, now=now)
+    Delivery.objects.bulk_create([delivery], ignore_conflicts=True)
+    known = Delivery.objects.filter(subscription=subscription, event_id=event_id)
+    return known.start_anew(now)
 
 
 def resend_since(subscription: Subscription, since: datetime, *, now: datetime) -> int:
-    """Start anew what was sent since a time, and look through the log from there."""
+    """Start the deliveries since a time anew, and read the log again from there."""
     position = reading.position_at(since)
     subscription.place = min(subscription.place, position)
     subscription.save(update_fields=["position", "mark"])
-    return start_anew(
-        Delivery.objects.filter(subscription=subscription, position__gt=position), now=now
-    )
-
-
-def start_anew(rows: DeliveryQuerySet, *, now: datetime) -> int:
-    """Make deliveries due, with all their attempts before them; they keep their logs."""
-    return rows.update(
-        status=Delivery.Status.PENDING,
-        attempts=0,
-        next_attempt_at=now,
-        settled_at=None,
-        claim=F("claim") + 1,
-    )
+    known = Delivery.objects.filter(subscription=subscription, position__gt=position)
+    return known.start_anew(now)
 
 
 def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> Delivery:
