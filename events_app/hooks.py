@@ -62,11 +62,7 @@ def on_wakeup(topic: str) -> Callable[[Listener], Listener]:
     """Call `listener()` at each wake-up of a topic, in the waking thread: it must not block."""
 
     def register(listener: Listener) -> Listener:
-        def listen(topics: set[str]) -> None:
-            if topic in topics:
-                listener()
-
-        wakeups.listen(listen)
+        wakeups.listen_for(topic, listener)
         return listener
 
     return register

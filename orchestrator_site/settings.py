@@ -113,7 +113,6 @@ INSTALLED_APPS = [
 AUTHENTICATION_BACKENDS = ["orchestrator_site.auth.accounts.AccountBackend"]
 MIDDLEWARE = [
     "orchestrator_site.api.middleware.ApiMiddleware",
-    "orchestrator_site.console.compression.ConsoleGZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -9,6 +9,7 @@ from events_app.log import sequencing
 from events_app.models import Event
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
+from tasks_app import rules
 from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
 
@@ -46,24 +47,8 @@ def with_gates(tasks: Iterable[Task]) -> list[Task]:
         else {}
     )
     for task in found:
-        task.gate = gate_of(task, states.get(task.approval_id))
+        task.gate = rules.gate_of(task, states.get(task.approval_id))
     return found
-
-
-def with_new_gates(tasks: list[Task]) -> list[Task]:
-    """Return tasks that were just created, each with its `gate`, without a query: it can only be pending."""
-    for task in tasks:
-        task.gate = gate_of(task, "pending" if task.approval_id else None)
-    return tasks
-
-
-def gate_of(task: Task, status: str | None) -> dict[str, Any]:
-    """Return what an answer says of a task's sign-off."""
-    return {
-        "approval_id": task.approval_id or None,
-        "status": status,
-        "required": bool(task.approval_id),
-    }
 
 
 def timeline(

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator_site.core import tracing
 from orchestrator_site.core.errors import Invalid
-from tasks_app.models import Agent, RoutingRule
+from tasks_app.models import Agent, RoutingRule, Task
 
 WARN_AT = 0.8  # of the SLA target
 # What a priority waits behind more urgent tasks: a P3 of four hours ago goes before a P0 of now.
@@ -57,6 +57,15 @@ def backoff(attempt: int, *, jitter: float | None = None) -> timedelta:
     return full * (0.5 + share / 2)
 
 
+def gate_of(task: Task, status: str | None) -> dict[str, Any]:
+    """Return what an answer says of a task's sign-off. status: of its approval, if it has one."""
+    return {
+        "approval_id": task.approval_id or None,
+        "status": status if task.approval_id else None,
+        "required": bool(task.approval_id),
+    }
+
+
 def trace_id_of(new: Mapping[str, Any], traceparent: str) -> str:
     """Return the trace a new task names by its field, its metadata or the W3C header, or "".
 
@@ -64,7 +73,7 @@ def trace_id_of(new: Mapping[str, Any], traceparent: str) -> str:
     """
     trace_id = new.get("trace_id") or new.get("metadata", {}).get("trace_id")
     if trace_id is None:
-        return tracing.trace_id_of(traceparent)
+        return tracing.trace_id_of(traceparent) if traceparent else ""
     if isinstance(trace_id, str) and 0 < len(trace_id) <= 128 and trace_id.isprintable():
         return trace_id
     sentence = "trace_id must be a string of 1 to 128 printable characters."

@@ -72,11 +72,8 @@ class ApiViewSet(viewsets.ViewSet):
         except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
-        public = (
-            self.roles.get(self.action or "", Role.ADMIN) is None
-            and not self.refuses_bad_credentials
-        )
-        if failure is not None and not public:
+        needed = self.roles.get(self.action or "", Role.ADMIN)
+        if failure is not None and (needed is not None or self.refuses_bad_credentials):
             raise failure
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import hmac
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +25,6 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 NOBODY = frozenset({"", "system", "command"})  # makers of keys that are no account
 ACCOUNT = "account:"
 ENVIRONMENT = "env-"
-KEY_ID = re.compile(r"([0-9a-f]{10}|env-[0-9a-f]{16}|account:.{1,128})\Z")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,11 +170,6 @@ def living_minter(key_id: str) -> Minter | None:
     """Return who minted a token, if it still counts; at most a second old."""
     found = minters(key_id)
     return found if found and found.lives(times.now()) else None
-
-
-def is_key_id(claim: object) -> bool:
-    """Return whether a token's `key` claim is one of ours; others are ignored, as all unknown claims are."""
-    return isinstance(claim, str) and KEY_ID.match(claim) is not None
 
 
 def persons_behind(groups: Iterable[Collection[tuple[str, str]]]) -> list[frozenset[str]]:

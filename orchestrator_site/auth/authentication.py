@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
 from orchestrator_site.auth import api_keys, tokens
-from orchestrator_site.auth.principals import capped, restriction_of
+from orchestrator_site.auth.principals import capped, restriction_of, restrictions
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door
 from orchestrator_site.core.names import fault_of
@@ -132,6 +132,8 @@ def restricted(actor: Actor) -> Actor:
 
     Raise AuthenticationFailed if one says disabled.
     """
+    if not restrictions():
+        return actor
     disabled, cap = restriction_of(*filter(None, (actor.name, actor.key_name)))
     if disabled:
         raise AuthenticationFailed("This principal is disabled.")

@@ -25,12 +25,12 @@ class CachedRows(Generic[T]):
     ) -> None:
         """model_labels: such as `tasks_app.RoutingRule`. load: one short query. ttl: seconds."""
         self._load, self._ttl = load, ttl
-        self._labels = frozenset(label.lower() for label in model_labels)
         self._lock = threading.Lock()
         self._kept: tuple[float, T] | None = None  # good until (monotonic), value
         self._generation = 0
-        for signal in (signals.post_save, signals.post_delete, signals.m2m_changed):
-            signal.connect(self._changed, weak=False)
+        for label in model_labels:
+            signals.post_save.connect(self._changed, sender=label, weak=False)
+            signals.post_delete.connect(self._changed, sender=label, weak=False)
         _all.add(self)
 
     def __call__(self) -> T:
@@ -53,12 +53,9 @@ class CachedRows(Generic[T]):
             self._generation += 1
             self._kept = None
 
-    def _changed(
-        self, sender: Any, instance: Any = None, using: str | None = None, **_: Any
-    ) -> None:
-        if instance is not None and instance._meta.label_lower in self._labels:
-            self.forget()
-            transaction.on_commit(lambda: self.forget(), using=using, robust=True)
+    def _changed(self, using: str | None = None, **_: Any) -> None:
+        self.forget()
+        transaction.on_commit(self.forget, using=using, robust=True)
 
 
 class CachedLookup(Generic[K, T]):

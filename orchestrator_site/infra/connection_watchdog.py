@@ -31,12 +31,20 @@ class ConnectionWatchdog:
         self._lock, self._watching = threading.Lock(), False
         self._busy: dict[int, tuple[float, Any]] = {}  # thread -> since when, its connection
 
+    def guard(self, serve: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a function that is watched while it serves a request. A file needs no watching."""
+        if connection.vendor != "postgresql":
+            return serve
+
+        def watched(request: Any) -> Any:
+            with self.watch():
+                return serve(request)
+
+        return watched
+
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Watch over what this thread does now. A file needs no watching."""
-        if connection.vendor != "postgresql":
-            yield
-            return
+        """Watch over what this thread does now."""
         self._start()
         self._busy[threading.get_ident()] = time.monotonic(), connections["default"]
         try:

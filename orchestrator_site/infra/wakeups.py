@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ CHANNEL = "orchestrator:wakeups"
 RECONNECT = 1.0  # seconds between two tries to hear of other processes
 logger = logging.getLogger(__name__)
 _listeners: set[Callable[[set[str]], None]] = set()
+_by_topic: dict[str, list[Callable[[], None]]] = defaultdict(list)
 
 
 def tasks_of(agent: str) -> str:
@@ -37,17 +39,20 @@ def listen(listener: Callable[[set[str]], None]) -> Callable[[], None]:
     return lambda: _listeners.discard(listener)
 
 
+def listen_for(topic: str, listener: Callable[[], None]) -> None:
+    """Call `listener()` at every wake-up of one topic in this process, as `listen` does."""
+    _by_topic[topic].append(listener)
+
+
 def wake(*topics: str) -> None:
     """Tell whoever waits, here and in the other processes. Call it after the commit."""
-    tell_listeners(set(topics))
+    for listener in tuple(_listeners):
+        listener(set(topics))
+    for topic in set(topics):
+        for call in _by_topic.get(topic, ()):
+            call()
     if settings.REDIS_URL:
         relay.send(topics)
-
-
-def tell_listeners(topics: set[str]) -> None:
-    """Call the listeners of this process."""
-    for listener in tuple(_listeners):
-        listener(topics)
 
 
 def heard(message: Mapping[str, Any]) -> set[str]:

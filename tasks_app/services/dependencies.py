@@ -87,8 +87,6 @@ def blocks(task: Task, other: Task) -> bool:
 
 def store(task: Task, needed: list[Task]) -> None:
     """Insert what a stored task waits for."""
-    if not needed:
-        return
     Dependency.objects.bulk_create(
         Dependency(
             task=task,

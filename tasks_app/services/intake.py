@@ -31,11 +31,12 @@ def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
 
 def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: Any) -> Task:
     """Return a task as it will be stored, routed and with its deadlines."""
-    if new["type"] not in routing.routing_rules():
+    rule = routing.routing_rules().get(new["type"])
+    if rule is None:
         raise UnknownType(f"No agent takes tasks of type {new['type']!r}.", field="type")
     if parent := new.get("parent_task_id"):
         ensure_parent(parent)
-    agent = routing.route(new["type"])
+    agent = rules.agent_for(rule, routing.agents())
     task = Task(created_by=by.name, door=by.door, created_at=now, **new)
     task.creator_credential = by.credential
     task.report_by(by)
@@ -58,10 +59,11 @@ def ensure_parent(task_id: str) -> None:
 
 def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
     """Insert a built task, what it waits for, its approval and its events. Runs in the caller's transaction."""
-    needed = dependencies.wanted(task, depends_on)
+    needed = dependencies.wanted(task, depends_on) if depends_on else []
     approval_gate.request(task, by=by, now=now)
     task.save(force_insert=True)
-    dependencies.store(task, needed)
+    if needed:
+        dependencies.store(task, needed)
     wakes = [tasks_of(task.assigned_agent)] if task.assigned_agent else []
     record_all(intake_events(task, by=by, now=now), wakes=wakes)
 

@@ -35,10 +35,15 @@ def kinds(sent: list[str]) -> list[str]:
     return [sql.split()[0] for sql in sent if not sql.startswith(("SAVEPOINT", "RELEASE"))]
 
 
+@pytest.fixture(autouse=True)
+def no_row_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep cached rows for the whole of a test, however long it takes."""
+    monkeypatch.setattr(cached_rows, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
 @pytest.fixture
-def warm(api: Callers, monkeypatch: pytest.MonkeyPatch) -> Any:
+def warm(api: Callers) -> Any:
     """A caller whose process has served before: rules, agents, policies and its own record are in memory."""
-    monkeypatch.setattr(cached_rows, "time", SimpleNamespace(monotonic=lambda: 0.0))  # none expires
     agent = api("agent")
     agent.post("/tasks", NEW)
     agent.get("/stats")
