@@ -1,4 +1,4 @@
-"""A webhook receiver out of its mind, and workers killed while they send to it."""
+"""A webhook receiver that misbehaves, and workers killed while they send to it."""
 
 import random
 import subprocess
