@@ -7,6 +7,7 @@ import platformdirs
 
 from orchestrator_site import __version__
 from orchestrator_site.config import env
+from orchestrator_site.console.theme import UNFOLD as UNFOLD
 
 VERSION = __version__
 PACKAGE_DIR = Path(__file__).resolve().parent
@@ -261,123 +262,6 @@ STORAGES = {
 }
 LOGIN_REDIRECT_URL = "/admin/"
 LOGIN_URL = "/admin/login/"
-UNFOLD = {  # the console: its own colours, its own files only
-    "SITE_TITLE": "Orchestrator",
-    "SITE_HEADER": "Orchestrator",
-    "SITE_SUBHEADER": "Approval console",
-    "SITE_SYMBOL": "hub",
-    "SITE_URL": None,
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": "/static/console/favicon.svg"}
-    ],
-    "STYLES": ["/static/console/console.css"],
-    "SCRIPTS": ["/static/console/console.js", "/static/console/access.js"],
-    "LOGIN": {"form": "orchestrator_site.console.login.LoginForm"},
-    "SHOW_HISTORY": False,
-    "SHOW_VIEW_ON_SITE": False,
-    "BORDER_RADIUS": "8px",
-    "ENVIRONMENT": "orchestrator_site.dashboard.environment",
-    "DASHBOARD_CALLBACK": "orchestrator_site.dashboard.fill",
-    "COLORS": {
-        "primary": {
-            "50": "oklch(97.5% .013 235)",
-            "100": "oklch(94.5% .028 235)",
-            "200": "oklch(89.5% .055 236)",
-            "300": "oklch(82% .095 238)",
-            "400": "oklch(73% .13 242)",
-            "500": "oklch(64% .15 247)",
-            "600": "oklch(54.5% .16 253)",
-            "700": "oklch(48% .145 256)",
-            "800": "oklch(42% .12 257)",
-            "900": "oklch(37% .095 257)",
-            "950": "oklch(27% .07 258)",
-        },
-    },
-    "SIDEBAR": {
-        "navigation": [
-            {
-                "items": [
-                    {"title": "Overview", "icon": "space_dashboard", "link": "/admin/"},
-                    {
-                        "title": "Approvals",
-                        "icon": "approval",
-                        "link": "/admin/approvals_app/approval/",
-                        "badge": "orchestrator_site.dashboard.pending_badge",
-                        "badge_variant": "warning",
-                        "active": "orchestrator_site.dashboard.in_inbox",
-                        "permission": "orchestrator_site.dashboard.sees_approvals",
-                    },
-                    {
-                        "title": "Decisions",
-                        "icon": "gavel",
-                        "link": "/admin/approvals_app/approval/?status=decided",
-                        "active": "orchestrator_site.dashboard.in_history",
-                        "permission": "orchestrator_site.dashboard.sees_approvals",
-                    },
-                ],
-            },
-            {
-                "title": "Work",
-                "items": [
-                    {
-                        "title": title,
-                        "icon": icon,
-                        "link": f"/admin/{page}/",
-                        "permission": f"orchestrator_site.dashboard.{permission}",
-                    }
-                    for title, icon, page, permission in (
-                        ("Tasks", "checklist", "tasks_app/task", "sees_tasks"),
-                        ("Events", "history", "events_app/event", "sees_events"),
-                        ("Webhooks", "webhook", "events_app/subscription", "sees_webhooks"),
-                    )
-                ],
-            },
-            {
-                "title": "Rules",
-                "items": [
-                    {
-                        "title": title,
-                        "icon": icon,
-                        "link": f"/admin/{page}/",
-                        "permission": f"orchestrator_site.dashboard.{permission}",
-                    }
-                    for title, icon, page, permission in (
-                        ("Routing", "alt_route", "tasks_app/routingrule", "sees_rules"),
-                        ("Agents", "smart_toy", "tasks_app/agent", "sees_agents"),
-                        (
-                            "Approval policies",
-                            "policy",
-                            "approvals_app/approvalpolicy",
-                            "sees_policies",
-                        ),
-                    )
-                ],
-            },
-            {
-                "title": "Access",
-                "items": [
-                    {
-                        "title": title,
-                        "icon": icon,
-                        "link": f"/admin/{page}/",
-                        "permission": f"orchestrator_site.dashboard.{permission}",
-                    }
-                    for title, icon, page, permission in (
-                        ("API keys", "key", "orchestrator_site/apikey", "sees_keys"),
-                        (
-                            "Restricted principals",
-                            "person_off",
-                            "orchestrator_site/principal",
-                            "sees_principals",
-                        ),
-                        ("Accounts", "group", "auth/user", "is_superuser"),
-                        ("Groups", "badge", "auth/group", "is_superuser"),
-                    )
-                ],
-            },
-        ],
-    },
-}
 
 # --- Safety -----------------------------------------------------------------------------------
 INSECURE_HTTP = env.flag("ORCHESTRATOR_ALLOW_HTTP", DEVELOPMENT)
