@@ -1,4 +1,4 @@
-"""Readers whose position is ahead of the log, as after a restore from an older copy, and how to set one."""
+"""List and reset consumers and webhooks that cannot go on after a restore from an older copy."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from events_app.consumers.services import remove
-from events_app.errors import UnknownConsumer
+from events_app.consumers.services import find, remove
 from events_app.event_types import CONSUMER_RESET, SUBSCRIPTION_RESET
 from events_app.log import sequencing
 from events_app.models import Consumer, ConsumerDelivery, Delivery, Event, Subscription
@@ -27,9 +26,9 @@ class Reader(NamedTuple):
 
 
 def ahead() -> tuple[int, list[Reader]]:
-    """Return the head of the log, and the readers that were at, or were handed, what is not in it.
+    """Return the head of the log, and the readers that have read what is not in it.
 
-    The log does not reach them, or holds another event where they stand.
+    The log does not reach them or what they were handed, or has another event where they stand.
     """
     head = sequencing.head()
     replaced = Event.objects.filter(position=OuterRef("position")).exclude(
@@ -51,28 +50,26 @@ def ahead() -> tuple[int, list[Reader]]:
 
 @transaction.atomic
 def reset(*, name: str, to: str, by: Actor, now: datetime) -> Reader:
-    """Have a reader go on after a position, whichever it was at; deliveries ahead of the log are dropped.
+    """Have a reader go on after a position; deliveries ahead of the log are dropped.
 
-    name: of a consumer, or the id of a subscription. to: `head`, `oldest`, or a position as a number.
-    Raise UnknownConsumer, UnknownSubscription or Invalid.
+    name: of a consumer, or the id of a subscription. to: `head`, `oldest`, or a position.
+    by: an administrator. Raise UnknownConsumer, UnknownSubscription or Invalid.
     """
     head = sequencing.head()
     position = place(to, head)
     if name.startswith("sub_"):
         subscription = webhooks.find(name, lock=True)
-        facts = moved(subscription, subscription.deliveries.filter(position__gt=head), position)
+        facts = move(subscription, subscription.deliveries.filter(position__gt=head), position)
         webhooks.tell(subscription, SUBSCRIPTION_RESET, by=by, now=now, **facts)
         return Reader("subscription", name, subscription.created_by, position)
-    consumer = Consumer.objects.select_for_update().filter(name=name).first()
-    if consumer is None:
-        raise UnknownConsumer(f"There is no consumer {name}.")
-    facts = moved(consumer, consumer.deliveries.filter(position__gt=min(position, head)), position)
+    consumer = find(name, by=by, lock=True)
+    facts = move(consumer, consumer.deliveries.filter(position__gt=min(position, head)), position)
     record(event_type=CONSUMER_RESET, by=by, now=now, payload={"name": name} | facts)
     return Reader("consumer", name, consumer.owner, position)
 
 
 def place(to: str, head: int) -> int:
-    """Return the position that is meant; raise Invalid when the log does not hold what comes after it."""
+    """Return the position that `to` names; raise Invalid if events after it are not kept."""
     oldest = sequencing.bounds()[0]
     named = {"head": head, "oldest": oldest}
     position = named.get(to, int(to) if to.isascii() and to.isdigit() and len(to) < 19 else -1)
@@ -81,8 +78,8 @@ def place(to: str, head: int) -> int:
     return position
 
 
-def moved(reader: Any, dropped: Any, position: int) -> dict[str, int]:
-    """Set the position of a locked row and drop deliveries; return what the event says of it."""
+def move(reader: Any, dropped: Any, position: int) -> dict[str, int]:
+    """Set the position of a locked row and drop deliveries; return the payload of the event."""
     before, reader.place = reader.position, sequencing.marked(position)
     reader.save(update_fields=["position", "mark"])
     return {"before": before, "position": position, "dropped": remove(dropped)}

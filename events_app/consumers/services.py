@@ -184,6 +184,7 @@ def replay(
     if event_ids is not None and after is not None:
         raise Invalid("Name events or a place to go back to, not both.", field="after")
     consumer = find(name, by=by, lock=True)
+    services.wake_after_commit()
     if after is not None:
         reading.ensure_readable(after)
         remove(consumer.deliveries.filter(position__gt=after))

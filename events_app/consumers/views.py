@@ -122,12 +122,11 @@ class ConsumerViewSet(ApiViewSet):
 
     @extend_schema(request=Replay, responses=ReplayAnswer)
     def replay(self, request: Request, name: str) -> Response:
-        """Hand out again: all parked events, the parked ones you name, or everything after a place."""
+        """Hand out again: what is parked, the parked events you name, or all after a place."""
         params = self.checked(Replay)
         after = start_position(params["after"]) if "after" in params else None
         count = consumers.replay(
             name=name, event_ids=params.get("event_ids"), after=after, by=self.actor, now=self.now
         )
         place = rules.cursor(consumers.find(name, by=self.actor).place)
-        wakeups.wake(wakeups.EVENTS)
         return Response(ReplayAnswer({"replayed": count, "cursor": place}).data)

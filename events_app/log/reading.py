@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from events_app.errors import CursorAhead, CursorExpired
-from events_app.log.sequencing import bounds, bounds_and_event_at, marked, number_events
+from events_app.log.sequencing import bounds, marked, number_events, state
 from events_app.models import Event, mark_of
 from events_app.rules import cursor
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
@@ -56,7 +56,7 @@ def ensure_readable(position: int) -> None:
     It was replaced if it does not reach the position, or if another event stands there.
     """
     mark = mark_of(position)
-    pruned_to, end, event_id = bounds_and_event_at(position)
+    pruned_to, end, event_id = state(position)
     if position < pruned_to:
         raise CursorExpired(oldest=cursor(pruned_to))
     if position > end or not (event_id or mark).endswith(mark):
@@ -74,13 +74,9 @@ def position_at(time: datetime) -> int:
         raise CursorExpired(oldest=cursor(pruned_to))
     places = range(pruned_to + 1, end + 1)
     near = pruned_to + bisect.bisect_left(places, time - DISORDER, key=created_at)
-    later = (
-        Event.objects.after(near)
-        .filter(created_at__gte=time)
-        .values_list("position", flat=True)
-        .first()
-    )
-    return end if later is None else marked(later - 1)
+    later = Event.objects.after(near).filter(created_at__gte=time)
+    first = later.values_list("position", flat=True).first()
+    return end if first is None else marked(first - 1)
 
 
 def created_at(position: int) -> datetime:

@@ -38,7 +38,7 @@ def prune(
     steps: int | None = None,
     between: Callable[[int], None] = no_rest,
 ) -> bool:
-    """Delete old events in steps of about 40 ms, looking at each once; return whether some are left.
+    """Delete old events in steps of about 40 ms, each looked at once; return if some are left.
 
     steps: how many, None for all. between: called after each step with how many went so far.
     Readers who come too late are told so from the first one on.

@@ -19,13 +19,9 @@ NUMBER = """
 
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s"
 UNNUMBERED = "SELECT 1 FROM events_app_event WHERE position IS NULL LIMIT 1"
-BOUNDS = """
-    SELECT pruned_to, head, (SELECT event_id FROM events_app_event WHERE position = head)
-    FROM events_app_ledger
-"""
-EVENT_AT = "SELECT event_id FROM events_app_event WHERE position = %s"
-BOUNDS_AND_EVENT_AT = """
-    SELECT pruned_to, head, (SELECT event_id FROM events_app_event WHERE position = %s)
+STATE = """
+    SELECT pruned_to, head,
+        (SELECT event_id FROM events_app_event WHERE position = COALESCE(%s, head))
     FROM events_app_ledger
 """
 
@@ -64,21 +60,24 @@ def head() -> Position:
 
 def bounds() -> tuple[int, Position]:
     """Return the positions up to which events are pruned, and up to which they are numbered."""
-    pruned_to, end, event_id = row(BOUNDS)
+    pruned_to, end, event_id = state()
     return pruned_to, Position(end, event_id or "")
 
 
-def bounds_and_event_at(position: int) -> tuple[int, int, str | None]:
-    """Return the bounds, and the id of the event at a position, None if none is kept there."""
-    return row(BOUNDS_AND_EVENT_AT, position)
+def state(position: int | None = None) -> tuple[int, int, str | None]:
+    """Return the bounds, and the id of the event at a position, None if none is kept there.
+
+    position: the head if None.
+    """
+    return row(STATE, position)
 
 
 def marked(position: int) -> Position:
     """Return a position with the mark of the event that stands there now."""
-    return Position(position, (row(EVENT_AT, position) or [""])[0])
+    return Position(position, state(position)[2] or "")
 
 
-def row(statement: str, *params: int) -> Any:
+def row(statement: str, *params: int | None) -> Any:
     """Return the row of a statement, or None; without Django's ORM, as it runs at every read."""
     with connection.cursor() as rows:
         rows.execute(statement, params)

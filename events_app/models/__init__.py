@@ -1,12 +1,7 @@
 """The tables of the log, its consumers and webhooks."""
 
-from events_app.models.consumer import (
-    Consumer,
-    ConsumerDelivery,
-    ConsumerDeliveryQuerySet,
-    ConsumerQuerySet,
-)
-from events_app.models.event import Event, EventQuerySet, Ledger, Origin, new_event_id
+from events_app.models.consumer import Consumer, ConsumerDelivery
+from events_app.models.event import Event, Ledger, Origin, new_event_id
 from events_app.models.position import Position, mark_of
 from events_app.models.webhook import (
     Delivery,
@@ -20,12 +15,9 @@ from events_app.models.webhook import (
 __all__ = [
     "Consumer",
     "ConsumerDelivery",
-    "ConsumerDeliveryQuerySet",
-    "ConsumerQuerySet",
     "Delivery",
     "DeliveryQuerySet",
     "Event",
-    "EventQuerySet",
     "Format",
     "Ledger",
     "Origin",

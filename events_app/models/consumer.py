@@ -7,7 +7,6 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from events_app.models.position import Bookmark
-from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
 
 
 class ConsumerQuerySet(models.QuerySet["Consumer"]):

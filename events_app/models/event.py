@@ -4,7 +4,6 @@ from django.db import models
 from django.db.models import Q, TextChoices
 
 from events_app.models.position import Position
-from events_app.models.webhook import Delivery, Subscription  # noqa: F401 - Django finds models here
 from orchestrator_site.core.ids import new_id
 
 
@@ -24,10 +23,6 @@ class Origin(TextChoices):
 class EventQuerySet(models.QuerySet["Event"]):
     """Events, by position, type, task and trace."""
 
-    def unnumbered(self) -> "EventQuerySet":
-        """Return those that have no position yet."""
-        return self.filter(position__isnull=True)
-
     def after(self, position: int) -> "EventQuerySet":
         """Return those after a position, in order."""
         return self.filter(position__gt=position).order_by("position")
@@ -36,15 +31,11 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Return those of one task."""
         return self.filter(~Q(task_id=""), task_id=task_id)  # as SQLite's partial index demands
 
-    def of_trace(self, trace_id: str) -> "EventQuerySet":
-        """Return those of one trace."""
-        return self.filter(~Q(trace_id=""), trace_id=trace_id)
-
     def about(self, *, task_id: str = "", trace_id: str = "", **equal: str) -> "EventQuerySet":
         """Return those of a task, of a trace, and whose fields have these values; empty for any."""
         rows: EventQuerySet = self.filter(**equal)
         rows = rows.of_task(task_id) if task_id else rows
-        return rows.of_trace(trace_id) if trace_id else rows
+        return rows.filter(~Q(trace_id=""), trace_id=trace_id) if trace_id else rows
 
     def of_types(self, patterns: list[str]) -> "EventQuerySet":
         """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""

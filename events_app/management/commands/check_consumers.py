@@ -23,7 +23,8 @@ class Command(ServiceCommand):
         parser.add_argument(
             "--to",
             metavar="PLACE",
-            help="With --reset: `head` for what comes from now on, `oldest` for all that is kept, or a position.",
+            help="With --reset: `head` for what comes from now on, `oldest` for all that is kept, "
+            "or a position.",
         )
         super().add_arguments(parser)
 
@@ -47,9 +48,6 @@ class Command(ServiceCommand):
     def text(self, answer: dict[str, Any]) -> str:
         if "reset" in answer:
             return "{kind} {name} goes on after {position}".format(**answer["reset"])
-        lines = [
-            "{kind} {name} (of {owner}) is at {position}".format(**row) for row in answer["ahead"]
-        ]
-        return "\n".join(
-            [*lines, f"{len(lines)} reader(s) ahead of the log's head {answer['head']}"]
-        )
+        line = "{kind} {name} (of {owner}) is at {position}\n"
+        lines = "".join(line.format(**row) for row in answer["ahead"])
+        return f"{lines}{len(answer['ahead'])} reader(s) ahead of the log's head {answer['head']}"

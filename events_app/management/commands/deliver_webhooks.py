@@ -7,8 +7,8 @@ from orchestrator_site.management.base import SweepCommand
 
 class Command(SweepCommand):
     help = (
-        "Look through new events for those that subscribers want, and make one attempt at every delivery that is due. "
-        "The service does it by itself; run it to do so at once."
+        "Look through new events for those that subscribers want, and make one attempt at every "
+        "delivery that is due. The service does it by itself; run it to do so at once."
     )
     said = "{attempted} delivery attempt(s) made"
 
