@@ -118,11 +118,14 @@ def plain(value: Any) -> Any:
 
 
 def timeline_of(task_id: str) -> list[Event]:
-    """Return the newest events of a task, newest first, with the payloads that are small."""
+    """Return the newest events of a task, newest first, with the payloads that are small.
+
+    Nothing precedes a task's creation, though its request for sign-off is recorded before.
+    """
     rows = Event.objects.of_task(task_id).order_by("-id").defer("payload")
     timeline = list(rows[:SHOWN_EVENTS])
     read_small(timeline, "payload")
-    return timeline
+    return sorted(timeline, key=lambda event: event.event_type == "task.created")
 
 
 class OfFamily(Choice):

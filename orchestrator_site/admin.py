@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.enums import ActionVariant
@@ -20,7 +19,13 @@ from orchestrator_site.access import services
 from orchestrator_site.console import one_time_secrets, rendering
 from orchestrator_site.console.abilities import ABILITIES, LOOK, abilities_of, set_abilities
 from orchestrator_site.console.accounts import actor_of
-from orchestrator_site.console.base import OwnButtons, close_dialog, page_of, run_action
+from orchestrator_site.console.base import (
+    OwnButtons,
+    close_dialog,
+    page_of,
+    refusals_as_form_errors,
+    run_action,
+)
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
@@ -42,10 +47,8 @@ class KeyForm(forms.ModelForm):
     by: Actor  # who fills it in
 
     def clean_name(self) -> str:
-        try:
+        with refusals_as_form_errors():
             services.ensure_may_name_key(self.cleaned_data["name"], by=self.by)
-        except DomainError as refusal:
-            raise forms.ValidationError(str(refusal)) from None
         return str(self.cleaned_data["name"])
 
     def clean_expires_at(self) -> datetime | None:
@@ -126,24 +129,13 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         run_action(request, services.revoke_api_key, done, prefix=key.prefix, by=actor_of(request))
         return close_dialog(request, page_of("orchestrator_site.apikey", key.pk))
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        context: dict[str, Any] = {"may_revoke": self.has_revoke_permission(request), "state": None}
-        if object_id and (key := self.get_object(request, object_id)):
-            context |= {
-                "title": f"API key of {key.name}",
-                "state": self.state(key),
-                "alive": key.revoked_at is None,
-            }
-            context["secret"] = one_time_secrets.take(request, of=f"key {key.prefix}")
-        return super().changeform_view(
-            request, object_id, form_url, {**context, **(extra_context or {})}
-        )
+    def page_context(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
+        return {
+            "title": f"API key of {row.name}",
+            "state": self.state(row),
+            "may_revoke": self.has_revoke_permission(request) and row.revoked_at is None,
+            "secret": one_time_secrets.take(request, of=f"key {row.prefix}"),
+        }
 
     @display(description="Owner", ordering="name")
     def owner(self, key: ApiKey) -> SafeString:
@@ -180,18 +172,14 @@ class PrincipalForm(forms.ModelForm):
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
-        try:
+        with refusals_as_form_errors():
             services.ensure_may_restrict(name, by=self.by)
             services.ensure_may_be_restricted(name)
-        except DomainError as refusal:
-            raise forms.ValidationError(str(refusal)) from None
         return name
 
 
 @admin.register(Principal)
 class PrincipalAdmin(RecordedAdmin):
-    """Names that may do less than their credentials say."""
-
     list_display = ("name", "disabled", "role", "note")
     search_fields = ("=name",)
     form = PrincipalForm
@@ -246,26 +234,23 @@ class AccountCreationForm(UserCreationForm):
 
     def clean_username(self) -> str:
         name = str(super().clean_username())
-        try:
+        with refusals_as_form_errors():
             services.ensure_new(name, services.account_names())
-        except DomainError as refusal:
-            raise forms.ValidationError(str(refusal)) from None
         return name
 
 
-admin.site.unregister(User)
-admin.site.unregister(Group)
+admin.site.unregister([User, Group])
+User._meta.verbose_name_plural = "accounts"
 
 
 @admin.register(User)
 class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
-    """Console accounts. Their groups say what they may do."""
-
     form, add_form, change_password_form = (
         UserChangeForm,
         AccountCreationForm,
         AdminPasswordChangeForm,
     )
+    list_title = "Accounts"
     list_display = ("username", "is_active", "is_superuser", "member_of", "last_login")
     list_filter = ()
     named_once = ("username",)
@@ -327,8 +312,6 @@ class GroupForm(forms.ModelForm):
 
 @admin.register(Group)
 class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
-    """Groups of accounts and what they may do."""
-
     form = GroupForm
     fields = ("name", "may")
     list_display = ("name", "abilities")
@@ -339,8 +322,5 @@ class AccountGroupAdmin(SuperusersOnly, RecordedAdmin, auth_admin.GroupAdmin):
 
     @display(description="May")
     def abilities(self, group: Group) -> SafeString:
-        words = [ABILITIES[name][0] for name in abilities_of(group)] or ["Nothing"]
-        return format_html(
-            '<span class="below">{}</span>',
-            rendering.joined(rendering.chip(word) for word in words),
-        )
+        words = [ABILITIES[name][0] for name in abilities_of(group)]
+        return rendering.chips(words or ["Nothing"])

@@ -46,6 +46,17 @@ class Shown:
         """Return whether to offer the two buttons."""
         return not (self.outcome or self.refusal or self.unread)
 
+    @property
+    def warnings(self) -> list[SafeString]:
+        """Return what a row of a list warns of, as labels."""
+        hidden = ", ".join(self.unseen).lower()
+        warnings = [
+            (self.unread, "too large to check here", "warning", "Open it to decide."),
+            (self.tampered, "does not match its digest", "danger", "Do not decide."),
+            (self.unseen, "hidden characters", "danger", hidden),
+        ]
+        return [rendering.chip(*label) for is_so, *label in warnings if is_so]
+
 
 def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> list[Approval]:
     """Put what is shown on each of these requests; return them.

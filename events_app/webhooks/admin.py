@@ -172,10 +172,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @display(description="Types")
     def wants(self, subscription: Subscription) -> SafeString:
-        return format_html(
-            '<span class="below">{}</span>',
-            rendering.joined(map(rendering.chip, subscription.types)),
-        )
+        return rendering.chips(subscription.types)
 
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:

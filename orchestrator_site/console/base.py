@@ -1,7 +1,8 @@
 """Pages that only show, and dialogs that ask before something is done."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -66,6 +67,25 @@ class ConsoleAdmin(ModelAdmin):
     whoever may look at a list can guess what it does not show, or have a costly pattern matched.
     """
 
+    list_title = ""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {"title": self.list_title} if self.list_title else {}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the page of a row shows besides its fields."""
+        return {}
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
+    ) -> HttpResponse:
+        if obj is not None:
+            more = self.page_context(request, obj)
+            obj.heading = more.get("title")  # which the page's header shows instead of an id
+            context |= more
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether the query string may hold this: a filter's name and a printable value."""
         declared = self.get_list_filter(request) if request else self.list_filter
@@ -94,7 +114,6 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_fullwidth = True
-    list_title = ""
     fields: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -124,10 +143,6 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         """Return what messages call a row."""
         return str(getattr(row, self.public_id))
 
-    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return what the page of a row shows besides its fields."""
-        return {}
-
     def act_on(
         self,
         request: HttpRequest,
@@ -152,16 +167,6 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
 
         run_action(request, service, sentence, **params)
         return close_dialog(request, page_of(self.opts.label_lower, public_id))
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        context = {"title": self.list_title} if self.list_title else {}
-        return super().changelist_view(request, {**context, **(extra_context or {})})
-
-    def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
-    ) -> HttpResponse:
-        context |= {} if obj is None else self.page_context(request, obj)
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         return PublicRows
@@ -196,26 +201,32 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         return Q(~Q(**{name: ""}), **{name: term})
 
 
-class ReasonForm(BaseDialogForm):
-    """A dialog that takes a reason."""
-
-    reason = forms.CharField(
-        required=False,
+def reason_field(label: str = "Reason", insist: str = "") -> forms.CharField:
+    """Return a form field for a reason. insist: what to say where none is given; "" takes none."""
+    return forms.CharField(
+        required=bool(insist),
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        label="Reason",
+        label=label,
+        error_messages={"required": insist} if insist else {},
     )
+
+
+class ReasonForm(BaseDialogForm):
+    reason = reason_field()
 
 
 class NeedsReasonForm(ReasonForm):
-    """A dialog that insists on a reason."""
+    reason = reason_field(insist="Say why: it is kept with the decision.")
 
-    reason = forms.CharField(
-        max_length=2000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        label="Reason",
-        error_messages={"required": "Say why: it is kept with the decision."},
-    )
+
+@contextmanager
+def refusals_as_form_errors() -> Iterator[None]:
+    """Have a form show a refusal beside the field that is being cleaned."""
+    try:
+        yield
+    except DomainError as refusal:
+        raise forms.ValidationError(str(refusal)) from None
 
 
 def capped_count(rows: QuerySet[Any]) -> str:

@@ -214,7 +214,7 @@ def summary(payload: Any, width: int = 96, unread: int = 0) -> SafeString:
     unread: how many bytes a list has left in the database; then nothing but this size is shown.
     """
     if unread:
-        text = f"{filesizeformat(unread)}: open it to see it"
+        text = f"{filesizeformat(unread)} of content"
     elif isinstance(payload, dict):
         text = " · ".join(
             f"{key}: {brief(item, width)}" for key, item in list(payload.items())[:12]
@@ -264,6 +264,11 @@ def dialog_button(url: str, label: str, style: str = "") -> SafeString:
         'hx-select="#dialog" data-dialog>{}</a>',
         *(style, url, url, label),
     )
+
+
+def chips(words: Iterable[str]) -> SafeString:
+    """Return labels beside each other."""
+    return format_html('<span class="below">{}</span>', joined(map(chip, words)))
 
 
 def credential(text: str) -> SafeString:
@@ -335,10 +340,9 @@ def faint(text: str) -> SafeString:
 
 def stacked(*lines: SafeString) -> SafeString:
     """Return safe HTML under each other: the first line alone, the others beside each other below it."""
-    below = joined(lines[1:])
-    return format_html(
-        '<span class="stack"><span>{}</span><span class="below">{}</span></span>', lines[0], below
-    )
+    rest = joined(lines[1:])
+    below = format_html('<span class="below">{}</span>', rest) if rest else ""
+    return format_html('<span class="stack"><span>{}</span>{}</span>', lines[0], below)
 
 
 def joined(parts: Iterable[SafeString], between: str = " ") -> SafeString:

@@ -119,3 +119,24 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(login: Login, make_ta
         fill(approval, 20, task_id=f"'task_{approval.pk}_' || n")
 
     assert queries() == few
+
+
+def test_a_story_begins_with_the_creation_of_the_task(login: Login, make_task: Make) -> None:
+    task = make_task(priority="P0")
+    story = login("Viewers").get(f"/admin/tasks_app/task/{task.task_id}/change/").content.decode()
+
+    assert story.index("approval.requested") < story.index("task.created")
+
+
+def test_headings_say_what_the_menu_says(login: Login, make_task: Make) -> None:
+    task, client = make_task(payload={"issue": "1"}), login(None)
+
+    headings = {
+        "auth/user/": "Accounts",
+        "orchestrator_site/principal/": "Restricted principals",
+        "events_app/subscription/": "Webhooks",
+        f"tasks_app/task/{task.task_id}/change/": "bugfix for dev_agent",
+    }
+    for path, heading in headings.items():
+        header = client.get(f"/admin/{path}").content.decode().partition("<main")[0]
+        assert f">{heading}<" in header.rpartition("<header")[2] or f">{heading}</" in header, path
