@@ -4,7 +4,5 @@ from django.apps import AppConfig
 
 
 class ApprovalsConfig(AppConfig):
-    """Names the app."""
-
     name = "approvals_app"
     verbose_name = "Approvals"

@@ -4,11 +4,8 @@ from django.apps import AppConfig
 
 
 class SiteConfig(AppConfig):
-    """Names the app and loads the system checks."""
-
     name = "orchestrator_site"
     verbose_name = "Access"
 
     def ready(self) -> None:
-        """Load the checks."""
         from orchestrator_site.config import checks  # noqa: F401

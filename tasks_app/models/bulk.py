@@ -16,9 +16,6 @@ class BulkOperation(models.Model):
     refused = models.PositiveIntegerField(default=0)
     refusal = models.TextField(blank=True, default="", help_text="Why the first was refused.")
 
-    def __str__(self) -> str:
-        return f"{self.verb} {self.total} tasks"
-
     @property
     def left(self) -> int:
         """Return how many tasks are left."""
@@ -30,6 +27,3 @@ class BulkTasks(models.Model):
 
     operation = models.OneToOneField(BulkOperation, on_delete=models.CASCADE, related_name="tasks")
     pks = models.JSONField()
-
-    def __str__(self) -> str:
-        return f"tasks of {self.operation_id}"

@@ -10,9 +10,6 @@ class TaskCount(models.Model):
     name = models.CharField(max_length=20, primary_key=True)
     number = models.BigIntegerField(default=0)
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.number}"
-
     @classmethod
     def add(cls, name: str, number: int) -> None:
         """Change one count."""

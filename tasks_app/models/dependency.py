@@ -1,4 +1,4 @@
-"""Which task waits for which."""
+"""Tasks that wait for others."""
 
 from django.db import models
 
@@ -18,14 +18,8 @@ class Dependency(models.Model):
             models.UniqueConstraint(fields=["task", "depends_on"], name="dependency_once")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.task_id} after {self.depends_on_id}"
-
 
 class Settlement(models.Model):
-    """An ended task with dependents that have not heard of it yet. The row goes when they have."""
+    """An ended task with dependents that are not settled yet."""
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="+")
-
-    def __str__(self) -> str:
-        return f"dependents of {self.task_id}"

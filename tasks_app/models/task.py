@@ -26,7 +26,7 @@ def credential_field() -> "models.CharField[str, str]":
 
 
 class Status(TextChoices):
-    """The life of a task; `NEXT` says which may follow which."""
+    """The status of a task; `NEXT` has the transitions."""
 
     PENDING = "pending"
     ASSIGNED = "assigned"
@@ -89,7 +89,7 @@ PARTIAL = {
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
-    """Which tasks."""
+    """Tasks by their status, their queue and their deadlines."""
 
     def find(self, task_id: str) -> "Task | None":
         """Return the task, or None. (`first` would order: a sixth of the cost of reading it.)"""
@@ -152,7 +152,7 @@ IS_OPEN = Q(status__in=["pending", "assigned", "in_progress"])
 
 
 class Task(models.Model):
-    """One piece of work: what it is, who has it, how it stands."""
+    """One piece of work for an agent, with its status, its lease and its deadline."""
 
     task_id = models.CharField(max_length=40, unique=True, default=new_task_id, editable=False)
     type = models.CharField(max_length=64)
@@ -347,7 +347,7 @@ class Task(models.Model):
         return "warning" if self.sla_warned_at else "on_track"
 
     def end_lease(self) -> None:
-        """Have nobody hold the task."""
+        """Clear who holds the task, and until when."""
         self.holder, self.holder_credential, self.lease_expires_at = "", "", None
 
     def report_by(self, by: Actor) -> None:
