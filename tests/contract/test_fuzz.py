@@ -97,7 +97,7 @@ def test_whatever_is_sent_is_answered_without_a_fault(
 def send(caller: Client, case: schemathesis.Case) -> Any:
     """Send a case as its client would; return the answer, which must not take long."""
     sent = case.as_transport_kwargs(base_url="http://localhost")
-    request = requests.Request(**{name: sent[name] for name in KEPT if name in sent}).prepare()
+    request: Any = requests.Request(**{name: sent[name] for name in KEPT if name in sent}).prepare()
     headers = {name: value for name, value in request.headers.items() if name.lower() not in OURS}
     body = request.body or b""
     began = time.monotonic()
