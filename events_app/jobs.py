@@ -36,10 +36,10 @@ def forget_deliveries() -> None:
 def prune_events() -> None:
     """Beat, hourly: delete the events that are older than EVENTS_KEPT_DAYS; 0 keeps all.
 
-    After some seconds it is sent for again, so that a stop need not wait long.
+    A run ends after some seconds and starts the next, so that a stop need not wait long.
     """
     if not settings.EVENTS_KEPT_DAYS:
         return
-    kept = timedelta(days=settings.EVENTS_KEPT_DAYS)
-    if retention.prune(older_than=kept, now=times.now(), steps=PRUNE_STEPS, between=Pace()):
+    age = timedelta(days=settings.EVENTS_KEPT_DAYS)
+    if retention.prune(older_than=age, now=times.now(), steps=PRUNE_STEPS, between=Pace()):
         prune_events.delay()

@@ -133,8 +133,8 @@ class EventViewSet(ApiViewSet):
         return as_stream(one_page(stream))
 
     def _stream_request(self, request: Request) -> StreamRequest:
-        asked = self.asked(EventFilter)
-        after = asked.pop("after", "now")
+        filters = self.asked(EventFilter)
+        after = filters.pop("after", "now")
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
         if position is None:
             position, _ = sequencing.bounds()
@@ -144,9 +144,9 @@ class EventViewSet(ApiViewSet):
             position=position,
             actor=self.actor,
             credentials=credentials_of(request.META),
-            types=tuple(asked.pop("types", ())),
+            types=tuple(filters.pop("types", ())),
             cloud=cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")),
-            **asked,
+            **filters,
         )
 
 

@@ -121,10 +121,10 @@ class Sender:
     def room_for(self, subscription: Subscription, taken: list[Sending]) -> int:
         """Return how many more requests an endpoint may get: one that hangs must block no other."""
         busy = [sending.subscription for sending in (*self.in_flight.values(), *taken)]
-        here, free = Counter(one.pk for one in busy)[subscription.pk], THREADS - len(busy)
-        room = PER_ENDPOINT - here
+        own, free = Counter(one.pk for one in busy)[subscription.pk], THREADS - len(busy)
+        room = PER_ENDPOINT - own
         if subscription.is_failing:
-            room = min(1 - here, FOR_FAILING - sum(one.is_failing for one in busy))
+            room = min(1 - own, FOR_FAILING - sum(one.is_failing for one in busy))
         return max(0, min(room, free))
 
 

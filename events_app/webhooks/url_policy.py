@@ -75,8 +75,8 @@ def target_of(url: str) -> Target:
     except ValueError:
         raise BadUrl from None
     host = parts.hostname or ""
-    known = HOST.match(host) or literal(host)
-    if parts.scheme not in PORTS or "@" in parts.netloc or port == 0 or not known:
+    valid = HOST.match(host) or literal(host)
+    if parts.scheme not in PORTS or "@" in parts.netloc or port == 0 or not valid:
         raise BadUrl
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port or PORTS[parts.scheme], path)
