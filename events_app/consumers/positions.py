@@ -35,10 +35,10 @@ def ahead() -> tuple[int, list[Reader]]:
         event_id__endswith=OuterRef("mark")
     )
     astray = Q(position__gt=head) | Q(Exists(replaced))
-    handed = ConsumerDelivery.objects.filter(position__gt=head).values("consumer")
-    consumers = Consumer.objects.filter(astray | Q(pk__in=handed)).order_by("name")
-    made = Delivery.objects.filter(position__gt=head).values("subscription")
-    hooks = Subscription.objects.filter(astray | Q(pk__in=made)).order_by("pk")
+    in_flight = ConsumerDelivery.objects.filter(position__gt=head).values("consumer")
+    consumers = Consumer.objects.filter(astray | Q(pk__in=in_flight)).order_by("name")
+    to_send = Delivery.objects.filter(position__gt=head).values("subscription")
+    hooks = Subscription.objects.filter(astray | Q(pk__in=to_send)).order_by("pk")
     return head, [
         *(Reader("consumer", row.name, row.owner, row.position) for row in consumers),
         *(

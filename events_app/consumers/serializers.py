@@ -21,7 +21,6 @@ class PlaceField(serializers.CharField):
     """A place in the log: `now`, `beginning`, a cursor, or a time."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the text as it is; raise ValidationError if it is a time out of bounds."""
         text = str(super().to_internal_value(data))
         if time_of(text) is not None:
             TimeField().run_validation(text)
@@ -132,19 +131,15 @@ class ConsumerSerializer(serializers.ModelSerializer):
         ]
 
     def get_cursor(self, consumer: Consumer) -> str:
-        """Return its place as a cursor."""
         return cursor(consumer.place)
 
     def get_behind(self, consumer: Consumer) -> int:
-        """Return how many events lie before it."""
         return max(0, sequencing.bounds()[1] - consumer.position)
 
     def get_in_flight(self, consumer: Consumer) -> int:
-        """Return how many it was handed and has not acknowledged."""
         return consumer.deliveries.in_flight().count()
 
     def get_parked(self, consumer: Consumer) -> int:
-        """Return how many were given up."""
         return consumer.deliveries.parked().count()
 
 
@@ -171,7 +166,6 @@ class DeliveredSerializer(EventSerializer):
         fields = [*EventSerializer.Meta.fields, "delivery"]
 
     def to_representation(self, delivered: Any) -> dict[str, Any]:
-        """Return the event with its count."""
         return plain(delivered.event) | {"delivery": delivered.delivery}
 
 

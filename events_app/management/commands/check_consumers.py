@@ -29,9 +29,9 @@ class Command(ServiceCommand):
         super().add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
-        self.found = 0
+        self.count = 0
         super().handle(**options)
-        if self.found:
+        if self.count:
             raise SystemExit(1)
 
     def perform(self, **options: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Command(ServiceCommand):
             reader = positions.reset(name=name, to=to, by=OPERATOR, now=times.now())
             return {"reset": reader._asdict()}
         head, readers = positions.ahead()
-        self.found = len(readers)
+        self.count = len(readers)
         return {"head": head, "ahead": [reader._asdict() for reader in readers]}
 
     def text(self, answer: dict[str, Any]) -> str:
