@@ -65,6 +65,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     change_form_template = "admin/approvals_app/approval/page.html"
     actions = ("approve_selected", "reject_selected")
     list_disable_select_all = True
+    nothing = "Nothing waits for a decision"
     actions_detail = ("approve", "reject")
 
     def has_decide_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -103,8 +104,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
     @display(description="Request")
     def subject(self, approval: Approval) -> SafeString:
         shown = approval.shown
-        agent = rendering.faint(f"for {shown.agent}")
-        title = format_html("<b>{}</b> {}", rendering.visible(shown.about), agent)
+        agent = rendering.name(f"for {shown.agent}")
+        title = format_html(
+            '<b>{}</b> <span class="faint">{}</span>', rendering.visible(shown.about), agent
+        )
         summary = rendering.mono(rendering.summary(shown.payload, unread=shown.unread))
         return rendering.stacked(title, summary, *shown.warnings)
 
@@ -159,8 +162,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
             return format_html('<span class="refusal">{}</span>', shown.refusal)
         if shown.unread:
             page = page_of("approvals_app.approval", approval.approval_id)
-            return format_html('<a class="button" href="{}">Open</a>', page)
-        return format_html('<span class="buttons">{}</span>', shown.buttons)
+            buttons = format_html('<a class="button" href="{}">Open</a>', page)
+        else:
+            buttons = shown.buttons
+        return format_html('<span class="buttons">{}</span>', buttons)
 
     @dialog_action(
         "Approve",
@@ -288,7 +293,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
         rest = {name: value for name, value in row.snapshot.items() if name not in apart}
         return {
             "title": row.shown.title,
-            "subtitle": None,
             "successor": summaries.successor_of(row),
             "content": row.snapshot,
             "rest": {name: value for name, value in rest.items() if value not in (None, "", {})},

@@ -92,7 +92,8 @@ def agents() -> list[dict[str, Any]]:
 
 def pending_badge(request: HttpRequest) -> str:
     """Return how many requests wait for whoever is signed in, for the sidebar."""
-    return capped_count(waiting_for(decider_of(request)))
+    number = capped_count(waiting_for(decider_of(request)))
+    return "" if number == "0" else number
 
 
 def environment(request: HttpRequest) -> list[str] | None:

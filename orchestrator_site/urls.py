@@ -6,13 +6,13 @@ from django.views.generic import RedirectView
 
 from orchestrator_site.api import converters  # noqa: F401 - registers <public_id:…>
 from orchestrator_site.console.login import login
-from orchestrator_site.views import docs, errors, health, tokens
+from orchestrator_site.views import docs, errors, health, token_endpoint
 
 urlpatterns = [
     path("", health.root),
     path("health", health.health),
     path("live", health.live),
-    path("auth/token", tokens.token),
+    path("auth/token", token_endpoint.token),
     path("openapi.json", docs.openapi),
     path("docs", docs.docs, name="docs"),
     path("redoc", docs.redoc, name="redoc"),

@@ -83,7 +83,7 @@ class ConsoleAdmin(ModelAdmin):
         if obj is not None:
             more = self.page_context(request, obj)
             obj.heading = more.get("title")  # which the page's header shows instead of an id
-            context |= more
+            context |= more | ({"subtitle": None} if obj.heading else {})
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -247,6 +247,23 @@ def test_a_person_approves_from_the_inbox(visit: Any, server: LiveServer) -> Non
     assert visitor.wrong == []
 
 
+def test_a_person_decides_without_scripts(chromium: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "without-scripts"})
+    page = chromium.new_context(java_script_enabled=False).new_page()
+    page.goto(f"{server.url}{INBOX}{task['approval_id']}/change/")
+
+    page.fill("[name=username]", "dana")
+    page.fill("[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.click(".button-approve")
+    page.fill("textarea", "No script.")
+    page.click(".dialog-submit")
+
+    page.wait_for_selector("text=Approved: P0 deployment · without-scripts.")
+    assert approval_of(server, task)["decision_reason"] == "No script."
+    page.context.close()
+
+
 def test_a_person_rejects_on_a_phone_and_must_say_why(visit: Any, server: LiveServer) -> None:
     task = hand_in(server, payload={"service": "rejected-here"})
     visitor = visit(390)

@@ -16,7 +16,7 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator_site.models import Principal
-from orchestrator_site.views import docs, errors, health, tokens
+from orchestrator_site.views import docs, errors, health, token_endpoint
 
 REFUSALS: dict[str, Callable[[], Exception]] = {
     "conflict": lambda: Conflict("It is done.", status="done"),
@@ -117,7 +117,7 @@ urlpatterns = [
     path("", health.root),
     path("health", health.health),
     path("live", health.live),
-    path("auth/token", tokens.token),
+    path("auth/token", token_endpoint.token),
     path("docs", docs.docs),
     path("redoc", docs.redoc),
     path("openapi.json", docs.openapi),
