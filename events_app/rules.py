@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from events_app.errors import ReservedEventType, ReservedSource
-from events_app.models import Event, Position, mark_of
+from events_app.models import Event, Position
 from orchestrator_site.core import cursors
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.names import fold, looks_odd
@@ -63,9 +63,9 @@ def speaks_for(by: Actor, source_agent: str) -> bool:
 
 
 def cursor(position: int) -> str:
-    """Return the opaque cursor of a position, with its mark if it has one."""
-    mark = mark_of(position)
-    return cursors.encode(LOG, position, mark) if mark else cursors.encode(LOG, position)
+    """Return the opaque cursor of a position; it names the event there if that is known."""
+    letters = Position(position).letters
+    return cursors.encode(LOG, position, letters) if letters else cursors.encode(LOG, position)
 
 
 def position_of(text: str, *, field: str = "after") -> Position:

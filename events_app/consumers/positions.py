@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import OuterRef, Subquery
 
 from events_app.consumers.services import find, remove
 from events_app.event_types import CONSUMER_RESET, SUBSCRIPTION_RESET
 from events_app.log import sequencing
-from events_app.models import Consumer, ConsumerDelivery, Delivery, Event, Subscription
+from events_app.models import Consumer, Event, Subscription
 from events_app.services import record
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
@@ -26,25 +26,30 @@ class Reader(NamedTuple):
 
 
 def ahead() -> tuple[int, list[Reader]]:
-    """Return the head of the log, and the readers that have read what is not in it.
-
-    The log does not reach them or what they were handed, or has another event where they stand.
-    """
+    """Return the head of the log, and the readers that have read what is not in it."""
     head = sequencing.head()
-    replaced = Event.objects.filter(position=OuterRef("position")).exclude(
-        event_id__endswith=OuterRef("mark")
-    )
-    astray = Q(position__gt=head) | Q(Exists(replaced))
-    in_flight = ConsumerDelivery.objects.filter(position__gt=head).values("consumer")
-    consumers = Consumer.objects.filter(astray | Q(pk__in=in_flight)).order_by("name")
-    to_send = Delivery.objects.filter(position__gt=head).values("subscription")
-    hooks = Subscription.objects.filter(astray | Q(pk__in=to_send)).order_by("pk")
+    consumers = ahead_of(head, Consumer.objects.order_by("name"))
+    hooks = ahead_of(head, Subscription.objects.order_by("pk"))
     return head, [
         *(Reader("consumer", row.name, row.owner, row.position) for row in consumers),
         *(
             Reader("subscription", row.subscription_id, row.created_by, row.position)
             for row in hooks
         ),
+    ]
+
+
+def ahead_of(head: int, rows: Any) -> list[Any]:
+    """Return the rows that the log does not reach, or has another event for where they stand.
+
+    rows: consumers or subscriptions; what they were handed, or are to be sent, counts too.
+    """
+    event = Event.objects.filter(position=OuterRef("position")).values("event_id")
+    handed = set(rows.filter(deliveries__position__gt=head).values_list("pk", flat=True))
+    return [
+        row
+        for row in rows.annotate(event_id=Subquery(event))
+        if row.position > head or row.pk in handed or not row.place.is_of(row.event_id)
     ]
 
 

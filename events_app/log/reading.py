@@ -6,7 +6,7 @@ from typing import Any
 
 from events_app.errors import CursorAhead, CursorExpired
 from events_app.log.sequencing import bounds, marked, number_events, state
-from events_app.models import Event, mark_of
+from events_app.models import Event, Position
 from events_app.rules import cursor
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
 
@@ -16,7 +16,7 @@ WINDOW = 50_000  # positions one filtered read looks at: a rare type must not co
 
 def read(
     *, after: int | None, limit: int, types: list[str] | None = None, **equal: Any
-) -> tuple[list[Event], int]:
+) -> tuple[list[Event], Position]:
     """Return the committed events after a position in order, and the position to go on from.
 
     after: None for the oldest kept. equal: task_id, trace_id or source_agent, exactly. A page ends
@@ -34,10 +34,10 @@ def page(
     types: list[str] | None = None,
     room: int = MOST_BYTES,
     **equal: Any,
-) -> tuple[list[Event], int]:
+) -> tuple[list[Event], Position]:
     """Do what `read` does among the numbered events. room: bytes of payload at most."""
     pruned_to, end = bounds()
-    start = pruned_to if after is None else after
+    start = Position(pruned_to if after is None else after)
     filters = {name: value for name, value in equal.items() if value}
     if (types or set(filters) == {"source_agent"}) and start + WINDOW < end:
         end = marked(start + WINDOW)
@@ -55,11 +55,10 @@ def ensure_readable(position: int) -> None:
 
     It was replaced if it does not reach the position, or if another event stands there.
     """
-    mark = mark_of(position)
     pruned_to, end, event_id = state(position)
     if position < pruned_to:
         raise CursorExpired(oldest=cursor(pruned_to))
-    if position > end or not (event_id or mark).endswith(mark):
+    if position > end or not Position(position).is_of(event_id):
         raise CursorAhead(head=cursor(bounds()[1]))
 
 

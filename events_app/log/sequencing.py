@@ -73,7 +73,7 @@ def state(position: int | None = None) -> tuple[int, int, str | None]:
 
 
 def marked(position: int) -> Position:
-    """Return a position with the mark of the event that stands there now."""
+    """Return a position with the event that stands there now."""
     return Position(position, state(position)[2] or "")
 
 

@@ -17,8 +17,8 @@ class Migration(migrations.Migration):
                 db_default="",
                 default="",
                 editable=False,
-                help_text="End of the id of the event at its position.",
-                max_length=8,
+                help_text="Its position, and the end of the id of the event there.",
+                max_length=32,
             ),
         ),
         migrations.AddField(
@@ -29,8 +29,8 @@ class Migration(migrations.Migration):
                 db_default="",
                 default="",
                 editable=False,
-                help_text="End of the id of the event at its position.",
-                max_length=8,
+                help_text="Its position, and the end of the id of the event there.",
+                max_length=32,
             ),
         ),
     ]

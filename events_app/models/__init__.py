@@ -2,7 +2,7 @@
 
 from events_app.models.consumer import Consumer, ConsumerDelivery
 from events_app.models.event import Event, Ledger, Origin, new_event_id
-from events_app.models.position import Position, mark_of
+from events_app.models.position import Position
 from events_app.models.webhook import (
     Delivery,
     DeliveryQuerySet,
@@ -24,7 +24,6 @@ __all__ = [
     "Position",
     "Subscription",
     "SubscriptionQuerySet",
-    "mark_of",
     "new_event_id",
     "new_subscription_id",
 ]

@@ -102,7 +102,7 @@ class Event(models.Model):
 
     @property
     def place(self) -> Position:
-        """Return its position, marked; only for one that is numbered."""
+        """Return its position, which names it; only for one that is numbered."""
         return Position(self.position or 0, self.event_id)
 
 

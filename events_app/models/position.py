@@ -2,7 +2,7 @@
 
 from django.db import models
 
-MARK = 8  # letters at the end of an event's id: 40 random bits
+LETTERS = 8  # at the end of an event's id: 40 random bits
 
 
 class Position(int):
@@ -11,30 +11,37 @@ class Position(int):
     After a restore from an older copy another event stands there, and the place is of no use.
     """
 
-    mark: str
+    letters: str
 
     def __new__(cls, number: int, event_id: str = "") -> "Position":
-        """Keep the end of the event's id as its mark."""
+        """Keep the last letters of the event's id; without one, those that `number` has."""
         position = super().__new__(cls, number)
-        position.mark = event_id[-MARK:]
+        position.letters = event_id[-LETTERS:] or getattr(number, "letters", "")
         return position
 
+    def is_of(self, event_id: str | None) -> bool:
+        """Return whether this may be the event that stands here; None where none is kept."""
+        return event_id is None or event_id.endswith(self.letters)
 
-def mark_of(position: int) -> str:
-    """Return the mark of a position, empty for a plain number."""
-    return getattr(position, "mark", "")
+    @property
+    def mark(self) -> str:
+        """Return what rows keep beside the position: `12:1c3dn3jz`, empty without an event."""
+        return f"{int(self)}:{self.letters}" if self.letters else ""
 
 
 class Bookmark(models.Model):
-    """A reader whose `position` in the log is remembered."""
+    """A row that remembers a position in the log.
+
+    The mark counts only for the position it names: another version may move a row without it.
+    """
 
     mark = models.CharField(
-        max_length=MARK,
+        max_length=32,
         blank=True,
         default="",
         db_default="",
         editable=False,
-        help_text="End of the id of the event at its position.",
+        help_text="Its position, and the end of the id of the event there.",
     )
 
     class Meta:
@@ -42,9 +49,10 @@ class Bookmark(models.Model):
 
     @property
     def place(self) -> Position:
-        """Return the position with its mark."""
-        return Position(self.position, self.mark)
+        """Return the position and the event that stood there."""
+        number, _, letters = self.mark.partition(":")
+        return Position(self.position, letters if number == str(self.position) else "")
 
     @place.setter
     def place(self, position: int) -> None:
-        self.position, self.mark = int(position), mark_of(position)
+        self.position, self.mark = int(position), Position(position).mark

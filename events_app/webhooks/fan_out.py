@@ -10,10 +10,8 @@ from events_app.log import reading, sequencing
 from events_app.models import (
     Delivery,
     Ledger,
-    Position,
     Subscription,
     SubscriptionQuerySet,
-    mark_of,
 )
 from events_app.rules import matches
 from events_app.webhooks import services as webhooks
@@ -32,18 +30,22 @@ def fan_out(*, now: datetime) -> int:
         first = behind.order_by("-position").first()  # one far behind does not hold up the others
         if first is None:
             break
-        created += read_page(first.place, now=now)
+        created += read_page(first, now=now)
     return created
 
 
-def read_page(place: Position, *, now: datetime) -> int:
-    """Make the deliveries of one page for all subscriptions at its beginning, and move them on.
+def read_page(first: Subscription, *, now: datetime) -> int:
+    """Make the deliveries of one page for all subscriptions that stand with the first, and move them on.
 
     Return how many.
     """
-    here = Subscription.objects.active().filter(position=place, mark=place.mark).order_by("pk")
+    here = (
+        Subscription.objects.active()
+        .filter(position=first.position, mark=first.mark)
+        .order_by("pk")
+    )
     try:
-        events, end = reading.page(after=place, limit=PAGE)
+        events, end = reading.page(after=first.place, limit=PAGE)
     except CursorExpired:
         return give_up(here, "Events it had not been sent yet were pruned.", now=now)
     except CursorAhead:
@@ -58,7 +60,7 @@ def read_page(place: Position, *, now: datetime) -> int:
         ]
         Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
         rows = Subscription.objects.filter(pk__in=[one.pk for one in subscriptions])
-        rows.update(position=end, mark=mark_of(end))
+        rows.update(position=end, mark=end.mark)
     return len(deliveries)
 
 

@@ -236,6 +236,24 @@ def test_a_consumer_of_a_replaced_log_is_refused_and_listed_until_it_is_reset(
     assert events[0]["event_type"] == "new.fact" and positions.ahead()[1] == []
 
 
+def test_who_was_moved_by_a_process_of_the_version_before_goes_on(
+    api: Callable[..., Any], dev: Actor, three_events: None, admin: Actor, now: datetime
+) -> None:
+    agent = api("agent", name=dev.name)
+    start = agent.get("/events?limit=1").json()["next"]
+    agent.post("/events/consumers", {"name": "c", "start": start})
+    hook = webhooks.subscribe(url="https://93.184.216.34/x", types=["*"], by=admin, now=now)
+
+    Consumer.objects.update(position=2)  # it writes no mark
+    Subscription.objects.update(position=2)
+
+    assert positions.ahead()[1] == []
+    assert agent.post("/events/consumers/c/fetch", {}).status_code == 200
+    assert fan_out.fan_out(now=now) > 0
+    hook.refresh_from_db()
+    assert hook.active and positions.ahead()[1] == []
+
+
 @pytest.mark.parametrize("grown", [True, False])
 def test_a_webhook_of_a_replaced_log_is_switched_off_with_the_reason_and_listed(
     three_events: None, replace_log: Callable[[], None], admin: Actor, now: datetime, grown: bool
