@@ -218,22 +218,17 @@ class Broadcaster:
             try:
                 events, position = await self.in_thread(read_encoded, self.position, forms)
             except (CursorExpired, CursorAhead) as refusal:
-                return self._end_members(sse.end_message(410, refusal))
+                for member in self._members:
+                    member.end(sse.end_message(410, refusal))
+                return self._members.clear()
             except DatabaseError as fault:
-                return self._log_once(fault)
+                if self._fault != type(fault).__name__:
+                    self._fault = type(fault).__name__
+                    log.warning("Streams wait: the log cannot be read (%s).", self._fault)
+                return
             self._fault = ""
             self._broadcast(events, position)
             full = sse.is_full(events)
-
-    def _end_members(self, reason: bytes) -> None:
-        for member in self._members:
-            member.end(reason)
-        self._members.clear()
-
-    def _log_once(self, fault: Exception) -> None:
-        if self._fault != type(fault).__name__:
-            self._fault = type(fault).__name__
-            log.warning("Streams wait: the log cannot be read (%s).", self._fault)
 
     def _broadcast(self, events: list[EncodedEvent], position: int) -> None:
         """Write the next events to the members, and keep them for streams that join."""
