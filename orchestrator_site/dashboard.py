@@ -1,4 +1,4 @@
-"""The first page of the console, and what stands beside every page. Costs do not grow with the tables."""
+"""The first page of the console, and the menu. Their cost does not grow with the tables."""
 
 from typing import Any
 

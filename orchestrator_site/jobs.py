@@ -11,7 +11,7 @@ STEPS = 50  # in one run, so that a stop need not wait long
 
 @shared_task
 def prune_answers() -> None:
-    """Beat, hourly: forget the idempotency answers that are older than a day, in steps that give way.
+    """Forget the idempotency answers that are older than a day; run hourly, in small steps.
 
     Where more are left after some steps it is sent for again.
     """

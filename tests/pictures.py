@@ -1,4 +1,4 @@
-"""Take the pictures of the README: `python -m tests.pictures`, or all looks of all pages into a folder.
+"""Take the pictures of the README: `python -m tests.pictures`.
 
 `python -m tests.pictures FOLDER` takes every page light, dark and as wide as a phone, to look at.
 """

@@ -26,7 +26,7 @@ class InState(Choice):
             yield choice | ({"display": "pending"} if choice["display"] == "All" else {})
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the requests of the chosen state; what a search or a filter of decisions names is found in any."""
+        """Return the requests of the chosen state; a search or filter of decisions takes any."""
         term = request.GET.get("q", "").strip()
         if TYPE_ID.match(term) or (not self.value() and (term or OF_DECISIONS & set(request.GET))):
             return queryset

@@ -1,4 +1,4 @@
-"""What the console shows of requests wherever one can decide: one look, the same warnings on every page."""
+"""What the console shows of requests: the same facts and warnings wherever one can decide."""
 
 from dataclasses import dataclass
 from datetime import datetime

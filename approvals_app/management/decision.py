@@ -4,8 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from approvals_app.models import Approval
+from approvals_app import services
+from approvals_app.models import Status
 from orchestrator_site.auth.accounts import DECIDE, find_account
+from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.management.base import ServiceCommand
 
@@ -13,6 +15,7 @@ from orchestrator_site.management.base import ServiceCommand
 class DecisionCommand(ServiceCommand):
     """Approve or reject in the name of a console account."""
 
+    verdict: Status
     said = "{approval_id} {status} by {decided_by}"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,26 +30,19 @@ class DecisionCommand(ServiceCommand):
         parser.add_argument("--reason", default="", help="Why; kept with the decision.")
         super().add_arguments(parser)
 
-
-def as_answer(approval: Approval) -> dict[str, Any]:
-    """Return what the commands answer."""
-    answer = {
-        "approval_id": approval.approval_id,
-        "status": approval.status,
-        "decided_by": approval.decided_by,
-    }
-    return answer | ({"repeated": True} if approval.repeated else {})
-
-
-def decision(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options as the arguments of a deciding service."""
-    if len(options["reason"]) > 2000 or "\0" in options["reason"]:
-        raise CommandError("--reason must be at most 2000 characters.")
-    return {
-        "approval_id": options["approval_id"],
-        "reason": options["reason"],
-        "by": decider(options["username"]),
-    }
+    def perform(self, **options: Any) -> dict[str, Any]:
+        approval_id, reason = options["approval_id"], options["reason"]
+        if len(reason) > 2000 or "\0" in reason:
+            raise CommandError("--reason must be at most 2000 characters.")
+        approval = services.decide(
+            approval_id=approval_id,
+            verdict=self.verdict,
+            by=decider(options["username"]),
+            now=times.now(),
+            reason=reason,
+        )
+        answer = services.facts_of(approval)
+        return answer | ({"repeated": True} if approval.repeated else {})
 
 
 def decider(username: str) -> Actor:

@@ -17,11 +17,7 @@ from orchestrator_site.core.names import fault_of, fold
 from orchestrator_site.models import ApiKey, Principal
 
 KEY_CREATED = "auth.key_created"
-
-
 KEY_REVOKED = "auth.key_revoked"
-
-
 PRINCIPAL_CHANGED = "auth.principal_changed"
 
 
@@ -82,19 +78,15 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
 
 def tell_of_key(event_type: str, key: ApiKey, *, by: Actor, now: datetime, **more: Any) -> None:
     """Record what happened to a key."""
-    record(
-        event_type=event_type,
-        by=by,
-        now=now,
-        payload={"prefix": key.prefix, "name": key.name, **more},
-    )
+    payload = {"prefix": key.prefix, "name": key.name, **more}
+    record(event_type=event_type, by=by, now=now, payload=payload)
 
 
 def ensure_may_name_key(name: str, *, by: Actor) -> None:
     """Raise Invalid or NameTaken unless the actor may make a key for this name.
 
-    An account may make keys for its own name, for names that nobody has, and for those of the keys it made;
-    for another's name an administrator makes them.
+    An account may make keys for its own name, for names that nobody has, and for those of the
+    keys it made; for another's name an administrator makes them.
     """
     used = names_in_use()
     if name not in used:
@@ -108,9 +100,7 @@ def ensure_may_name_key(name: str, *, by: Actor) -> None:
 def names_of_others(by: Actor) -> set[str]:
     """Return the names of other accounts, and of the keys that this one did not make."""
     foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
-    return (account_names() | {*foreign, *(key.name for key in api_keys.environment_keys())}) - {
-        by.name
-    }
+    return account_names().union(foreign, environment_names()) - {by.name}
 
 
 def ensure_new(name: str, others: Iterable[str]) -> None:
@@ -134,22 +124,18 @@ def save_principal(principal: Principal, *, by: Actor, now: datetime) -> Princip
 
 
 def ensure_may_restrict(name: str, *, by: Actor) -> None:
-    """Raise NotYours for one's own name, and for an administrator's unless one is an administrator."""
+    """Raise NotYours for one's own name, and for an administrator's unless one is one too."""
     if by.door != Door.CONSOLE:
         return
     if fold(name) == fold(by.name):
         raise NotYours("Nobody restricts their own name, or lifts what restricts it.")
-    chiefs = (
-        get_user_model()
-        ._default_manager.filter(is_superuser=True)
-        .values_list("username", flat=True)
-    )
-    if not by.role.covers(Role.ADMIN) and fold(name) in map(fold, chiefs):
+    admins = account_names(is_superuser=True)
+    if not by.role.covers(Role.ADMIN) and fold(name) in map(fold, admins):
         raise NotYours(f"{name} is an administrator. Ask an administrator.")
 
 
 def ensure_may_be_restricted(name: str) -> None:
-    """Raise Invalid for a name that has a restriction, or is another one in use but for its spelling."""
+    """Raise Invalid for a name with a restriction, or too much like another one in use."""
     if Principal.objects.filter(name=name).exists():
         raise Invalid("There is a restriction for this name already.", field="name")
     if name not in (used := names_in_use()):
@@ -166,11 +152,9 @@ def delete_principal(principal: Principal, *, by: Actor, now: datetime) -> None:
 
 def terms_of(principal: Principal | None) -> dict[str, Any]:
     """Return what a restriction says, empty for none."""
-    return (
-        {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note}
-        if principal
-        else {}
-    )
+    if principal is None:
+        return {}
+    return {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note}
 
 
 def tell_of_principal(
@@ -184,29 +168,26 @@ def tell_of_principal(
         if (old.get(term) or None) != (new.get(term) or None)
     }
     did = "changed" if old and new else "added" if new else "removed"
-    name = (after or before or Principal()).name
-    record(
-        event_type=PRINCIPAL_CHANGED,
-        by=by,
-        now=now,
-        payload={"name": name, "did": did, "changes": changes},
-    )
+    payload = {"name": (after or before or Principal()).name, "did": did, "changes": changes}
+    record(event_type=PRINCIPAL_CHANGED, by=by, now=now, payload=payload)
 
 
 def names_in_use() -> set[str]:
     """Return the names of accounts, keys and restrictions."""
     stored = ApiKey.objects.values_list("name", flat=True).distinct()
     restricted = Principal.objects.values_list("name", flat=True)
-    return account_names() | {
-        *stored,
-        *restricted,
-        *(key.name for key in api_keys.environment_keys()),
-    }
+    return account_names().union(stored, restricted, environment_names())
 
 
-def account_names() -> set[str]:
-    """Return the names of the console's accounts."""
-    return set(get_user_model()._default_manager.values_list("username", flat=True))
+def environment_names() -> set[str]:
+    """Return the names of the keys in the environment."""
+    return {key.name for key in api_keys.environment_keys()}
+
+
+def account_names(**of: Any) -> set[str]:
+    """Return the names of the console's accounts. of: fields they must have."""
+    accounts = get_user_model()._default_manager.filter(**of)
+    return set(accounts.values_list("username", flat=True))
 
 
 def known_role(role: Role | str) -> Role:

@@ -1,4 +1,4 @@
-"""What a group of console accounts may do, in words for people; each stands for permissions of Django."""
+"""What a group of console accounts may do: words for people, for permissions of Django."""
 
 from collections.abc import Iterable
 
@@ -58,7 +58,7 @@ def abilities_of(group: Group) -> list[str]:
 
 
 def set_abilities(group: Group, chosen: Iterable[str]) -> None:
-    """Give a group these abilities and take the others; permissions of no ability stay as they are."""
+    """Give a group these abilities and take the others; other permissions stay."""
     wanted = frozenset[str]().union(*(ABILITIES[name][1] for name in chosen))
     known = frozenset[str]().union(*(needed for _, needed in ABILITIES.values()))
     rows = Permission.objects.filter(

@@ -21,7 +21,7 @@ def actor_of(request: HttpRequest, role: Role | None = None) -> Actor:
 
 
 def role_of(request: HttpRequest) -> Role:
-    """Return what an account may do: a superuser all, who may decide as an agent may, others look."""
+    """Return the role of an account: admin, agent for who may decide, else user."""
     if request.user.is_superuser:
         return Role.ADMIN
     return Role.AGENT if request.user.has_perm(DECIDE) else Role.USER

@@ -19,7 +19,8 @@ def dialog_action(
 ) -> Any:
     """Declare an admin method as an action that gets the valid form of its dialog.
 
-    permission: `name` asks the admin's `has_name_permission`. submit: the button, if not the description.
+    permission: `name` asks the admin's `has_name_permission`. submit: the button's label, if not
+    the description.
     """
     return action(
         description=description,

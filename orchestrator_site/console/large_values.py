@@ -11,7 +11,7 @@ ROWS = 50  # of a list; a longer one reads only smaller values
 
 
 def read_small(rows: list[Any], *names: str) -> None:
-    """Read the deferred fields `names` of these rows, where they are small; None stands for large ones.
+    """Read the deferred fields `names` of these rows where they are small; large ones are None.
 
     Sets `unread` on each row: how many bytes were left in the database. Takes two statements.
     """

@@ -12,7 +12,7 @@ SECONDS = 300  # the page that shows the secret is asked for at once
 def keep(request: HttpRequest, response: HttpResponse, text: str, *, of: str) -> HttpResponse:
     """Have the next page of this browser show a secret. of: whose, such as `subscription sub_1`.
 
-    Half of it is kept in the session, half in a cookie: neither the database nor the cookie alone holds it.
+    Half of it is kept in the session, half in a cookie: neither alone holds it.
     """
     plain = text.encode()
     pad = secrets.token_bytes(len(plain))

@@ -14,12 +14,13 @@ from django.utils.safestring import SafeString, mark_safe
 
 UNUSUAL = re.compile(r"[^\n\t -~]")
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-# Fillers count as letters and variation selectors as marks, but neither shows; U+FE0F only colours emoji.
+# Fillers count as letters and variation selectors as marks, but neither shows; U+FE0F only
+# colours emoji.
 BLANKS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f") | frozenset(
     map(chr, range(0xFE00, 0xFE0F))
 )
 SELECTORS = range(0xE0100, 0xE01F0)
-# Cyrillic, Greek and Armenian letters that look like Latin ones. In one word with Latin letters they are marked.
+# Cyrillic, Greek and Armenian letters that look like Latin ones: marked in words with Latin ones.
 ALIKE = re.compile("[аеорсухіјѕһԁԛԝӏгпАВЕЅІЈКМНОРСТУХЗԌοαινυκρχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօոսհԼՕՍ]")
 WORD = re.compile(r"[^\W\d_]+")
 LATIN = re.compile("[A-Za-z]")
@@ -66,7 +67,7 @@ CREDENTIALS = {
 
 
 def is_unseen(character: str) -> bool:
-    """Return whether a character shows nothing, or changes how its neighbours show: controls, bidi, zero-width."""
+    """Return whether a character shows nothing, or changes how its neighbours show."""
     return (
         unicodedata.category(character) in UNSEEN
         or character in BLANKS
@@ -132,7 +133,7 @@ def strings_in(value: Any) -> Iterator[str]:
 
 
 def unseen_in(value: Any) -> dict[str, int]:
-    """Return the unseen characters and look-alike letters in JSON data, whole: name -> how often, most first."""
+    """Return how often which hidden characters stand in JSON data, by name, most first."""
     found: Counter[str] = Counter()
     for text in strings_in(value):
         if not text.isascii() or not text.isprintable():
@@ -143,12 +144,12 @@ def unseen_in(value: Any) -> dict[str, int]:
 
 
 def json_html(value: Any) -> SafeString:
-    """Return JSON data as HTML, whole; text of several lines stands as it was written, in a box of its own."""
+    """Return JSON data as HTML, whole; text of several lines in a box, as it was written."""
     return mark_safe("".join(json_parts(value, "\n")))  # noqa: S308 - each part is escaped
 
 
 def json_parts(value: Any, margin: str) -> Iterator[str]:
-    """Yield JSON data as HTML. margin: the line break and the blanks that this value's own lines begin with."""
+    """Yield JSON data as HTML. margin: the line break and the blanks its own lines begin with."""
     if isinstance(value, dict) and value:
         items = [
             (f'<span class="nt">{visible(dumped(key))}</span>: ', item)
@@ -162,11 +163,12 @@ def json_parts(value: Any, margin: str) -> Iterator[str]:
     elif isinstance(value, str):
         yield f'<span class="s2">{visible(dumped(value))}</span>'
     else:
-        yield f'<span class="{"kc" if value is None or isinstance(value, bool) else "mi"}">{dumped(value)}</span>'
+        tone = "kc" if value is None or isinstance(value, bool) else "mi"
+        yield f'<span class="{tone}">{dumped(value)}</span>'
 
 
 def json_block(items: list[tuple[str, Any]], brackets: str, margin: str) -> Iterator[str]:
-    """Yield the items of an object or a list, each on its own line. A box of text ends its line by itself."""
+    """Yield the items of an object or list, a line each; a box of text ends its line by itself."""
     yield brackets[0]
     inner, gap = margin + "  ", margin + "  "
     for number, (label, item) in enumerate(items):
@@ -187,7 +189,7 @@ def has_lines(value: Any) -> bool:
 
 
 def lines_html(text: str) -> SafeString:
-    """Return text of several lines as it was written, for a fixed-width box; a diff gets its colours."""
+    """Return text of several lines for a box of fixed width; a diff gets its colours."""
     text = text.replace("\r\n", "\n").strip("\n")
     if not DIFF.search(text):
         return visible(text)
@@ -199,7 +201,7 @@ def lines_html(text: str) -> SafeString:
 
 
 def said(text: Any) -> SafeString:
-    """Return what somebody said, such as a reason or an error, as a block; several lines in fixed width."""
+    """Return a reason or an error as a block; several lines in fixed width."""
     words = str(text)
     if has_lines(words):
         return format_html(
@@ -239,7 +241,7 @@ def cut(text: str, width: int) -> str:
 
 
 def in_words(text: str) -> str:
-    """Return text for places that take no HTML, such as titles: unseen characters as `[U+202E]`."""
+    """Return text for places that take no HTML: unseen characters as `[U+202E]`."""
     return UNUSUAL.sub(
         lambda found: f"[U+{ord(found[0]):04X}]" if is_unseen(found[0]) else found[0], text
     )
@@ -281,7 +283,7 @@ def credential(text: str) -> SafeString:
 
 
 def person(text: str, credential_text: str) -> SafeString:
-    """Return who did something and how well the name is proven; the service itself needs no proof."""
+    """Return who did something and how well the name is proven; the service needs no proof."""
     return joined(
         [visible(text)] if text == "system" else [visible(text), credential(credential_text)]
     )
@@ -314,7 +316,10 @@ def when(moment: datetime | None, now: datetime) -> SafeString:
 
 
 def deadline(moment: datetime | None, now: datetime, soon: float = 900.0) -> SafeString:
-    """Return how long is left until a moment, in red once it is missed. soon: seconds from which it is urgent."""
+    """Return how long is left until a moment, in red once it is missed.
+
+    soon: how many seconds before it is urgent.
+    """
     if moment is None:
         return faint("–")
     left = (moment - now).total_seconds()
@@ -339,7 +344,7 @@ def faint(text: str) -> SafeString:
 
 
 def stacked(*lines: SafeString) -> SafeString:
-    """Return safe HTML under each other: the first line alone, the others beside each other below it."""
+    """Return safe HTML in two lines: the first, and the others beside each other below it."""
     rest = joined(lines[1:])
     below = format_html('<span class="below">{}</span>', rest) if rest else ""
     return format_html('<span class="stack"><span>{}</span>{}</span>', lines[0], below)

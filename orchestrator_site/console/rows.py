@@ -1,4 +1,4 @@
-"""The rows of a list as HTML. Unfold's own tag makes the headers, from templates, anew for each row."""
+"""The rows of a list as HTML. Unfold's own tag renders the headers anew for each row."""
 
 from collections.abc import Callable
 from operator import attrgetter

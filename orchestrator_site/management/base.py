@@ -1,4 +1,4 @@
-"""What the commands share: an answer as text or JSON, a refusal as one sentence and exit status 1."""
+"""What the commands share: an answer as text or JSON; a refusal as a sentence and exit status 1."""
 
 import json
 from typing import Any
@@ -14,6 +14,12 @@ from orchestrator_site.core.errors import DomainError
 
 # Whoever may run commands on this machine, when no account is named.
 OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "command")
+
+
+def add_role(parser: CommandParser) -> None:
+    """Declare `--role`."""
+    meaning = "What it may do (default: agent)."
+    parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help=meaning)
 
 
 def add_as(parser: CommandParser) -> None:
@@ -38,7 +44,7 @@ class ServiceCommand(BaseCommand):
     """A command that makes one service call.
 
     `perform` returns what `--json` shows; `said` is the sentence for people, with the answer's
-    fields in braces. With `takes_account` there is `--as`, and `perform` receives the actor as `by`.
+    fields in braces. With `takes_account` there is `--as`, and `perform` gets the actor as `by`.
     """
 
     said = ""

@@ -1,4 +1,4 @@
-"""What commands that work for long have in common: they give way, say how far they are, and may be stopped."""
+"""Commands that work for long give way, say how far they are, and may be stopped."""
 
 import contextlib
 import time
@@ -35,7 +35,6 @@ class Progress(Pace):
         try:
             yield
         except KeyboardInterrupt:
-            sentence = (
-                f"Stopped: {self.done:,} of {self._of:,} {self._what}. Run it again to go on."
-            )
+            done = f"{self.done:,} of {self._of:,} {self._what}"
+            sentence = f"Stopped: {done}. Run it again to go on."
             raise CommandError(sentence, returncode=INTERRUPTED) from None

@@ -27,7 +27,7 @@ class OpenApiView(APIView):
 
 
 def openapi_document() -> bytes:
-    """Return the OpenAPI schema as JSON; only one thread makes it, for the generator is not safe for several."""
+    """Return the OpenAPI schema as JSON. One thread makes it: the generator is not thread-safe."""
     with MAKING_SCHEMA:
         return made_document()
 
@@ -35,15 +35,10 @@ def openapi_document() -> bytes:
 @functools.cache
 def made_document() -> bytes:
     """Make the OpenAPI schema."""
-    return json.dumps(
-        SchemaGenerator(urlconf="orchestrator_site.urls").get_schema(request=None, public=True)
-    ).encode()
+    generator = SchemaGenerator(urlconf="orchestrator_site.urls")
+    return json.dumps(generator.get_schema(request=None, public=True)).encode()
 
 
 openapi = OpenApiView.as_view()
-
-
 docs = SpectacularSwaggerSplitView.as_view(url="/openapi.json", authentication_classes=[])
-
-
 redoc = SpectacularRedocView.as_view(url="/openapi.json", authentication_classes=[])

@@ -24,8 +24,6 @@ UNHEALTHY = {  # without its place, which is nobody's business
     "full": "The disk of the database is full.",
     "read-only": "The database cannot be written: it is read-only.",
 }
-
-
 LINKS = {
     "docs": "/docs",
     "redoc": "/redoc",
@@ -44,23 +42,20 @@ class RootViewSet(ApiViewSet):
 
     @extend_schema(responses=RootSerializer)
     def retrieve(self, request: Request) -> HttpResponse:
-        """Name the service, its version and where to go from here. A browser is led to the console."""
+        """Name the service, its version and where to go. A browser is led to the console."""
         headers = {"Vary": "Accept"}
         accepted = request.headers.get("Accept", "")
         if "text/html" in accepted and "application/json" not in accepted:
             return HttpResponseRedirect("/admin/", headers=headers)
-        return Response(
-            {"service": "orchestrator", "version": settings.VERSION, "links": LINKS},
-            headers=headers,
-        )
+        body = {"service": "orchestrator", "version": settings.VERSION, "links": LINKS}
+        return Response(body, headers=headers)
 
 
 class HealthViewSet(ApiViewSet):
     """Is the service well?"""
 
-    authentication_classes: list[
-        type
-    ] = []  # it must answer when the database, and so the keys, cannot be read
+    # It must answer when the database, and so the keys, cannot be read.
+    authentication_classes: list[type] = []
     roles = {"retrieve": None}
     rate_scopes = {"retrieve": "health"}
 
@@ -68,19 +63,15 @@ class HealthViewSet(ApiViewSet):
     def retrieve(self, request: Request) -> Response:
         """Say how the stores are and how much work waits.
 
-        `status` is `healthy`, or `degraded` while Redis is configured but unreachable (work goes on).
-        Without a database, or where its disk is full or read-only, it is a 503 with `unhealthy`, and
-        `detail` says which. `redis` is `embedded` where none is configured.
+        `status` is `healthy`, or `degraded` while Redis is configured but unreachable (work goes
+        on). Without a database, or where its disk is full or read-only, it is a 503 with
+        `unhealthy`, and `detail` says which. `redis` is `embedded` where none is configured.
         """
-        redis = redis_state()
-        disk = storage.state_of_disk()
+        redis, disk = redis_state(), storage.state_of_disk()
         stats = None if disk else queue_stats_if_alive()
         if stats is None:
-            body = {
-                "detail": UNHEALTHY[disk or "unreachable"],
-                "status": "unhealthy",
-                "redis": redis,
-            }
+            detail = UNHEALTHY[disk or "unreachable"]
+            body = {"detail": detail, "status": "unhealthy", "redis": redis}
             return Response(body, 503, headers={"Retry-After": str(RETRY_AFTER)})
         status = "degraded" if redis == "disconnected" else "healthy"
         return Response({"status": status, "redis": redis, "queue_stats": stats})
@@ -117,9 +108,5 @@ def queue_stats_if_alive() -> dict[str, int] | None:
 
 
 root = RootViewSet.as_view({"get": "retrieve"})
-
-
 live = LiveViewSet.as_view({"get": "retrieve"})
-
-
 health = HealthViewSet.as_view({"get": "retrieve"})

@@ -40,13 +40,12 @@ class LiveSerializer(serializers.Serializer):
 
 
 class NameField(serializers.CharField):
-    """The name of a principal, taken as it is sent. What the caller is called already is not checked anew."""
+    """The name of a principal, taken as it is sent; the caller's own is not checked anew."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=MAX_NAME, trim_whitespace=False, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the name; refuse what could not be one."""
         caller = self.context.get("caller")
         if not (is_name(data) and data == caller) and (fault := fault_of(data)):
             raise serializers.ValidationError(fault)

@@ -1,4 +1,4 @@
-"""The door that gives out tokens."""
+"""`POST /auth/token`: who may have a token made, for whom, and for how long."""
 
 import base64
 import ipaddress
@@ -25,17 +25,9 @@ from orchestrator_site.core.errors import Forbidden
 from orchestrator_site.views.serializers import NewTokenSerializer, TokenSerializer
 
 FORWARDED = {  # what a proxy adds to say for whom it speaks
-    "HTTP_FORWARDED",
-    "HTTP_VIA",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_SERVER",
-    "HTTP_X_REAL_IP",
-    "HTTP_X_CLIENT_IP",
-    "HTTP_TRUE_CLIENT_IP",
-    "HTTP_CF_CONNECTING_IP",
+    *("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST"),
+    *("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_SERVER"),
+    *("HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP"),
 }
 
 
@@ -43,7 +35,7 @@ class StaffAuthentication(BaseAuthentication):
     """HTTP Basic with the password of a staff account."""
 
     def authenticate(self, request: Request) -> tuple[Actor, None] | None:
-        """Return the account, or None when the request names a credential of another kind."""
+        """Return the account, or None for a credential of another kind."""
         scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "basic" or "HTTP_X_API_KEY" in request.META:
             return None
@@ -80,11 +72,11 @@ class TokenViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """Sign a token for 24 hours.
 
-        Needs a token, an API key, or HTTP Basic of a staff account: an admin may ask for anyone, others
-        for themselves and never above their own role. The token never outlives what it was asked with: it
-        ends no later, and at once when the key is revoked or the account disabled. A token that was
-        itself made so gets tokens for its own name only. A development server also answers its own
-        machine without a credential, for the roles `agent` and `user`.
+        Needs a token, an API key, or HTTP Basic of a staff account: an admin may ask for anyone,
+        others for themselves and never above their own role. The token never outlives what it was
+        asked with: it ends no later, and at once when the key is revoked or the account disabled.
+        A token that was itself made so gets tokens for its own name only. A development server
+        also answers its own machine without a credential, for the roles `agent` and `user`.
         """
         if self.actor is None:
             check_open_door(request.META)
@@ -93,21 +85,18 @@ class TokenViewSet(ApiViewSet):
         check_may_mint(self.actor, user_id=user_id, role=role)
         now = self.now.replace(microsecond=0)
         lifetime = lifetime_for(self.actor, now=now)
-        text = mint(
-            sub=user_id,
-            role=role,
-            now=now,
-            lifetime=lifetime,
-            key=self.actor.key if self.actor else "",
-        )
+        key = self.actor.key if self.actor else ""
+        text = mint(sub=user_id, role=role, now=now, lifetime=lifetime, key=key)
         answer = {"access_token": text, "token": text, "token_type": "bearer", **wanted}
-        return Response(
-            TokenSerializer({**answer, "expires_in": int(lifetime.total_seconds())}).data
-        )
+        answer["expires_in"] = int(lifetime.total_seconds())
+        return Response(TokenSerializer(answer).data)
 
 
 def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
-    """Refuse who asks for another's name or a higher role; nobody known may ask for anything but admin."""
+    """Raise Forbidden or NotAuthenticated for another's name or a higher role than one's own.
+
+    actor: None for who needs no credential; they get any name, and any role but admin.
+    """
     if actor is None:
         if role == Role.ADMIN:
             raise NotAuthenticated(
@@ -116,9 +105,8 @@ def check_may_mint(actor: Actor | None, *, user_id: str, role: Role) -> None:
     elif not actor.role.covers(role) or (actor.name != user_id and actor.role != Role.ADMIN):
         raise Forbidden("Only an admin may ask for another name or a higher role than its own.")
     elif actor.name != user_id and actor.assurance == Assurance.SHARED and actor.key:
-        raise Forbidden(
-            "A token made with a key or by an account gets no tokens for other names; use that itself."
-        )
+        whose = "A token made with a key or by an account gets no tokens for other names"
+        raise Forbidden(f"{whose}; use that itself.")
 
 
 def lifetime_for(actor: Actor | None, *, now: datetime) -> timedelta:
@@ -132,7 +120,7 @@ def lifetime_for(actor: Actor | None, *, now: datetime) -> timedelta:
 
 
 def check_open_door(meta: Mapping[str, str]) -> None:
-    """Refuse who came without a credential, but for a program on this very machine in development."""
+    """Raise unless a request without a credential comes from this machine, in development."""
     if not settings.DEVELOPMENT or not is_loopback(meta.get("REMOTE_ADDR", "")):
         raise NotAuthenticated("Send a bearer token, an API key, or HTTP Basic of a staff account.")
     if not FORWARDED.isdisjoint(meta):
@@ -163,9 +151,8 @@ def is_own_origin(origin: str, host: str) -> bool:
 def staff_member(request: Request, encoded: str) -> Actor:
     """Return the staff account of an HTTP Basic credential.
 
-    Raise AuthenticationFailed, or what `check_password` raises.
-
-    A superuser counts as admin, other staff as user: their rights are in the console.
+    A superuser counts as admin, other staff as user: their rights are in the console. Raise
+    AuthenticationFailed, or what `check_password` raises.
     """
     try:
         username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")

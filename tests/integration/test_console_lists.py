@@ -1,4 +1,4 @@
-"""Lists of the console read a bounded part of what callers can grow, and say what they did not check."""
+"""Lists of the console read a bounded part of what callers send, and say what is not checked."""
 
 import tracemalloc
 from collections.abc import Callable

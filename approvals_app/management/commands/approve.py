@@ -1,13 +1,7 @@
-from typing import Any
-
-from approvals_app import services
-from approvals_app.management.decision import DecisionCommand, as_answer, decision
-from orchestrator_site.core import times
+from approvals_app.management.decision import DecisionCommand
+from approvals_app.models import Status
 
 
 class Command(DecisionCommand):
     help = "Approve a pending request, in the name of a console account. A decision is final."
-
-    def perform(self, **options: Any) -> dict[str, Any]:
-        approval = services.approve(**decision(options), now=times.now())
-        return as_answer(approval)
+    verdict = Status.APPROVED

@@ -1,8 +1,5 @@
-from typing import Any
-
-from approvals_app import services
-from approvals_app.management.decision import DecisionCommand, as_answer, decision
-from orchestrator_site.core import times
+from approvals_app.management.decision import DecisionCommand
+from approvals_app.models import Status
 
 
 class Command(DecisionCommand):
@@ -10,7 +7,4 @@ class Command(DecisionCommand):
         "Reject a pending request, in the name of a console account. "
         "Its task is cancelled with the reason."
     )
-
-    def perform(self, **options: Any) -> dict[str, Any]:
-        approval = services.reject(**decision(options), now=times.now())
-        return as_answer(approval)
+    verdict = Status.REJECTED

@@ -5,8 +5,7 @@ from django.core.management.base import CommandParser
 
 from orchestrator_site.access import services
 from orchestrator_site.core import times
-from orchestrator_site.core.actors import Role
-from orchestrator_site.management.base import ServiceCommand
+from orchestrator_site.management.base import ServiceCommand, add_role
 
 
 class Command(ServiceCommand):
@@ -16,12 +15,7 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="Whose key it is, such as dev-agent-1.")
-        parser.add_argument(
-            "--role",
-            choices=list(Role),
-            default=Role.AGENT,
-            help="What it may do (default: agent).",
-        )
+        add_role(parser)
         parser.add_argument(
             "--expires-days", type=int, help="Days until it ends (default: it does not)."
         )

@@ -5,9 +5,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from orchestrator_site.auth.tokens import mint
 from orchestrator_site.core import times
-from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import fault_of
-from orchestrator_site.management.base import ServiceCommand
+from orchestrator_site.management.base import ServiceCommand, add_role
 
 MOST_HOURS = 24 * 366
 
@@ -18,12 +17,7 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")
-        parser.add_argument(
-            "--role",
-            choices=list(Role),
-            default=Role.AGENT,
-            help="What it may do (default: agent).",
-        )
+        add_role(parser)
         parser.add_argument(
             "--hours", type=int, default=24, help="Hours until it expires (default: 24)."
         )

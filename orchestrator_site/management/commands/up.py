@@ -1,7 +1,6 @@
 """`manage.py up`: the whole service, ready to use."""
 
 import contextlib
-import functools
 import os
 import secrets
 import signal
@@ -25,15 +24,13 @@ from orchestrator_site.server.runner import Server, listen
 
 
 class Command(BaseCommand):
-    """Prepares the stores, then serves until a signal ends it."""
-
     help = (
-        "Start the service. Without DATABASE_URL and REDIS_URL everything runs in this one process on SQLite: the web "
-        "server, the worker and beat. With them only the web server starts, unless told otherwise."
+        "Start the service. Without DATABASE_URL and REDIS_URL everything runs in this one process "
+        "on SQLite: the web server, the worker and beat. With them only the web server starts, "
+        "unless told otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Name the options."""
         parser.add_argument("--host", help="address to listen on (default: HOST, or 127.0.0.1)")
         parser.add_argument(
             "--port", type=int, help="port to listen on, 0 for a free one (default: PORT, or 8000)"
@@ -46,7 +43,6 @@ class Command(BaseCommand):
             parser.add_argument(option, action="store_true", help=meaning)
 
     def handle(self, **options: Any) -> None:
-        """Start, serve, end."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         try:
@@ -62,7 +58,7 @@ class Command(BaseCommand):
             self.serve(listener, password, options)
 
     def take_port(self, options: dict[str, Any]) -> socket.socket:
-        """Return the listening socket: first of all, so that nothing is begun that cannot be reached."""
+        """Return the listening socket; raise CommandError where the port is taken."""
         host, port = address(options)
         try:
             return listen(host, port)
@@ -80,8 +76,8 @@ class Command(BaseCommand):
                     f"{path} could be read by other accounts of this machine; it no longer can."
                 )
         except storage.InUse as other:
-            sentence = f"{str(other).capitalize()} serves {settings.DATA_DIR} already. End it, or set DATA_DIR."
-            raise CommandError(sentence) from None
+            who = f"{str(other).capitalize()} serves {settings.DATA_DIR} already."
+            raise CommandError(f"{who} End it, or set DATA_DIR.") from None
         except OSError as error:
             raise CommandError(str(env.unusable(settings.DATA_DIR, error))) from None
         if fault := storage.fault_of_disk():
@@ -89,7 +85,7 @@ class Command(BaseCommand):
         return lock
 
     def prepare(self, *, migrate: bool) -> str:
-        """Bring the tables up to date where that is ours to do; return the first login's password, or nothing."""
+        """Bring the tables up to date where that is ours to do; return a first password or ""."""
         if migrate or not settings.DATABASE_URL:
             self.migrate()
         else:
@@ -116,26 +112,23 @@ class Command(BaseCommand):
 
     def serve(self, listener: socket.socket, password: str, options: dict[str, Any]) -> None:
         """Serve until a signal; end the jobs with the server."""
-        from orchestrator_site.asgi import (
-            application,
-        )  # here, because it builds the whole application
+        from orchestrator_site.asgi import application  # which builds the whole application
 
         here = not settings.REDIS_URL  # messages in memory reach only this process
         jobs = EmbeddedCelery(
             worker=here or options["with_worker"], beat=here or options["with_beat"]
         )
-        ready = functools.partial(self.say_ready, listener, password, jobs)
-        server = Server(application, on_ready=ready, on_end=jobs.stop)
+
+        def say_ready() -> None:
+            self.say(banner.text(listener, password, jobs.names))
+
+        server = Server(application, on_ready=say_ready, on_end=jobs.stop)
         jobs.start(on_death=server.end)
         server.run(sockets=[listener])
         jobs.join()
         self.say("Stopped.")
         if jobs.dead:
             raise CommandError(f"The {jobs.dead} ended by itself: see the log above.")
-
-    def say_ready(self, listener: socket.socket, password: str, jobs: EmbeddedCelery) -> None:
-        """Print the banner."""
-        self.say(banner.text(listener, password, jobs.names))
 
     def say(self, text: str) -> None:
         """Print at once, also into a pipe."""
@@ -144,7 +137,7 @@ class Command(BaseCommand):
 
 
 def address(options: dict[str, Any]) -> tuple[str, int]:
-    """Return the host and port to listen on: the options, else the environment, else the default."""
+    """Return the host and port to listen on: options, else environment, else default."""
     try:
         host = options["host"] or env.text("HOST", "127.0.0.1")
         port = env.integer("PORT", 8000) if options["port"] is None else options["port"]
@@ -167,7 +160,7 @@ def migrations_due() -> int:
 
 
 def first_login() -> str:
-    """Make the console account `admin` where nobody could log in; return its password, or nothing."""
+    """Make the account `admin` where nobody could log in; return its password, or ""."""
     accounts = get_user_model().objects
     if accounts.filter(Q(is_superuser=True) | Q(username="admin")).exists():
         return ""
