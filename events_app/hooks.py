@@ -1,4 +1,4 @@
-"""Hooks of the log: the apps above register functions here, this app calls them and knows none of them."""
+"""Hooks of the log: the apps above register functions, which this app calls."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable

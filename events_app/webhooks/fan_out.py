@@ -35,15 +35,12 @@ def fan_out(*, now: datetime) -> int:
 
 
 def read_page(first: Subscription, *, now: datetime) -> int:
-    """Make the deliveries of one page for all subscriptions that stand with the first, and move them on.
+    """Make the deliveries of the page after a subscription's place; return how many.
 
-    Return how many.
+    All subscriptions that have the same place get theirs, and are moved on.
     """
-    here = (
-        Subscription.objects.active()
-        .filter(position=first.position, mark=first.mark)
-        .order_by("pk")
-    )
+    active = Subscription.objects.active().order_by("pk")
+    here = active.filter(position=first.position, mark=first.mark)
     try:
         events, end = reading.page(after=first.place, limit=PAGE)
     except CursorExpired:
