@@ -4,8 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -36,7 +35,7 @@ from approvals_app.models import Approval, ApprovalPolicy, Status
 from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
-from orchestrator_site.console.base import ReadOnlyAdmin, close_dialog, page_of
+from orchestrator_site.console.base import ReadOnlyAdmin, close_dialog, page_of, ticked_rows
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import OfPriority
 from orchestrator_site.console.large_values import read_small
@@ -223,7 +222,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
         The rows are those that were ticked: the list's would lack what was decided meanwhile.
         """
-        ticked = Approval.objects.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
+        ticked = Approval.objects.filter(pk__in=ticked_rows(request))
         rows = ticked.order_by("priority", "created_at", "pk").defer("snapshot")
         chosen = list(rows[: rules.MOST_TOGETHER + 1])
         read_small(chosen, "snapshot")
@@ -253,9 +252,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/approvals_app/approval/selected.html", context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(row.isdecimal() and len(row) < 19 for row in ticked):
-            raise BadRequest("Rows are numbers.")
+        ticked = ticked_rows(request)
         if request.method == "POST" and not self.has_decide_permission(request):
             rows = Approval.objects.filter(pk__in=ticked[: rules.MOST_TOGETHER])
             ids = list(rows.values_list("approval_id", flat=True))

@@ -5,8 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,14 +15,14 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from approvals_app.models import Approval
 from events_app.admin import ConfiguredAdmin, timeline_of
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
-from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin
+from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, reason_field, ticked_rows
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
@@ -45,12 +44,7 @@ class CancelForm(NeedsReasonForm):
 
 
 class CancelManyForm(forms.Form):
-    reason = forms.CharField(
-        max_length=2000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        label="Reason for all",
-        error_messages={"required": "Say why: it is kept with each task."},
-    )
+    reason = reason_field("Reason for all", insist="Say why: it is kept with each task.")
 
 
 def active_agents() -> list[tuple[str, str]]:
@@ -221,17 +215,14 @@ class TaskAdmin(ReadOnlyAdmin):
             "form": form,
             "action": request.POST["action"],
             "across": request.POST.get("select_across", "0"),
-            "ticked": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "ticked": ticked_rows(request),
         }
         return TemplateResponse(request, "admin/tasks_app/task/selected.html", context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
-        if not all(
-            row.isdecimal() and len(row) < 19 for row in request.POST.getlist(ACTION_CHECKBOX_NAME)
-        ):
-            raise BadRequest("Rows are numbers.")
+        ticked_rows(request)
         rows = list(BulkOperation.objects.order_by("-pk")[:SHOWN_BULK])
         running = any(row.ended_at is None for row in rows)
         context = {"title": "Tasks", "operations": rows, "running": running}

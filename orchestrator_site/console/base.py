@@ -9,7 +9,9 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList as Rows
+from django.core.exceptions import BadRequest
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -227,6 +229,14 @@ def refusals_as_form_errors() -> Iterator[None]:
         yield
     except DomainError as refusal:
         raise forms.ValidationError(str(refusal)) from None
+
+
+def ticked_rows(request: HttpRequest) -> list[str]:
+    """Return the numbers of the rows that were ticked in a list; raise BadRequest."""
+    rows = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    if all(row.isdecimal() and len(row) < 19 for row in rows):
+        return rows
+    raise BadRequest("Rows are numbers.")
 
 
 def capped_count(rows: QuerySet[Any]) -> str:
