@@ -132,7 +132,12 @@ class Approval(models.Model):
             ),
             models.Index(fields=["-decided_at", "-id"], condition=DECIDED, name="approval_decided"),
             models.Index(
-                fields=["decided_by", "-decided_at"], condition=DECIDED, name="approval_of_decider"
+                fields=["decided_by", "-decided_at", "-id"],
+                condition=DECIDED,
+                name="approval_of_decider",
+            ),
+            models.Index(
+                fields=["status", "-decided_at", "-id"], condition=DECIDED, name="approval_of_state"
             ),
             models.Index(fields=["requested_by", "-id"], name="approval_asked"),
             models.Index(fields=["trace_id"], name="approval_trace"),

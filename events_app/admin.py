@@ -14,6 +14,8 @@ from unfold.decorators import display
 
 from events_app.configuration import Configuration
 from events_app.event_types import CONFIG_CHANGED
+from events_app.log import sequencing
+from events_app.log.reading import known_types
 from events_app.models import Event, Origin
 from events_app.services import record
 from orchestrator_site.console import rendering
@@ -133,13 +135,23 @@ class OfFamily(Choice):
     values = FAMILIES
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        family = self.value()
-        return queryset.filter(event_type__startswith=f"{family}.") if family else queryset
+        return queryset.filter(event_type__in=self.types()) if self.value() else queryset
+
+    def parts(self, request: HttpRequest, queryset: Any) -> list[Any]:
+        return [queryset.filter(event_type=kind) for kind in self.types()] or [queryset.none()]
+
+    def types(self) -> list[str]:
+        """Return the types of the family that the log has."""
+        return [kind for kind in known_types() if kind.startswith(f"{self.value()}.")]
 
 
 class OfOrigin(Choice):
     title, parameter_name, column = "origin", "origin", "origin"
     values = Origin.values
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        rows = super().queryset(request, queryset)
+        return rows.exclude(origin="system") if self.value() in ("human", "agent") else rows
 
 
 class OfPublisher(Choice):
@@ -158,16 +170,22 @@ class EventAdmin(ReadOnlyAdmin):
     search_help_text = "Exact id or trace; newest 1,000: publisher, type"
     list_display = ("kind", "about", "source", "said", "happened")
     list_filter = (OfFamily, OfOrigin, OfPublisher)
-    ordering = ("-id",)
+    ordering = ("-position",)
     change_form_template = "admin/events_app/event/page.html"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the log in the order that readers see, up to now."""
+        sequencing.number_events()
+        return super().get_queryset(request).filter(position__gt=0)
 
     def wanted(self, term: str) -> Q:
         """Return what an id names, or else the newest events by this publisher or of this type."""
         named = super().wanted(term)
         if named != Q(pk__in=[]):
             return named
-        older = Event.objects.order_by("-pk").values_list("pk", flat=True)[MOST_SEARCHED:]
-        return Q(Q(publisher=term) | Q(event_type=term), pk__gt=next(iter(older[:1]), 0))
+        newest = Event.objects.after(0).order_by("-position")[:MOST_SEARCHED]
+        rows = newest.values_list("pk", "publisher", "event_type")
+        return Q(pk__in=[pk for pk, *names in rows if term in names])
 
     @display(description="Event")
     def kind(self, event: Event) -> SafeString:

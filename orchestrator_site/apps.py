@@ -1,6 +1,7 @@
 """The site app: identity, system checks, and what all apps share."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SiteConfig(AppConfig):
@@ -9,3 +10,6 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         from orchestrator_site.config import checks  # noqa: F401
+        from orchestrator_site.infra.sqlite import statistics
+
+        post_migrate.connect(statistics.install, sender=self)

@@ -37,7 +37,7 @@ class InState(Choice):
             "all": queryset.all,
         }
         chosen = groups.get(self.value())
-        return chosen() if chosen else queryset.filter(status=self.value())
+        return chosen() if chosen else queryset.decided().filter(status=self.value())
 
 
 class OfPolicy(Choice):

@@ -4,14 +4,27 @@ import bisect
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import connection
+
 from events_app.errors import CursorAhead, CursorExpired
 from events_app.log.sequencing import bounds, marked, number_events, state
 from events_app.models import Event, Position
-from events_app.rules import cursor
+from events_app.rules import cursor, matches
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
 
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
-WINDOW = 50_000  # positions one filtered read looks at: a rare type must not cost a scan of the log
+WINDOW = 2_000  # positions one filtered read looks at: what is rare must not cost a scan of the log
+MOST_TYPES = 500  # different ones that are looked for one by one
+# Each type is one step in the index.
+KNOWN_TYPES = """
+    WITH RECURSIVE known(kind) AS (
+        SELECT MIN(event_type) FROM events_app_event WHERE position IS NOT NULL
+        UNION ALL
+        SELECT (SELECT MIN(event_type) FROM events_app_event
+                WHERE position IS NOT NULL AND event_type > kind)
+        FROM known WHERE kind IS NOT NULL
+    ) SELECT kind FROM known WHERE kind IS NOT NULL LIMIT %s
+"""
 
 
 def read(
@@ -39,15 +52,38 @@ def page(
     pruned_to, end = bounds()
     start = Position(pruned_to if after is None else after)
     filters = {name: value for name, value in equal.items() if value}
-    if (types or set(filters) == {"source_agent"}) and start + WINDOW < end:
+    windowed = bool(types or set(filters) == {"source_agent"}) and start + WINDOW < end
+    if windowed:
         end = marked(start + WINDOW)
     rows = Event.objects.after(start).about(**filters).filter(position__lte=end)
     events, more = fitting(
         rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room
     )
+    if windowed and types and not events:
+        end = end_of_gap(end, types)
     ensure_readable(start)  # afterwards, so that nothing pruned meanwhile is passed over
     last = events[-1].place if events else start
     return events, last if more or len(events) == limit else end
+
+
+def end_of_gap(position: Position, types: list[str]) -> Position:
+    """Return the last position, from this one on, before the next event of one of the types."""
+    _, head = bounds()
+    known = known_types()
+    if len(known) == MOST_TYPES:
+        return position
+    rows = Event.objects.after(position).filter(position__lte=head)
+    wanted = [rows.filter(event_type=kind) for kind in known if matches(kind, types)]
+    firsts = [next(iter(one.values_list("position", flat=True)[:1]), None) for one in wanted]
+    following = [first for first in firsts if first is not None]
+    return marked(min(following) - 1) if following else head
+
+
+def known_types() -> list[str]:
+    """Return the types of the events in the log, in order, up to MOST_TYPES."""
+    with connection.cursor() as cursor:
+        cursor.execute(KNOWN_TYPES, [MOST_TYPES])
+        return [kind for (kind,) in cursor.fetchall()]
 
 
 def ensure_readable(position: int) -> None:

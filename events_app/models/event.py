@@ -48,6 +48,9 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(matching)
 
 
+NUMBERED = Q(position__isnull=False)
+
+
 class Event(models.Model):
     """What happened, who said so, and by which door. Never changed, only numbered once."""
 
@@ -83,9 +86,7 @@ class Event(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["position"], condition=Q(position__isnull=False), name="event_position"
-            ),
+            models.UniqueConstraint(fields=["position"], condition=NUMBERED, name="event_position"),
         ]
         indexes = [
             models.Index(
@@ -94,6 +95,17 @@ class Event(models.Model):
             models.Index(fields=["task_id", "id"], condition=~Q(task_id=""), name="event_of_task"),
             models.Index(
                 fields=["trace_id", "id"], condition=~Q(trace_id=""), name="event_of_trace"
+            ),
+            models.Index(
+                fields=["event_type", "position"], condition=NUMBERED, name="event_by_type"
+            ),
+            models.Index(
+                fields=["publisher", "position"], condition=NUMBERED, name="event_by_publisher"
+            ),
+            models.Index(
+                fields=["origin", "position"],
+                condition=NUMBERED & ~Q(origin="system"),
+                name="event_by_origin",
             ),
         ]
 

@@ -152,6 +152,7 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["subscription", "status", "id"], name="delivery_of_state"),
             models.Index(fields=["position"], name="delivery_position"),
+            models.Index(fields=["id"], condition=Q(status="dead"), name="delivery_dead"),
         ]
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -309,6 +310,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def find(self, object_id: str) -> Any:
         return super().find(object_id) if object_id.isdigit() else None
+
+    def holds(self, name: str, term: str) -> Q:
+        """Return the condition that has an index: all are by subscription."""
+        rows = Subscription.objects.values_list("pk", flat=True)
+        if name == "event_id":
+            return Q(subscription__in=[*rows], event_id=term)
+        return Q(subscription__in=[*rows.filter(subscription_id=term)])
 
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:

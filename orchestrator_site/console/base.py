@@ -22,10 +22,12 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orchestrator_site.console.accounts import actor_of
+from orchestrator_site.console.filters import Filter
 from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra.narrowing import by_fewest
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 TYPE_ID = re.compile(r"(approval|evt|sub|task)_[0-9a-z]{26}\Z")
@@ -40,10 +42,20 @@ HELD_IN = {  # the fields that may hold an id of this kind
 
 
 class PublicRows(ChangeList):
-    """A list whose links name rows by their public ids."""
+    """A list whose links name rows by their public ids, and whose filters find what is rare."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        filters = [
+            each.parts(request, self.root_queryset)
+            for each in self.filter_specs
+            if isinstance(each, Filter) and each.value()
+        ]
+        if self.query:
+            filters.append(
+                [self.model_admin.get_search_results(request, self.root_queryset, self.query)[0]]
+            )
+        rows = by_fewest(rows, filters, most=self.page_num * self.list_per_page + 1)
         return rows.defer(*self.model_admin.large_fields, *self.model_admin.page_fields)
 
     def get_results(self, request: HttpRequest) -> None:

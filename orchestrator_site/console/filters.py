@@ -19,7 +19,15 @@ SPANS = {
 }
 
 
-class Choice(SimpleListFilter):
+class Filter(SimpleListFilter):
+    """A filter, which a list looks up by itself when it is used with others."""
+
+    def parts(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[QuerySet[Any]]:
+        """Return the alternatives that the filter leaves, each of which has an index."""
+        return [self.queryset(request, queryset)]
+
+
+class Choice(Filter):
     """A filter over choices. Subclasses name `column`, and `values` or `options`."""
 
     column = ""
@@ -41,7 +49,7 @@ class Choice(SimpleListFilter):
         return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
 
 
-class Within(SimpleListFilter):
+class Within(Filter):
     """A filter by how long ago something was, at most. Subclasses say `since`."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -11,6 +11,17 @@ from tasks_app.models import FailureReason, Status, Task
 from tasks_app.services import routing
 
 
+class TaskChoice(Choice):
+    """A filter that says the condition of a partial index with the value."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.having(self.column, self.value()) if self.value() else queryset
+
+
+class OfTaskPriority(TaskChoice, OfPriority):
+    pass
+
+
 class InStatus(Choice):
     title, parameter_name, column = "status", "status", "status"
     values = ("open", *Status.values)
@@ -33,7 +44,7 @@ class OfAgent(Choice):
         return sorted(routing.agents())
 
 
-class FailedBecause(Choice):
+class FailedBecause(TaskChoice):
     title, parameter_name, column = "failed because", "failure", "failure_reason"
     values = FailureReason.values
 
@@ -75,7 +86,7 @@ class AwaitsApproval(Choice):
 
 FILTERS = (
     InStatus,
-    OfPriority,
+    OfTaskPriority,
     OfType,
     OfAgent,
     FailedBecause,

@@ -9,6 +9,7 @@ from django.db.models import Q, TextChoices
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.priorities import Priority
+from orchestrator_site.infra.narrowing import by_fewest
 from tasks_app.errors import InvalidTransition
 
 
@@ -104,12 +105,18 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(IsOpen("status"))
 
     def of(self, **equal: Any) -> "TaskQuerySet":
-        """Return those with these values, and with the condition of the partial index if any."""
-        rows = self.filter(**equal)
-        for name, left_out in PARTIAL.items():
-            if equal.get(name, left_out) != left_out:
-                rows = rows.filter(~Q(**{name: left_out}))
-        return rows
+        """Return those whose fields have these values, found by the value that fewest have."""
+        each = [self.having(name, value) for name, value in equal.items()]
+        rows = self
+        for part in each:
+            rows &= part
+        return by_fewest(rows, [[part] for part in each])
+
+    def having(self, name: str, value: Any) -> "TaskQuerySet":
+        """Return those with a value; where the index is partial, with its condition too."""
+        rows, column = self.filter(**{name: value}), name.removesuffix("__in")
+        left_out = PARTIAL.get(column, value)
+        return rows if left_out == value else rows.filter(~Q(**{column: left_out}))
 
     def to_warn(self, now: datetime) -> "TaskQuerySet":
         """Return open ones whose SLA warning is due and not given."""

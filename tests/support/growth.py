@@ -9,18 +9,22 @@ from tasks_app.models import Task
 
 
 def multiply(row: models.Model, count: int, **changed: str) -> None:
-    """Add copies of a row. changed: SQL for the columns that differ, of `n`, which goes from 1 to `count`."""
-    names = [str(field.column) for field in row._meta.concrete_fields if not field.primary_key]
-    quote = connection.ops.quote_name
-    table = quote(row._meta.db_table)
-    columns = ", ".join(map(quote, names))
-    values = ", ".join(changed.get(name, f"template.{quote(name)}") for name in names)
+    """Add copies of a row.
+
+    changed: SQL for the columns that differ, of `n`, which goes from 1 to `count`.
+    """
+    changed = {name: value.replace("%", "%%") for name, value in changed.items()}
+    key, quote = row._meta.pk, connection.ops.quote_name
+    fields = [field for field in row._meta.concrete_fields if field != key or key.name in changed]
+    values = [changed.get(field.column, f"template.{quote(field.column)}") for field in fields]
+    columns, table = (quote(field.column) for field in fields), quote(row._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {count}) "
-            f"INSERT INTO {table} ({columns}) SELECT {values} FROM series, {table} AS template "
-            f"WHERE template.id = %s",
-            [row.pk],
+            "WITH RECURSIVE series(n) AS "
+            f"(SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {count}) "
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "
+            f"FROM series, {table} AS template WHERE template.id = %s",
+            [key.get_db_prep_value(row.pk, connection)],
         )
 
 
@@ -65,6 +69,7 @@ def fill(row: Any, count: int, **changed: str) -> None:
 
 
 def analyse() -> None:
-    """Have the planner know what there is."""
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    """Have PostgreSQL's planner know what there is; SQLite's is told at migration."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")

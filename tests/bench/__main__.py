@@ -1,18 +1,17 @@
 """What the service does in a second, and how long things take to arrive.
 
-    python -m tests.bench                       a server of its own, on the embedded stores
-    python -m tests.bench --servers             a server of its own, on a private PostgreSQL and Redis
+    python -m tests.bench                 a server of its own, on the embedded stores
+    python -m tests.bench --servers       a server of its own, on a private PostgreSQL and Redis
     python -m tests.bench --url http://127.0.0.1:8000
 
-A running server must have its limits out of the way: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000. Server
-and clients share the machine, so compare figures of one machine only.
+A running server must have its limits out of the way: start it with
+ORCHESTRATOR_RATE_LIMIT_SCALE=100000. Server and clients share the machine, so compare figures of
+one machine only.
 """
 
 import argparse
 import contextlib
-import http.client
 import json
-import math
 import os
 import sys
 import threading
@@ -20,56 +19,34 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
-import jwt
-
+from tests.bench.client import EVENT, TASK, Client, bearer, spread
 from tests.faults.service import embedded, on_servers
 
 CONNECTIONS = (1, 8, 32)
-TASK = {"type": "bugfix", "payload": {"issue": "123"}, "priority": "P2"}
-EVENT = {"event_type": "bench.tick", "source_agent": "bench", "payload": {"n": 1}}
 
 
-class Client:
-    """One kept-open connection."""
+def create(client: Client) -> str:
+    """Hand in a task; return its id."""
+    return str(client.send("POST", "/tasks", TASK)["task_id"])
 
-    def __init__(self, url: str, token: str) -> None:
-        """token: a JWT of role agent."""
-        self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
-        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
-    def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request; return the answer, which must be a 200."""
-        self.http.request(method, path, None if body is None else json.dumps(body), self.headers)
-        answer = self.http.getresponse()
-        text = answer.read()
-        if answer.status == 429:
-            sys.exit(
-                "The server limits its callers: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000."
-            )
-        if answer.status != 200:
-            sys.exit(f"{method} {path} was answered {answer.status}: {text[:300]!r}")
-        return json.loads(text)
+def publish(client: Client) -> None:
+    """Publish an event."""
+    client.send("POST", "/events/publish", EVENT)
 
-    def create(self) -> str:
-        """Hand in a task; return its id."""
-        return str(self.send("POST", "/tasks", TASK)["task_id"])
 
-    def publish(self) -> None:
-        """Publish an event."""
-        self.send("POST", "/events/publish", EVENT)
+def read(client: Client) -> None:
+    """Read a task."""
+    client.send("GET", "/tasks?limit=1")
 
-    def read(self) -> None:
-        """Read the counts."""
-        self.send("GET", "/tasks?limit=1")
 
-    def cycle(self) -> None:
-        """Hand in a task, take one, complete it."""
-        self.create()
-        for task in self.send("POST", "/tasks/claim", {"agent": "dev_agent"})["tasks"]:
-            report = {"status": "completed", "attempt": task["attempt"]}
-            self.send("PATCH", f"/tasks/{task['task_id']}/status", report)
+def cycle(client: Client) -> None:
+    """Hand in a task, take one, complete it."""
+    create(client)
+    for task in client.send("POST", "/tasks/claim", {"agent": "dev_agent"})["tasks"]:
+        report = {"status": "completed", "attempt": task["attempt"]}
+        client.send("PATCH", f"/tasks/{task['task_id']}/status", report)
 
 
 def rate(
@@ -88,16 +65,6 @@ def rate(
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(run, range(connections)))
     return f"{len(times) / seconds:8,.0f}/s   {spread(times)}"
-
-
-def spread(times: list[float]) -> str:
-    """Return the middle and the 99th of a hundred, and of how many. times: seconds."""
-    ordered = sorted(times)
-    p50, p99 = (
-        ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share) - 1)] * 1000
-        for share in (0.5, 0.99)
-    )
-    return f"p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   N={len(ordered)}"
 
 
 def pickup(connect: Callable[[], Client], rounds: int) -> str:
@@ -140,7 +107,7 @@ def drain(client: Client) -> None:
 
 
 def arrival(connect: Callable[[], Client], readers: int, rounds: int) -> str:
-    """Return how long it takes from publishing an event until stream readers have it, each counted."""
+    """Return how long it takes from publishing an event until stream readers have it."""
     times: list[float] = []
     sent: dict[int, float] = {}
     ready = threading.Barrier(readers + 1)
@@ -189,23 +156,15 @@ def read_stream(
 
 @contextlib.contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Give the URL of the server to measure, and a token for it."""
+    """Give the URL of the server to measure, and the secret that signs its tokens."""
     if options.url:
         secret = os.environ.get("ORCHESTRATOR_JWT_SECRET") or sys.exit(
             "Set ORCHESTRATOR_JWT_SECRET as the server's."
         )
-        yield options.url, token(str(secret))
+        yield options.url, str(secret)
         return
     with (on_servers if options.servers else embedded)(ORCHESTRATOR_SWEEP_SECONDS="10") as service:
-        yield service.url, token(service.settings["ORCHESTRATOR_JWT_SECRET"])
-
-
-def token(secret: str) -> str:
-    """Return a token for the bench."""
-    now = int(time.time())
-    return jwt.encode(
-        {"sub": "bench", "role": "agent", "iat": now, "exp": now + 3600}, secret, algorithm="HS256"
-    )
+        yield service.url, service.settings["ORCHESTRATOR_JWT_SECRET"]
 
 
 def main() -> None:
@@ -219,30 +178,29 @@ def main() -> None:
     )
     asked.add_argument("--seconds", type=float, default=4, help="for each rate")
     options = asked.parse_args()
-    with server(options) as (url, key):
-        measure(lambda: Client(url, key), options.seconds)
+    with server(options) as (url, secret):
+        measure(lambda: Client(url, bearer(secret)), options.seconds)
 
 
 def measure(connect: Callable[[], Client], seconds: float) -> None:
     """Print all figures."""
     for name, step in (
-        ("create", Client.create),
-        ("read", Client.read),
-        ("publish", Client.publish),
-        ("create → claim → complete", Client.cycle),
+        ("create", create),
+        ("read", read),
+        ("publish", publish),
+        ("create → claim → complete", cycle),
     ):
         for connections in CONNECTIONS:
-            print(
-                f"{name:28} {connections:3} connections {rate(connect, step, connections, seconds)}",
-                flush=True,
-            )
+            figures = rate(connect, step, connections, seconds)
+            print(f"{name:28} {connections:3} connections {figures}", flush=True)
     print(
         f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}",
         flush=True,
     )
     for readers in (1, 50):
+        figures = arrival(connect, readers, 100)
         print(
-            f"{'publish → stream readers':28} {readers:3} readers     {'':11}   {arrival(connect, readers, 100)}",
+            f"{'publish → stream readers':28} {readers:3} readers     {'':11}   {figures}",
             flush=True,
         )
 
