@@ -7,7 +7,7 @@ NODE_FOLDER = build/node
 EMBEDDED = env DATABASE_URL= REDIS_URL= ORCHESTRATOR_ENV=development DATA_DIR=build/data
 
 .DEFAULT_GOAL = help
-.PHONY: help up lint quick cov test check demo bench faults schema lock clean install install-dev node-modules
+.PHONY: help up lint quick cov test check demo bench bench-large faults schema lock clean install install-dev node-modules
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -42,6 +42,9 @@ demo: install ## A day in the life: three agents work against the running server
 
 bench: install-dev ## Measure throughput and latency
 	@exec $(PY) -m tests.bench $(ARGS)
+
+bench-large: install-dev ## Measure every call among 1,000,000 tasks (20 minutes; ARGS="--servers" for PostgreSQL)
+	@exec $(PY) -m tests.bench.large $(ARGS)
 
 faults: install-dev ## Kill servers under load and count what is lost
 	@exec $(PY) -m tests.faults $(ARGS)
