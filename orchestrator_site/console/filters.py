@@ -24,7 +24,8 @@ class Filter(SimpleListFilter):
 
     def parts(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[QuerySet[Any]]:
         """Return the alternatives that the filter leaves, each of which has an index."""
-        return [self.queryset(request, queryset)]
+        rows: Any = self.queryset(request, queryset)
+        return [rows]
 
 
 class Choice(Filter):

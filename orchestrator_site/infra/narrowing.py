@@ -4,15 +4,15 @@ A planner knows averages: it may walk a million rows of one filter where another
 rows for a page of what hardly any row is.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 
-Rows = QuerySet[Any]
+R = TypeVar("R", bound="QuerySet[Any]")
 PROBED = 500  # rows looked up of what one filter matches
 
 
-def by_fewest(rows: Rows, filters: list[list[Rows]], *, most: int = 0) -> Rows:
+def by_fewest(rows: R, filters: list[list[R]], *, most: int = 0) -> R:
     """Return the rows in an order of theirs, found by the filter that matches fewest, if one has few.
 
     rows: what all filters together leave. filters: for each, its alternatives by themselves, every one
@@ -31,7 +31,7 @@ def by_fewest(rows: Rows, filters: list[list[Rows]], *, most: int = 0) -> Rows:
     return rows.filter(pk__in=[key for part in first for key in part[:most]])
 
 
-def keys_of(parts: list[Rows]) -> set[Any] | None:
+def keys_of(parts: list[R]) -> set[Any] | None:
     """Return the keys of what is in any of the parts, or None for more than PROBED."""
     keys: set[Any] = set()
     for part in parts:

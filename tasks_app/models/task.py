@@ -106,11 +106,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def of(self, **equal: Any) -> "TaskQuerySet":
         """Return those whose fields have these values, found by the value that fewest have."""
-        each = [self.having(name, value) for name, value in equal.items()]
-        rows = self
-        for part in each:
-            rows &= part
-        return by_fewest(rows, [[part] for part in each])
+        rows: TaskQuerySet = self.all()
+        for name, value in equal.items():
+            rows = rows.having(name, value)
+        return by_fewest(rows, [[self.having(name, value)] for name, value in equal.items()])
 
     def having(self, name: str, value: Any) -> "TaskQuerySet":
         """Return those with a value; where the index is partial, with its condition too."""

@@ -175,14 +175,14 @@ def add(rows: dict[str, models.Model], start: int, count: int, at: datetime) -> 
         position=f"{head} + n",
     )  # fmt: skip
     Ledger.objects.update(head=head + count * EVENTS_EACH)
-    tenth = {"n": f"({start // 10} + n)", "count": count // 10}
-    multiply(rows["approval"], tenth["count"], **approval_columns(tenth["n"], at))
+    tenth, tenths = f"({start // 10} + n)", count // 10
+    multiply(rows["approval"], tenths, **approval_columns(tenth, at))
     multiply(
-        rows["delivery"], tenth["count"], event_id=public_id("evt", tenth["n"], at),
-        position=tenth["n"], status="'delivered'", created_at=when, settled_at=when,
+        rows["delivery"], tenths, event_id=public_id("evt", tenth, at),
+        position=tenth, status="'delivered'", created_at=when, settled_at=when,
     )  # fmt: skip
     key = f"'k' || {n}"
-    multiply(rows["answer"], tenth["count"], id=answer_id(n), key=key, created_at=when)
+    multiply(rows["answer"], tenths, id=answer_id(n), key=key, created_at=when)
 
 
 def task_columns(n: str, at: datetime) -> dict[str, str]:

@@ -73,7 +73,7 @@ def many(
 ) -> Task:
     """Many rows of everything, of which few are open; the first task is returned."""
     monkeypatch.setattr(reading, "WINDOW", 500)
-    by = {"by": dev, "now": now}
+    by: dict[str, Any] = {"by": dev, "now": now}
     first = make_task(source="ci")
     make_task(priority="P0", sla_target=1)
     make_task(sla_target=3600)

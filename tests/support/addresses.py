@@ -32,10 +32,11 @@ def lists(searches: list[str], rare: dict[str, str]) -> Iterator[str]:
     for model, shown in admin.site._registry.items():
         page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         yield page
-        for choice in shown.list_filter:
+        filters: Any = shown.list_filter
+        for choice in filters:
+            name = choice.parameter_name
             options = choice(RequestFactory().get("/"), {}, model, shown).lookup_choices
-            values = {value for value, _ in options} | {rare.get(choice.parameter_name)}
-            for value in sorted(values - {None}):
-                yield f"{page}?{choice.parameter_name}={quote(value)}"
+            values = {value for value, _ in options} | ({rare[name]} if name in rare else set())
+            yield from (f"{page}?{name}={quote(value)}" for value in sorted(values))
         if shown.search_fields or getattr(shown, "exact_search", ()):
             yield from (f"{page}?q={term}" for term in searches)

@@ -16,8 +16,9 @@ def multiply(row: models.Model, count: int, **changed: str) -> None:
     changed = {name: value.replace("%", "%%") for name, value in changed.items()}
     key, quote = row._meta.pk, connection.ops.quote_name
     fields = [field for field in row._meta.concrete_fields if field != key or key.name in changed]
-    values = [changed.get(field.column, f"template.{quote(field.column)}") for field in fields]
-    columns, table = (quote(field.column) for field in fields), quote(row._meta.db_table)
+    names = [str(field.column) for field in fields]
+    values = [changed.get(name, f"template.{quote(name)}") for name in names]
+    columns, table = map(quote, names), quote(row._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH RECURSIVE series(n) AS "
