@@ -85,8 +85,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-        form.by = actor_of(request)
+        form = super().get_form(request, obj, change=change, **kwargs)
         # An operator makes no key that may do more than an agent.
         if not request.user.is_superuser and "role" in form.base_fields:
             roles = [(role.value, role.value) for role in (Role.USER, Role.AGENT)]
@@ -94,13 +93,10 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        asked = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
-        made, request.key_text = services.create_api_key(  # type: ignore[attr-defined]
-            **asked, by=actor_of(request), now=times.now()
-        )
-        obj.__dict__.update(
-            {field.attname: getattr(made, field.attname) for field in self.opts.fields}
-        )
+        fields = {name: form.cleaned_data[name] for name in ("name", "role", "expires_at")}
+        by = actor_of(request)
+        made, request.key_text = services.create_api_key(**fields, by=by, now=times.now())  # type: ignore[attr-defined]
+        obj.__dict__.update(vars(made))
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
@@ -143,18 +139,14 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
 
     @display(description="Role")
     def role_chip(self, key: ApiKey) -> SafeString:
-        return rendering.chip(
-            key.role,
-            "danger" if key.role == Role.ADMIN else "info" if key.role == Role.AGENT else "calm",
-        )
+        return rendering.chip(key.role, {"admin": "danger", "agent": "info"}.get(key.role, "calm"))
 
     @display(description="State")
     def state(self, key: ApiKey) -> SafeString:
         if key.revoked_at:
-            return rendering.chip("revoked", "calm")
-        if key.expires_at and key.expires_at <= times.now():
-            return rendering.chip("expired", "calm")
-        return rendering.chip("active", "success")
+            return rendering.chip("revoked")
+        is_over = key.expires_at and key.expires_at <= times.now()
+        return rendering.chip("expired") if is_over else rendering.chip("active", "success")
 
     @display(description="Last used", ordering="last_used_at")
     def used(self, key: ApiKey) -> SafeString:
@@ -185,13 +177,6 @@ class PrincipalAdmin(RecordedAdmin):
     form = PrincipalForm
     named_once = ("name",)
     fields = ("name", "disabled", "role", "note")
-
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-        form.by = actor_of(request)
-        return form
 
     def has_change_permission(self, request: HttpRequest, obj: Principal | None = None) -> bool:
         return bool(super().has_change_permission(request, obj)) and self.is_theirs(request, obj)
@@ -245,11 +230,8 @@ User._meta.verbose_name_plural = "accounts"
 
 @admin.register(User)
 class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
-    form, add_form, change_password_form = (
-        UserChangeForm,
-        AccountCreationForm,
-        AdminPasswordChangeForm,
-    )
+    form, add_form = UserChangeForm, AccountCreationForm
+    change_password_form = AdminPasswordChangeForm
     list_title = "Accounts"
     list_display = ("username", "is_active", "is_superuser", "member_of", "last_login")
     list_filter = ()

@@ -37,12 +37,8 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def waiting_for(by: Actor | None) -> ApprovalQuerySet:
     """Return what waits for this actor, or for anybody if they may decide nothing."""
-    pending = Approval.objects.pending()
-    return (
-        pending
-        if by is None
-        else pending.decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
-    )
+    pending, mode = Approval.objects.pending(), settings.ORCHESTRATOR_APPROVAL_MODE
+    return pending if by is None else pending.decidable_by(by, mode=mode)
 
 
 def inbox(by: Actor | None) -> dict[str, Any]:
@@ -76,18 +72,13 @@ def work() -> dict[str, Any]:
 
 def agents() -> list[dict[str, Any]]:
     """Return the agents with what they do and what waits for them."""
-    return [
-        {
-            "agent": agent,
-            "running": capped_count(
-                Task.objects.filter(assigned_agent=agent.name, status=Status.IN_PROGRESS)
-            ),
-            "waiting": capped_count(
-                Task.objects.filter(assigned_agent=agent.name, status=Status.ASSIGNED)
-            ),
-        }
-        for agent in Agent.objects.order_by("name")[:AGENTS]
-    ]
+    rows = []
+    for agent in Agent.objects.order_by("name")[:AGENTS]:
+        tasks = Task.objects.filter(assigned_agent=agent.name)
+        running = capped_count(tasks.filter(status=Status.IN_PROGRESS))
+        waiting = capped_count(tasks.filter(status=Status.ASSIGNED))
+        rows.append({"agent": agent, "running": running, "waiting": waiting})
+    return rows
 
 
 def pending_badge(request: HttpRequest) -> str:

@@ -115,42 +115,27 @@ def headline(content: dict[str, Any]) -> str:
     """Return what a task is about in one line, such as `deployment · shop 1.4.1 → production`."""
     payload = content.get("payload")
     fields = payload if isinstance(payload, dict) else {}
-    about = first_of(fields, TITLES) or " ".join(
-        filter(None, (word(fields, "service"), word(fields, "version")))
-    )
-    place = first_of(fields, PLACES)
-    parts = " · ".join(filter(None, (str(content.get("type", "?")), about)))
-    return rendering.cut(
-        " ".join(f"{parts} → {place}".split() if place else parts.split()), HEADLINE
-    )
+    [title] = words_in(fields, TITLES)[:1] or [" ".join(words_in(fields, ("service", "version")))]
+    about = " · ".join(filter(None, (str(content.get("type", "?")), title)))
+    line = " → ".join([about, *words_in(fields, PLACES)[:1]])
+    return rendering.cut(" ".join(line.split()), HEADLINE)
 
 
-def first_of(fields: dict[str, Any], names: tuple[str, ...]) -> str:
-    """Return the first of these fields that says something."""
-    return next(filter(None, (word(fields, name) for name in names)), "")
-
-
-def word(fields: dict[str, Any], name: str) -> str:
-    """Return a field of a payload if it is a word or a number."""
-    value = fields.get(name)
-    return (
-        str(value)[: HEADLINE + 1]
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-        else ""
-    )
+def words_in(fields: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    """Return those of the named fields of a payload that are words or numbers, cut short."""
+    values = [fields.get(name) for name in names]
+    plain = [one for one in values if type(one) in (str, int, float)]
+    return [str(one)[: HEADLINE + 1] for one in plain if one != ""]
 
 
 def next_for(by: Actor, *, now: datetime) -> Approval | None:
     """Return the most urgent request that waits for this actor."""
-    waiting = (
-        Approval.objects.pending()
-        .live(now)
-        .decidable_by(by, mode=settings.ORCHESTRATOR_APPROVAL_MODE)
-    )
-    return next(iter(waiting.order_by("priority", "created_at", "pk")[:1]), None)
+    mode = settings.ORCHESTRATOR_APPROVAL_MODE
+    waiting = Approval.objects.pending().live(now).decidable_by(by, mode=mode)
+    return waiting.order_by("priority", "created_at", "pk").first()
 
 
 def successor_of(approval: Approval) -> Approval | None:
     """Return the newest request for the same task, if it is a later one."""
     later = Approval.objects.filter(task_id=approval.task_id, pk__gt=approval.pk)
-    return next(iter(later.order_by("-pk").defer("snapshot")[:1]), None)
+    return later.order_by("-pk").defer("snapshot").first()

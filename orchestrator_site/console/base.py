@@ -105,6 +105,13 @@ class ConsoleAdmin(ModelAdmin):
         declared = self.get_list_filter(request) if request else self.list_filter
         return lookup in {one.parameter_name for one in declared} and "\x00" not in value
 
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.by = actor_of(request)  # who fills it in
+        return form
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return nothing: an address fills in no form."""
         return {}

@@ -25,36 +25,16 @@ ALIKE = re.compile("[аеорсухіјѕһԁԛԝӏгпАВЕЅІЈКМНОРС�
 WORD = re.compile(r"[^\W\d_]+")
 LATIN = re.compile("[A-Za-z]")
 DIFF = re.compile(r"^(?:@@ -\d|diff --git |\+\+\+ )", re.MULTILINE)
-DIFF_LINES = {
-    "+++": "line-place",
-    "---": "line-place",
-    "+": "line-added",
-    "-": "line-removed",
-    "@": "line-place",
+DIFF_LINES = {"+": "line-added", "-": "line-removed", "@": "line-place"}
+DIFF_LINES |= {"+++": "line-place", "---": "line-place"}
+WORDS = {  # of priorities, states and origins, by the tone of their labels
+    "danger": "P0 failed rejected violated",
+    "warning": "P1 pending warning",
+    "info": "P2 assigned agent",
+    "primary": "in_progress human",
+    "success": "completed approved on_track met",
 }
-TONES = {
-    "P0": "danger",
-    "P1": "warning",
-    "P2": "info",
-    "P3": "calm",
-    "pending": "warning",
-    "assigned": "info",
-    "in_progress": "primary",
-    "completed": "success",
-    "approved": "success",
-    "failed": "danger",
-    "rejected": "danger",
-    "cancelled": "calm",
-    "expired": "calm",
-    "withdrawn": "calm",
-    "superseded": "calm",
-    "violated": "danger",
-    "warning": "warning",
-    "on_track": "success",
-    "met": "success",
-    "human": "primary",
-    "agent": "info",
-}
+TONES = {word: tone for tone, words in WORDS.items() for word in words.split()}  # others are calm
 CREDENTIALS = {
     "jwt": (
         "shared secret",
@@ -68,11 +48,10 @@ CREDENTIALS = {
 
 def is_unseen(character: str) -> bool:
     """Return whether a character shows nothing, or changes how its neighbours show."""
-    return (
-        unicodedata.category(character) in UNSEEN
-        or character in BLANKS
-        or ord(character) in SELECTORS
-    ) and character not in "\n\t"
+    if character in "\n\t":
+        return False
+    special = character in BLANKS or ord(character) in SELECTORS
+    return special or unicodedata.category(character) in UNSEEN
 
 
 def visible(text: Any) -> SafeString:
@@ -284,9 +263,8 @@ def credential(text: str) -> SafeString:
 
 def person(text: str, credential_text: str) -> SafeString:
     """Return who did something and how well the name is proven; the service needs no proof."""
-    return joined(
-        [visible(text)] if text == "system" else [visible(text), credential(credential_text)]
-    )
+    proof = [] if text == "system" else [credential(credential_text)]
+    return joined([visible(text), *proof])
 
 
 def span(seconds: float) -> str:

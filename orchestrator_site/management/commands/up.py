@@ -63,9 +63,10 @@ class Command(BaseCommand):
         try:
             return listen(host, port)
         except OSError as error:
-            raise CommandError(
-                f"Cannot listen on {host}:{port}: {reason(error)}. Set PORT to use another."
-            ) from None
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror
+            sentence = f"Cannot listen on {host}:{port}: {reason}. Set PORT to use another."
+            raise CommandError(sentence) from None
 
     def take_folder(self) -> IO[str]:
         """Return the lock on the embedded store, made safe from other accounts."""
@@ -146,11 +147,6 @@ def address(options: dict[str, Any]) -> tuple[str, int]:
     if not 0 <= port <= 65_535:
         raise CommandError(f"{port} is not a port: ports go from 0, for a free one, to 65535.")
     return host, port
-
-
-def reason(error: OSError) -> str:
-    """Return why an address could not be taken, in the system's words."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 
 
 def migrations_due() -> int:
