@@ -45,6 +45,7 @@ def test_good_settings_pass(production: Any) -> None:
     refuse_unsafe_start()
 
 
+@pytest.mark.no_cover  # measuring would take long
 def test_a_random_secret_always_passes(production: Any) -> None:
     for make in (secrets.token_hex, secrets.token_urlsafe):
         for _ in range(200):

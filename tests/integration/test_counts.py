@@ -280,6 +280,7 @@ class RolledBack(Operations):
         cached_rows.forget_all()
 
 
+@pytest.mark.no_cover  # measuring would take long
 @pytest.mark.slow
 @pytest.mark.timeout(
     900

@@ -229,6 +229,7 @@ def test_an_approval_wakes_the_agent_after_the_commit(
     assert {"tasks:dev_agent", "events"} <= heard
 
 
+@pytest.mark.no_cover  # measuring would take long
 @hypothesis_settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -216,6 +216,7 @@ def test_events_of_some_types_are_found_without_a_scan(many, api, types: str) ->
     assert bool(found) == (not types.startswith("none"))
 
 
+@pytest.mark.no_cover  # measuring would take long
 @pytest.mark.django_db
 def test_no_list_of_the_console_looks_at_all_rows(many: Task, login: Callable[..., Any]) -> None:  # noqa: F811
     events, tasks = "/admin/events_app/event/", "/admin/tasks_app/task/"
