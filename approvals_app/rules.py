@@ -70,6 +70,21 @@ def fits(policy: ApprovalPolicy, task_type: str, priority: str) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Granted:
+    """A task may start as far as sign-off goes."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A task may not start. ask_anew: somebody has to be asked first, or again."""
+
+    reason: str
+    approval_status: str = "missing"
+    approval_id: str = ""
+    ask_anew: bool = False
+
+
 def digest_of(content: dict[str, Any]) -> str:
     """Return the SHA-256 of content as canonical JSON, the same before and after it was stored."""
     text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

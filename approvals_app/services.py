@@ -12,9 +12,7 @@ from django.db import connection, transaction
 from approvals_app import hooks, rules
 from approvals_app.errors import (
     AlreadyDecided,
-    AskAnew,
     MayNotDecide,
-    NotGranted,
     NotShown,
     PolicyTightened,
     UnknownApproval,
@@ -135,28 +133,22 @@ def get_approval(approval_id: str) -> Approval:
         raise UnknownApproval(f"There is no approval {approval_id}.") from None
 
 
-def ensure_granted(
+def verdict(
     *, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None
-) -> None:
-    """Raise NotGranted unless exactly this content was approved, on terms as strict as `demand`."""
-    try:
-        approval = get_approval(approval_id)
-    except UnknownApproval:
-        facts = {"approval_id": approval_id, "approval_status": "missing"}
-        raise NotGranted(f"The task needs sign-off: {approval_id} is missing.", **facts) from None
-    facts = {"approval_id": approval_id, "approval_status": approval.status}
-    if approval.status != Status.APPROVED:
-        raise NotGranted(f"The task needs sign-off: {approval_id} is {approval.status}.", **facts)
+) -> rules.Granted | rules.Refused:
+    """Return whether exactly this content was approved, on terms as strict as `demand`."""
+    approval = Approval.objects.filter(approval_id=approval_id).first()
+    status = approval.status if approval else "missing"
+    if approval is None or status != Status.APPROVED:
+        reason = f"The task needs sign-off: {approval_id} is {status}."
+        return rules.Refused(reason, status, approval_id)
     if approval.digest != rules.digest_of(content):
-        raise AskAnew(
-            f"The task has changed since {approval_id} was approved; it needs a new decision.",
-            **facts,
-        )
-    if demand and not rules.meets(approval, demand):
-        raise AskAnew(
-            f"Policy asks for more than when {approval_id} was approved; it needs a new decision.",
-            **facts,
-        )
+        change = f"The task has changed since {approval_id} was approved"
+    elif demand and not rules.meets(approval, demand):
+        change = f"Policy asks for more than when {approval_id} was approved"
+    else:
+        return rules.Granted()
+    return rules.Refused(f"{change}; it needs a new decision.", status, approval_id, ask_anew=True)
 
 
 def approve(
@@ -332,28 +324,22 @@ def facts_of(approval: Approval) -> dict[str, str]:
     }
 
 
-def end_open_requests(
-    *, task_id: str, status: Status, by: Actor, now: datetime, reason: str
+def end_requests(
+    *,
+    task_ids: list[str],
+    status: Status,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    wait: bool,
 ) -> None:
-    """Withdraw or supersede what a task still waits for. Runs in the caller's transaction.
+    """Withdraw or supersede the open requests of tasks. Runs in the caller's transaction.
 
-    Call it before the task's own row is locked: a decision takes the two rows in that order.
+    wait: for those that are being decided right now; else they stay, and `waiting_among` tells
+    afterwards which tasks still wait. Call it before the tasks' own rows are locked: a decision takes
+    the two rows in that order.
     """
-    for approval_id in list(
-        Approval.objects.pending().filter(task_id=task_id).values_list("approval_id", flat=True)
-    ):
-        with contextlib.suppress(AlreadyDecided):
-            close(approval_id=approval_id, status=status, by=by, now=now, reason=reason)
-
-
-def end_requests_of(
-    *, task_ids: list[str], status: Status, by: Actor, now: datetime, reason: str
-) -> None:
-    """Withdraw or supersede the open requests of many tasks, except those being decided right now.
-
-    `waiting_among` tells afterwards which tasks still wait. Runs in the caller's transaction.
-    """
-    skip = connection.features.has_select_for_update_skip_locked
+    skip = not wait and connection.features.has_select_for_update_skip_locked
     pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
     rows = list(pending.select_for_update(skip_locked=skip).order_by("pk")) if task_ids else []
     if not rows:
@@ -376,11 +362,6 @@ def waiting_among(task_ids: list[str]) -> set[str]:
     return set(
         Approval.objects.pending().filter(task_id__in=task_ids).values_list("task_id", flat=True)
     )
-
-
-def waits(task_id: str) -> bool:
-    """Return whether a request for this task waits for a decision."""
-    return Approval.objects.pending().filter(task_id=task_id).exists()
 
 
 def expire_approvals(*, now: datetime, limit: int = 500) -> int:

@@ -30,7 +30,7 @@ from tasks_app import event_types
 from tasks_app.console.filters import FILTERS
 from tasks_app.models import NEXT, OPEN, Agent, BulkOperation, RoutingRule, Status, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import bulk, lifecycle, operations, routing
+from tasks_app.services import bulk, lifecycle, retries, routing
 
 SHOWN_APPROVALS = 20
 SHOWN_TASKS = 20
@@ -138,7 +138,7 @@ class TaskAdmin(ReadOnlyAdmin):
         lead="It gets a fresh set of attempts. If it needs sign-off, it asks for a new one.",
     )
     def requeue(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        return self.act_on(request, object_id, operations.requeue, "back in the queue")
+        return self.act_on(request, object_id, retries.requeue, "back in the queue")
 
     @dialog_action(
         "Reassign",
@@ -150,7 +150,7 @@ class TaskAdmin(ReadOnlyAdmin):
     def reassign(self, request: HttpRequest, form: ReassignForm, object_id: str) -> HttpResponse:
         agent, reason = form.cleaned_data["agent"], form.cleaned_data["reason"]
         return self.act_on(
-            request, object_id, operations.reassign, f"given to {agent}", agent=agent, reason=reason
+            request, object_id, routing.reassign, f"given to {agent}", agent=agent, reason=reason
         )
 
     @admin.action(description="Requeue the selected tasks", permissions=["operate"])

@@ -28,7 +28,7 @@ def let_through(event: Event) -> None:
 @on(approval_events.EXPIRED)
 def cancel_unsigned(event: Event) -> None:
     """Cancel a task whose sign-off was refused or never came."""
-    task = Task.objects.lock(event.task_id)
+    task = Task.objects.select_for_update().find(event.task_id)
     if task and task.status in (Status.PENDING, Status.ASSIGNED):
         reason = event.payload.get("reason") or "The request for sign-off was rejected."
         lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)

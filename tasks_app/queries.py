@@ -10,7 +10,6 @@ from events_app.models import Event
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
 from tasks_app import rules
-from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
 
 LARGE = ("payload", "metadata", "result")
@@ -64,20 +63,3 @@ def timeline(
         rows = rows.filter(pk__gt=cursors.decode(cursor, TIMELINE, int)[0])
     found, more = fitting(rows, limit=limit, large=["payload"])
     return found, cursors.encode(TIMELINE, found[-1].pk) if found and more else None
-
-
-def get_task(task_id: str) -> Task:
-    """Return the task; raise UnknownTask."""
-    return found(Task.objects.find(task_id), task_id)
-
-
-def locked_task(task_id: str) -> Task:
-    """Return the task with its row locked until the transaction ends; raise UnknownTask."""
-    return found(Task.objects.lock(task_id), task_id)
-
-
-def found(task: Task | None, task_id: str) -> Task:
-    """Return the task; raise UnknownTask when there is none."""
-    if task is None:
-        raise UnknownTask(f"There is no task {task_id}.")
-    return task

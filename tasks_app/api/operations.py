@@ -17,7 +17,8 @@ from tasks_app.api.serializers.work import (
     TimelineAnswer,
     TimelineQuery,
 )
-from tasks_app.services import lifecycle, operations
+from tasks_app.models import Task
+from tasks_app.services import lifecycle, retries, routing
 
 
 class OperationViewSet(ApiViewSet):
@@ -41,26 +42,26 @@ class OperationViewSet(ApiViewSet):
     def reassign(self, request: Request, task_id: str) -> Response:
         """Give a waiting task to another agent; one that needs sign-off asks anew. Admins only."""
         params = self.checked(ReassignSerializer)
-        task = operations.reassign(task_id=task_id, **params, by=self.actor, now=self.now)
+        task = routing.reassign(task_id=task_id, **params, by=self.actor, now=self.now)
         return Response(StatusAnswer(task).data)
 
     @extend_schema(request=None, responses=StatusAnswer)
     def requeue(self, request: Request, task_id: str) -> Response:
         """Put a failed task back in the queue with fresh attempts. Admins only."""
-        task = operations.requeue(task_id=task_id, by=self.actor, now=self.now)
+        task = retries.requeue(task_id=task_id, by=self.actor, now=self.now)
         return Response(StatusAnswer(task).data)
 
     @extend_schema(request=RequeueSerializer, responses=RequeuedAnswer)
     def requeue_many(self, request: Request) -> Response:
         """Put dead letters back in the queue, by filter. Admins only."""
         params = self.checked(RequeueSerializer)
-        ids = operations.requeue_dead_letters(**params, by=self.actor, now=self.now)
+        ids = retries.requeue_dead_letters(**params, by=self.actor, now=self.now)
         return Response(RequeuedAnswer({"count": len(ids), "task_ids": ids}).data)
 
     @extend_schema(parameters=[DeadLetterQuery], responses=TaskListAnswer)
     def dead_letters(self, request: Request) -> Response:
         """List tasks that were given up on, newest first."""
-        params = operations.dead_filter(**self.asked(DeadLetterQuery))
+        params = retries.dead_filter(**self.asked(DeadLetterQuery))
         tasks, following = queries.page(**params, now=self.now)
         answer = {"count": len(tasks), "tasks": tasks, "next": following}
         return Response(TaskListAnswer(answer).data)
@@ -68,6 +69,8 @@ class OperationViewSet(ApiViewSet):
     @extend_schema(parameters=[TimelineQuery], responses=TimelineAnswer)
     def timeline(self, request: Request, task_id: str) -> Response:
         """List everything that happened to a task, in order: who, when, and by which door."""
-        events, following = queries.timeline(queries.get_task(task_id), **self.asked(TimelineQuery))
+        events, following = queries.timeline(
+            Task.objects.get_or_refuse(task_id), **self.asked(TimelineQuery)
+        )
         answer = {"task_id": task_id, "count": len(events), "timeline": events, "next": following}
         return Response(TimelineAnswer(answer).data)

@@ -22,7 +22,7 @@ from tasks_app.api.serializers.tasks import (
     TaskListAnswer,
     TaskListQuery,
 )
-from tasks_app.models import Status
+from tasks_app.models import Status, Task
 from tasks_app.services import intake, lifecycle, statistics
 
 
@@ -80,7 +80,7 @@ class TaskViewSet(ApiViewSet):
     @extend_schema(responses=TaskAnswer)
     def retrieve(self, request: Request, task_id: str) -> Response:
         """Return one task."""
-        [task] = queries.with_gates([queries.get_task(task_id)])
+        [task] = queries.with_gates([Task.objects.get_or_refuse(task_id)])
         return Response(TaskAnswer({"task_id": task_id, "task": task}).data)
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)

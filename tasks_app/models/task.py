@@ -10,7 +10,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.priorities import Priority
 from orchestrator_site.infra.narrowing import by_fewest
-from tasks_app.errors import InvalidTransition
+from tasks_app.errors import InvalidTransition, UnknownTask
 
 
 def new_task_id() -> str:
@@ -96,9 +96,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Return the task, or None. (`first` would order: a sixth of the cost of reading it.)"""
         return next(iter(self.filter(task_id=task_id)), None)
 
-    def lock(self, task_id: str) -> "Task | None":
-        """Return the task with its row locked until the transaction ends, or None."""
-        return self.select_for_update().find(task_id)
+    def get_or_refuse(self, task_id: str, *, lock: bool = False) -> "Task":
+        """Return the task; raise UnknownTask. lock: its row, until the transaction ends."""
+        task = (self.select_for_update() if lock else self).find(task_id)
+        if task is None:
+            raise UnknownTask(f"There is no task {task_id}.")
+        return task
 
     def open(self) -> "TaskQuerySet":
         """Return those that are not over, as the indexes say it: SQLite compares the text."""

@@ -46,14 +46,6 @@ RULES = Configuration(
 )
 
 
-def known_agent(name: str) -> Agent:
-    """Return the agent as it is kept in memory; raise UnknownAgent."""
-    try:
-        return routing.agents()[name]
-    except KeyError:
-        raise UnknownAgent(f"There is no agent {name}.") from None
-
-
 def record_heartbeat(agent: Agent, *, by: Actor, now: datetime) -> None:
     """Note that somebody of an agent's pool was seen; say so once if it had been silent."""
     if agent.silent_since:

@@ -7,13 +7,15 @@ from django.db import transaction
 from approvals_app import services as approvals
 from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Status as ApprovalStatus
-from approvals_app.rules import Demand, demand_of
+from approvals_app.rules import Demand, Granted, Refused, demand_of
 from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
+WAITING = (Status.PENDING, Status.ASSIGNED)
+
 
 def request(task: Task, *, by: Actor, now: datetime) -> None:
-    """Ask for the sign-off that policy wants for a task, if it wants one. Saves nothing of the task."""
+    """Ask for the sign-off that the policies want for a task, if any. Saves nothing of the task."""
     demand = demanded(task)
     if demand is None:
         return
@@ -36,105 +38,97 @@ def demanded(task: Task) -> Demand | None:
     return demand_of(task.type, task.priority, approvals.policies())
 
 
-def ensure_open(task: Task, *, starting: bool) -> None:
-    """Raise NotGranted unless the task needs no sign-off or has one for exactly its present content.
+def verdict(task: Task, *, starting: bool = True) -> Granted | Refused:
+    """Return whether a task needs no sign-off or has one for exactly its present content.
 
     starting: hold it to the policies of now; those that changed after its start do not stop a task.
     """
     demand = demanded(task) if starting else None
-    try:
-        if task.approval_id:
-            content = task.content()
-            approvals.ensure_granted(approval_id=task.approval_id, content=content, demand=demand)
-        elif demand:
-            raise AskAnew(
-                f"{task.task_id} needs sign-off: {demand.policy}.", approval_status="missing"
-            )
-    except NotGranted as refusal:
-        refusal.state |= {"task_id": task.task_id, "status": task.status}
-        raise
+    if task.approval_id:
+        return approvals.verdict(
+            approval_id=task.approval_id, content=task.content(), demand=demand
+        )
+    if demand:
+        return Refused(f"{task.task_id} needs sign-off: {demand.policy}.", ask_anew=True)
+    return Granted()
 
 
-def is_open(task: Task) -> bool:
-    """Return whether a task may be handed out."""
-    return refusal_of(task) is None
-
-
-def refusal_of(task: Task) -> NotGranted | None:
-    """Return the refusal, or None if the gate is open for a start."""
-    try:
-        ensure_open(task, starting=True)
-    except NotGranted as refusal:
-        return refusal
-    return None
+def ensure_open(task: Task, *, starting: bool) -> None:
+    """Raise AskAnew or NotGranted if the verdict is a refusal."""
+    answer = verdict(task, starting=starting)
+    if isinstance(answer, Granted):
+        return
+    facts = {"approval_id": answer.approval_id} if answer.approval_id else {}
+    raise (AskAnew if answer.ask_anew else NotGranted)(
+        answer.reason,
+        **facts,
+        approval_status=answer.approval_status,
+        task_id=task.task_id,
+        status=task.status,
+    )
 
 
 @transaction.atomic
 def dequeue(*, task_id: str, now: datetime) -> None:
     """Take a task whose gate is shut out of the queue, which believed otherwise.
 
-    Ask for a new decision if its content was changed after the last one, or if policy asks for more by now.
+    Ask for a new decision if its content was changed after the last one, or if policy asks for more.
     """
-    anew = isinstance(refusal_of(Task.objects.get(task_id=task_id)), AskAnew)
-    task = (
-        lock_for_change(task_id=task_id, by=SYSTEM, now=now) if anew else Task.objects.lock(task_id)
-    )
-    if task is None or task.status != Status.ASSIGNED or task.awaiting_approval or is_open(task):
+    answer = verdict(Task.objects.get_or_refuse(task_id))
+    anew = isinstance(answer, Refused) and answer.ask_anew
+    get = Task.objects.get_or_refuse
+    task = lock(task_id, by=SYSTEM, now=now) if anew else get(task_id, lock=True)
+    queued = task.status == Status.ASSIGNED and not task.awaiting_approval
+    if not queued or isinstance(verdict(task), Granted):
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True
-    if anew and task.approval_id:
-        request_again(task, by=SYSTEM, now=now)
-    elif anew:
-        request(task, by=SYSTEM, now=now)
+    if anew:
+        (request_again if task.approval_id else request)(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
 @transaction.atomic
 def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
-    """Supersede a waiting request of which policy asks for more by now, and ask on the new terms."""
-    reason = "Policy asks for more by now."
-    task = lock_for_change(task_id=task_id, by=SYSTEM, now=now, reason=reason)
-    if (
-        task is None
-        or task.status not in (Status.PENDING, Status.ASSIGNED)
-        or task.approval_id != approval_id
-    ):
+    """Supersede a waiting request of which policy asks for more by now; ask on the new terms."""
+    task = lock(task_id, by=SYSTEM, now=now, reason="Policy asks for more by now.")
+    if task.status not in WAITING or task.approval_id != approval_id:
         transaction.set_rollback(True)
         return
     request_again(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
-def lock_for_change(
-    *, task_id: str, by: Actor, now: datetime, reason: str = "The task has changed."
-) -> Task | None:
-    """Supersede what a task waits for, because somebody else is about to be asked, and lock its row; return it."""
-    return lock_without_requests(
-        task_id=task_id, status=ApprovalStatus.SUPERSEDED, by=by, now=now, reason=reason
-    )
+def lock(
+    task_id: str,
+    *,
+    by: Actor,
+    now: datetime,
+    ending: ApprovalStatus = ApprovalStatus.SUPERSEDED,
+    reason: str = "The task has changed.",
+) -> Task:
+    """Return the task, locked, with nothing waiting for a decision any more; raise UnknownTask.
 
-
-def lock_without_requests(
-    *, task_id: str, status: ApprovalStatus, by: Actor, now: datetime, reason: str
-) -> Task | None:
-    """End what a task waits for, then lock its row; return it, None if it is gone. Runs in the caller's transaction.
-
-    A decision takes the two rows in this order. Where somebody asked anew between the two steps, both are taken again.
+    ending: what becomes of the requests that waited. Requests are locked before the task, as a decision
+    does; where somebody asked anew between the two, both are taken again. Runs in the caller's
+    transaction.
     """
     while True:
         with transaction.atomic():
-            approvals.end_open_requests(
-                task_id=task_id, status=status, by=by, now=now, reason=reason
+            approvals.end_requests(
+                task_ids=[task_id], status=ending, by=by, now=now, reason=reason, wait=True
             )
-            task = Task.objects.lock(task_id)
-            if task is None or not approvals.waits(task_id):
+            task = Task.objects.get_or_refuse(task_id, lock=True)
+            if not approvals.waiting_among([task_id]):
                 return task
             transaction.set_rollback(True)
 
 
 def request_again(task: Task, *, by: Actor, now: datetime) -> None:
-    """Ask for a new sign-off, in the first requester's name, when a gated task or what is demanded has changed."""
+    """Ask for a new sign-off of a gated task that, or whose policies, changed.
+
+    It is asked in the first requester's name.
+    """
     if task.approval_id:
         approval = approvals.request_again(
             approval_id=task.approval_id,

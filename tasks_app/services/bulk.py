@@ -18,7 +18,7 @@ from orchestrator_site.core.errors import DomainError
 from orchestrator_site.core.pacing import no_rest
 from tasks_app.errors import UnknownTask
 from tasks_app.models import BulkOperation, BulkTasks, Task
-from tasks_app.services import lifecycle, operations
+from tasks_app.services import lifecycle, retries
 
 MOST_TASKS = 10_000  # of one operation
 STEP = 200  # tasks that a request, or one run of the job, does of an operation
@@ -26,7 +26,7 @@ SHOWN_FOR = timedelta(minutes=10)  # after its end
 JOB = "tasks_app.jobs.continue_bulk_operations"
 PERMISSION = "tasks_app.operate_task"
 SERVICES: dict[str, Callable[..., Task]] = {
-    "requeue": operations.requeue,
+    "requeue": retries.requeue,
     "cancel": lifecycle.cancel_task,
 }
 

@@ -171,8 +171,9 @@ def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -
         rows = Task.objects.filter(pk__in=pks, on_dependency_failure="fail", status__in=WAITING)
         doomed = list(rows.values_list("task_id", flat=True))
         reason = f"{ended.task_id} is {ended.status}."
-        approvals.end_requests_of(
-            task_ids=doomed, status=ApprovalStatus.WITHDRAWN, by=SYSTEM, now=now, reason=reason
+        ending = ApprovalStatus.WITHDRAWN
+        approvals.end_requests(
+            task_ids=doomed, status=ending, by=SYSTEM, now=now, reason=reason, wait=False
         )
     rows = light().filter(pk__in=pks).order_by("pk")
     tasks = list(rows.select_for_update() if wait else free(rows))

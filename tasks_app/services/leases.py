@@ -1,11 +1,12 @@
 """Hand tasks out for a while: claim, heartbeat, release, and take back what was lost."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection, transaction
 
+from approvals_app.rules import Refused
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
@@ -13,23 +14,23 @@ from tasks_app import queries, rules
 from tasks_app.errors import LeaseLost
 from tasks_app.event_types import TASK_CLAIMED, TASK_RELEASED
 from tasks_app.models import Agent, FailureReason, RoutingRule, Status, Task
-from tasks_app.queries import locked_task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import approval_gate, retries, routing
 from tasks_app.services.lifecycle import ensure_may_report
 from tasks_app.services.transitions import save_transition
 
-MOST_HELD_BACK = (
-    100  # in one claim: after a policy change thousands may be waiting; the next claims go on
-)
+# In one claim: after a policy change thousands may be waiting; the next claims go on.
+MOST_HELD_BACK = 100
 
-# One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each other's way.
-# On SQLite the write lock of the transaction does, so the clause is left out there. The rows are chosen in a WITH,
-# which is carried out once: a sub-select with SKIP LOCKED may be carried out for each row, where LIMIT limits nothing.
+# One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each
+# other's way. On SQLite the write lock of the transaction does, so the clause is left out there. The
+# rows are chosen in a WITH, which is carried out once: a sub-select with SKIP LOCKED may be carried out
+# for each row, where LIMIT limits nothing.
 CLAIM = """
     WITH waiting AS MATERIALIZED (
         SELECT id {measured} FROM tasks_app_task
-        WHERE assigned_agent = %(agent)s AND status = 'assigned' AND NOT awaiting_approval AND open_dependencies = 0
+        WHERE assigned_agent = %(agent)s AND status = 'assigned'
+            AND NOT awaiting_approval AND open_dependencies = 0
             AND (not_before IS NULL OR not_before <= %(now)s) {types}
         ORDER BY turn_at, id LIMIT %(limit)s {lock}
     ) {fitting}
@@ -48,9 +49,19 @@ FITTING = """, fitting AS MATERIALIZED (
         ) AS measured WHERE used <= %(room)s OR (%(first)s AND used = bytes)
     )
 """
-
-
 UNMEASURED = {"measured": "", "fitting": "", "chosen": "waiting", "bytes": ""}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a claimer asks for. types: of which tasks, None for all. lease_seconds: for how long."""
+
+    pool: Agent
+    types: list[str] | None
+    limit: int
+    lease_seconds: int
+    by: Actor
+    now: datetime
 
 
 def claim(
@@ -66,18 +77,17 @@ def claim(
 
     types: only these, or all. Raise UnknownAgent.
     """
-    pool = agent_services.known_agent(agent)
+    pool = routing.known_agent(agent)
     agent_services.record_heartbeat(pool, by=by, now=now)
-    wanted = allowed_types(types)
-    if pool.paused or not pool.active or wanted == []:
+    types = types_that_run(types)
+    if pool.paused or not pool.active or types == []:
         return []
+    params = Claim(pool, types, limit, lease_seconds, by, now)
     held_back = 0
     while held_back < MOST_HELD_BACK:
-        handed, shut = try_to_claim(
-            pool, wanted, limit, by=by, now=now, lease_seconds=lease_seconds
-        )
+        tasks, shut = try_to_claim(params)
         if not shut:
-            return handed
+            return tasks
         for task in shut:
             approval_gate.dequeue(task_id=task.task_id, now=now)
         held_back += len(shut)
@@ -85,22 +95,28 @@ def claim(
 
 
 @transaction.atomic
-def try_to_claim(
-    pool: Agent,
-    types: list[str] | None,
-    limit: int,
-    *,
-    by: Actor,
-    now: datetime,
-    lease_seconds: int,
-) -> tuple[list[Task], list[Task]]:
-    """Lease the next tasks and record it; if a gate is shut, return those tasks and leave all as it was."""
-    tasks = take_within_limits(pool, types, limit, by=by, now=now, lease_seconds=lease_seconds)
-    shut = [task for task in tasks if not approval_gate.is_open(task)]
+def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
+    """Lease the next tasks and record it; if a gate is shut, return those tasks and change nothing."""
+    tasks = take_within_limits(params)
+    shut = [task for task in tasks if isinstance(approval_gate.verdict(task), Refused)]
     if shut:
         transaction.set_rollback(True)
         return [], shut
-    record_handed(tasks, by=by, now=now)
+    events = [
+        new_event(
+            event_type=TASK_CLAIMED,
+            by=params.by,
+            now=params.now,
+            payload={"agent": task.assigned_agent, "attempt": task.attempt},
+            task_id=task.task_id,
+            trace_id=task.trace_id,
+            priority=task.priority,
+            moved=(Status.ASSIGNED, Status.IN_PROGRESS),
+        )
+        for task in tasks
+    ]
+    if events:
+        record_all(events)
     return tasks, []
 
 
@@ -113,50 +129,65 @@ def seconds_to_next(*, agent: str, now: datetime, types: list[str] | None = None
     return None if due is None else (due - now).total_seconds()
 
 
-def allowed_types(types: list[str] | None) -> list[str] | None:
-    """Return the asked types without the paused ones; None for all."""
+def types_that_run(types: list[str] | None) -> list[str] | None:
+    """Return the types without the paused ones; None for all."""
     paused = {rule.task_type for rule in routing.routing_rules().values() if rule.paused}
     if not paused:
         return types
     return [kind for kind in (types or routing.routing_rules()) if kind not in paused]
 
 
-def take(
-    agent: str,
-    types: list[str] | None,
-    limit: int,
-    *,
-    by: Actor,
-    now: datetime,
-    lease_seconds: int,
-    before: Sequence[Task] | None = None,
-) -> list[Task]:
+def take_within_limits(params: Claim) -> list[Task]:
+    """Lease the next tasks as far as concurrency limits allow; one by one where a type has one."""
+    limit = min(params.limit, room_of(params.pool, params.limit))
+    limited = limited_types(params.types)
+    if not limited:
+        return take(replace(params, limit=limit)) if limit else []
+    tasks: list[Task] = []
+    while len(tasks) < limit:
+        free = [
+            kind
+            for kind in params.types or routing.routing_rules()
+            if kind not in limited or has_room(limited[kind])
+        ]
+        batch = take(replace(params, types=free, limit=1), before=tasks) if free else []
+        if not batch:
+            break
+        tasks += batch
+    return tasks
+
+
+def take(params: Claim, *, before: Sequence[Task] | None = None) -> list[Task]:
     """Lease the next tasks in one statement; return them in their order.
 
     before: those already taken for the same answer, where it is filled one by one.
     """
-    lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    types, now = params.types, params.now
+    expires_at = now + timedelta(seconds=params.lease_seconds)
     values = {
-        "agent": agent,
-        "holder": by.name,
-        "credential": by.credential,
-        "seconds": lease_seconds,
-        "expires": connection.ops.adapt_datetimefield_value(now + timedelta(seconds=lease_seconds)),
+        "agent": params.pool.name,
+        "holder": params.by.name,
+        "credential": params.by.credential,
+        "seconds": params.lease_seconds,
+        "expires": connection.ops.adapt_datetimefield_value(expires_at),
         "now": connection.ops.adapt_datetimefield_value(now),
-        "limit": limit,
+        "limit": params.limit,
         "room": MOST_BYTES - sum(task.bytes for task in before or ()),
         "first": not before,
     } | {f"type{place}": kind for place, kind in enumerate(types or [])}
     among = ", ".join(f"%(type{place})s" for place in range(len(types or [])))
-    shape = {"lock": lock, "types": f"AND type IN ({among})" if types is not None else ""}
-    sql = CLAIM.format(**shape, **(measured() if limit > 1 or before is not None else UNMEASURED))
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    sql = CLAIM.format(
+        lock="FOR UPDATE SKIP LOCKED" if skip_locked else "",
+        types="" if types is None else f"AND type IN ({among})",
+        **(measured() if params.limit > 1 or before is not None else UNMEASURED),
+    )
     return sorted(Task.objects.raw(sql, values), key=lambda task: (task.turn_at, task.pk))
 
 
 def measured() -> dict[str, str]:
     """Return the parts of the statement that see to it that several tasks fit in one answer."""
-    sizes = (stored_bytes(field) for field in queries.LARGE)
-    size = " + ".join(f"COALESCE({each}, 0)" for each in sizes)
+    size = " + ".join(f"COALESCE({stored_bytes(field)}, 0)" for field in queries.LARGE)
     return {
         "measured": f", turn_at, {size} AS bytes",
         "fitting": FITTING,
@@ -165,87 +196,27 @@ def measured() -> dict[str, str]:
     }
 
 
-def record_handed(tasks: list[Task], *, by: Actor, now: datetime) -> None:
-    """Record what was handed out."""
-    events = [
-        new_event(
-            event_type=TASK_CLAIMED,
-            by=by,
-            now=now,
-            payload={"agent": task.assigned_agent, "attempt": task.attempt},
-            task_id=task.task_id,
-            trace_id=task.trace_id,
-            priority=task.priority,
-            moved=(Status.ASSIGNED, Status.IN_PROGRESS),
-        )
-        for task in tasks
-    ]
-    if events:
-        record_all(events)
-
-
-def take_within_limits(
-    pool: Agent,
-    types: list[str] | None,
-    limit: int,
-    *,
-    by: Actor,
-    now: datetime,
-    lease_seconds: int,
-) -> list[Task]:
-    """Lease the next tasks as far as concurrency limits allow; one by one where a type has a limit."""
-    limit = min(limit, room_of(pool, limit))
-    limited = limited_types(types)
-    if not limited:
-        return (
-            take(pool.name, types, limit, by=by, now=now, lease_seconds=lease_seconds)
-            if limit
-            else []
-        )
-    tasks: list[Task] = []
-    while len(tasks) < limit:
-        free = [
-            kind
-            for kind in types or routing.routing_rules()
-            if kind not in limited or has_room(limited[kind])
-        ]
-        asked: dict[str, Any] = {
-            "by": by,
-            "now": now,
-            "lease_seconds": lease_seconds,
-            "before": tasks,
-        }
-        batch = take(pool.name, free, 1, **asked) if free else []
-        if not batch:
-            break
-        tasks += batch
-    return tasks
-
-
 def room_of(pool: Agent, most: int) -> int:
-    """Return how many more tasks an agent may run, at most `most`; its row is locked if it has a limit."""
+    """Return how many more tasks an agent may run, at most `most`; its row is locked if limited."""
     if pool.concurrency_limit is None:
         return most
-    limit = (
-        Agent.objects.select_for_update()
-        .values_list("concurrency_limit", flat=True)
-        .get(pk=pool.pk)
-    )
+    row = Agent.objects.select_for_update().only("concurrency_limit").get(pk=pool.pk)
+    if row.concurrency_limit is None:
+        return most
     running = Task.objects.filter(assigned_agent=pool.name, status=Status.IN_PROGRESS).count()
-    return most if limit is None else max(0, limit - running)
+    return max(0, row.concurrency_limit - running)
 
 
 def limited_types(types: list[str] | None) -> dict[str, RoutingRule]:
-    """Return the rules, locked until the commit, of the asked types that have a limit."""
+    """Return the rules, locked until the commit, of those of these types that have a limit."""
     names = [
         rule.task_type
         for rule in routing.routing_rules().values()
-        if rule.concurrency_limit is not None
+        if rule.concurrency_limit is not None and (types is None or rule.task_type in types)
     ]
-    asked = [name for name in names if types is None or name in types]
-    if not asked:
+    if not names:
         return {}
-    rows = RoutingRule.objects.select_for_update().filter(task_type__in=asked).order_by("pk")
+    rows = RoutingRule.objects.select_for_update().filter(task_type__in=names).order_by("pk")
     return {rule.task_type: rule for rule in rows}
 
 
@@ -269,7 +240,7 @@ def heartbeat(
 
     progress: 0..100. Raise UnknownTask, NotHolder or LeaseLost.
     """
-    task = locked_task(task_id)
+    task = Task.objects.get_or_refuse(task_id, lock=True)
     if task.status == Status.CANCELLED and task.attempt == attempt:
         return task
     ensure_held(task, attempt=attempt, by=by, now=now)
@@ -300,7 +271,7 @@ def release(*, task_id: str, attempt: int, by: Actor, now: datetime, reason: str
 
     Raise UnknownTask, NotHolder or LeaseLost.
     """
-    task = locked_task(task_id)
+    task = Task.objects.get_or_refuse(task_id, lock=True)
     ensure_held(task, attempt=attempt, by=by, now=now)
     moved = task.move_to(Status.ASSIGNED, now=now)
     task.attempts_spent += 1  # given back, not failed
@@ -328,17 +299,14 @@ def reclaim(pk: int, attempt: int, *, now: datetime) -> int:
     task = Task.objects.lease_lost(now).select_for_update().filter(pk=pk, attempt=attempt).first()
     if task is None:
         return 0
-    error = f"{task.holder} did not report before the lease of attempt {attempt} ran out."
-    facts = {
-        "lease_expired_at": task.lease_expires_at.isoformat() if task.lease_expires_at else None
-    }
+    end = task.lease_expires_at
     retries.retry_later(
         task,
         reason=FailureReason.LEASE_LOST,
-        error=error,
+        error=f"{task.holder} did not report before the lease of attempt {attempt} ran out.",
         by=SYSTEM,
         now=now,
         wait=timedelta(0),
-        facts=facts,
+        facts={"lease_expired_at": end.isoformat() if end else None},
     )
     return 1

@@ -11,7 +11,6 @@ from orchestrator_site.core.actors import Actor, Role
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED
 from tasks_app.models import FailureReason, Status, Task
-from tasks_app.queries import found, get_task, locked_task
 from tasks_app.services import approval_gate, dependencies, retries
 from tasks_app.services.transitions import save_transition
 
@@ -22,21 +21,12 @@ MOVED = {
 }
 
 
-def locked_and_withdrawn(task_id: str, *, by: Actor, now: datetime, reason: str) -> Task:
-    """Return the task with its row locked and nothing asked for it any more; raise UnknownTask."""
-    return found(
-        approval_gate.lock_without_requests(
-            task_id=task_id, status=ApprovalStatus.WITHDRAWN, by=by, now=now, reason=reason
-        ),
-        task_id,
-    )
-
-
 def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> Task:
     """Move a task as its agent reports; repeating the present status changes nothing.
 
-    report: as for `take_report`. If policy has come to ask for a sign-off that the task does not have, somebody is
-    asked, and the refusal names the request. Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
+    report: as for `take_report`. If policy has come to ask for a sign-off that the task does not
+    have, somebody is asked, and the refusal names the request. Raise UnknownTask, NotHolder, LeaseLost,
+    NotGranted or InvalidTransition.
     """
     if report["status"] == Status.CANCELLED:
         return cancel_task(task_id=task_id, by=by, now=now, reason=report.get("error", ""))
@@ -44,7 +34,7 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
         return take_report(task_id=task_id, by=by, now=now, **report)
     except AskAnew:
         approval_gate.dequeue(task_id=task_id, now=now)
-        approval_gate.ensure_open(get_task(task_id), starting=True)
+        approval_gate.ensure_open(Task.objects.get_or_refuse(task_id), starting=True)
         raise
 
 
@@ -62,17 +52,19 @@ def take_report(
 ) -> Task:
     """Move a task as its agent reports, in one transaction.
 
-    attempt: the fencing token of the reporter's lease, if it names one. retryable: a failure worth another try.
-    Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
+    attempt: the fencing token of the reporter's lease, if it names one. retryable: a failure worth
+    another try. Raise UnknownTask, NotHolder, LeaseLost, NotGranted or InvalidTransition.
     """
     failed = status == Status.FAILED
-    task = (
-        locked_and_withdrawn(task_id, by=by, now=now, reason="The task failed.")
-        if failed
-        else locked_task(task_id)
-    )
-    if is_repeat(task, status, by, attempt):
-        return task
+    if failed:
+        task = approval_gate.lock(
+            task_id, by=by, now=now, ending=ApprovalStatus.WITHDRAWN, reason="The task failed."
+        )
+    else:
+        task = Task.objects.get_or_refuse(task_id, lock=True)
+    same = task.status == status and task.reported_by == by.name
+    if same and attempt in (None, task.attempt):
+        return task  # it says again what the same caller has said
     ensure_may_report(task, by=by, attempt=attempt, now=now)
     if not failed:
         approval_gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
@@ -85,9 +77,26 @@ def take_report(
     return task
 
 
-def is_repeat(task: Task, status: Status, by: Actor, attempt: int | None) -> bool:
-    """Return whether a report says again what the same caller already said."""
-    return task.status == status and task.reported_by == by.name and attempt in (None, task.attempt)
+def finish_or_start(
+    task: Task,
+    status: Status,
+    *,
+    by: Actor,
+    now: datetime,
+    error: str = "",
+    result: dict[str, Any] | None = None,
+) -> None:
+    """Give a locked task the status that was reported, save and record."""
+    moved = task.move_to(status, now=now)
+    task.error = error
+    if status != Status.IN_PROGRESS:
+        task.end_lease()
+        task.result = result
+    if status == Status.FAILED:
+        task.failure_reason = FailureReason.REPORTED
+    payload: dict[str, Any] = {"error": error} if error else {}
+    payload |= {"attempt": task.attempt} if task.attempt else {}
+    save_transition(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
 
 
 def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: datetime) -> None:
@@ -106,41 +115,19 @@ def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: dateti
         raise LeaseLost(f"The lease on {task.task_id} has run out.", **facts)
 
 
-def finish_or_start(
-    task: Task,
-    status: Status,
-    *,
-    by: Actor,
-    now: datetime,
-    error: str = "",
-    result: dict[str, Any] | None = None,
-) -> None:
-    """Take a reported status, save and record."""
-    moved = task.move_to(status, now=now)
-    task.error = error
-    if status != Status.IN_PROGRESS:
-        task.end_lease()
-        task.result = result
-    if status == Status.FAILED:
-        task.failure_reason = FailureReason.REPORTED
-    payload = ({"error": error} if error else {}) | (
-        {"attempt": task.attempt} if task.attempt else {}
-    )
-    save_transition(task, MOVED[status], moved=moved, by=by, now=now, payload=payload)
-
-
 @transaction.atomic
 def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> Task:
     """Cancel a waiting or running task; what it asked sign-off for is withdrawn.
 
     Raise UnknownTask, MayNotCancel or InvalidTransition.
     """
-    if get_task(task_id).created_by != by.name and not by.role.covers(Role.ADMIN):
+    created_by = Task.objects.get_or_refuse(task_id).created_by
+    if created_by != by.name and not by.role.covers(Role.ADMIN):
         raise MayNotCancel
-    task = locked_and_withdrawn(task_id, by=by, now=now, reason=reason or "The task was cancelled.")
-    if task.status == Status.CANCELLED:
-        return task
-    end_cancelled(task, by=by, now=now, reason=reason)
+    ending, sentence = ApprovalStatus.WITHDRAWN, reason or "The task was cancelled."
+    task = approval_gate.lock(task_id, by=by, now=now, ending=ending, reason=sentence)
+    if task.status != Status.CANCELLED:
+        end_cancelled(task, by=by, now=now, reason=reason)
     return task
 
 

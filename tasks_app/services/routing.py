@@ -8,6 +8,7 @@ from django.db import transaction
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.cached_rows import CachedRows
 from tasks_app import rules
+from tasks_app.errors import NotWaiting, UnknownAgent
 from tasks_app.event_types import TASK_ASSIGNED, TASK_UNROUTED
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import approval_gate
@@ -20,6 +21,14 @@ agents = CachedRows(
 routing_rules = CachedRows(
     ["tasks_app.RoutingRule"], lambda: {rule.task_type: rule for rule in RoutingRule.objects.all()}
 )
+
+
+def known_agent(name: str) -> Agent:
+    """Return the agent as it is kept in memory; raise UnknownAgent."""
+    try:
+        return agents()[name]
+    except KeyError:
+        raise UnknownAgent(f"There is no agent {name}.") from None
 
 
 def route(task_type: str) -> str:
@@ -68,12 +77,8 @@ def assign(
 
     A sign-off holds for the agent that was shown, so a gated task asks for a new one.
     """
-    task = approval_gate.lock_for_change(task_id=task_id, by=by, now=now)
-    if (
-        not task
-        or task.status not in (Status.PENDING, Status.ASSIGNED)
-        or task.assigned_agent != only_from
-    ):
+    task = approval_gate.lock(task_id, by=by, now=now)
+    if task.status not in approval_gate.WAITING or task.assigned_agent != only_from:
         transaction.set_rollback(True)
         return False
     moved = (task.status, Status.ASSIGNED if agent else Status.PENDING)
@@ -83,3 +88,20 @@ def assign(
     payload = {"previous_agent": only_from, "reason": reason}
     save_transition(task, event_type, moved=moved, by=by, now=now, payload=payload)
     return True
+
+
+def reassign(*, task_id: str, agent: str, reason: str, by: Actor, now: datetime) -> Task:
+    """Give a waiting task to another agent, with the reason on record.
+
+    Raise UnknownTask, UnknownAgent or NotWaiting.
+    """
+    known_agent(agent)
+    task = Task.objects.get_or_refuse(task_id)
+    moved = assign(
+        task_id=task_id, agent=agent, by=by, now=now, only_from=task.assigned_agent, reason=reason
+    )
+    task.refresh_from_db()
+    if not moved:
+        sentence = f"{task_id} is {task.status}; it cannot be reassigned."
+        raise NotWaiting(sentence, task_id=task_id, status=task.status)
+    return task

@@ -18,7 +18,7 @@ from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Status, Task
-from tasks_app.services import operations
+from tasks_app.services import routing
 from tests.support import console
 
 Make = Callable[..., Task]
@@ -606,9 +606,7 @@ def test_a_superseded_request_leads_to_the_one_that_took_its_place(
 ) -> None:
     task = make_task(priority="P0")
     old = waiting(task)
-    operations.reassign(
-        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
-    )
+    routing.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
     client = login("Approvers")
 
     for name in ("change", "approve"):

@@ -16,7 +16,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
 from tasks_app.errors import TooManyDependents
 from tasks_app.models import Dependency, Settlement, Status, Task
-from tasks_app.services import dependencies, leases, lifecycle, operations
+from tasks_app.services import dependencies, leases, lifecycle, retries
 
 Make = Callable[..., Task]
 EDGES = (
@@ -170,7 +170,7 @@ def test_what_is_requeued_before_all_have_heard_keeps_the_rest_waiting(
     wait_for(root, "first")
     lifecycle.report_status(task_id=root.task_id, status=Status.FAILED, by=dev, now=now)
 
-    operations.requeue(task_id=root.task_id, by=admin, now=now)
+    retries.requeue(task_id=root.task_id, by=admin, now=now)
 
     assert not any(steps(now)) and not Settlement.objects.exists()
     assert told("task.failed") == 8

@@ -26,7 +26,7 @@ from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import intake, leases, lifecycle, operations, retention, routing, sla
+from tasks_app.services import intake, leases, lifecycle, retention, retries, routing, sla
 from tasks_app.services.statistics import counts, queue_stats
 from tests.conftest import actor
 
@@ -160,9 +160,7 @@ class Operations(RuleBasedStateMachine):
             verdict = approvals.approve if yes else approvals.reject
             self.attempt(verdict, approval_id=approval.approval_id, by=self.ops)
 
-    @rule(
-        place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, operations.requeue])
-    )
+    @rule(place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, retries.requeue]))
     def operate(self, place: int, call: Callable[..., Any]) -> None:
         if task := self.pick(Task.objects.all(), place):
             self.attempt(call, task_id=task.task_id, by=self.admin)
@@ -171,7 +169,7 @@ class Operations(RuleBasedStateMachine):
     def reassign(self, place: int, agent: str) -> None:
         if task := self.pick(Task.objects.all(), place):
             self.attempt(
-                operations.reassign, task_id=task.task_id, agent=agent, reason="x", by=self.admin
+                routing.reassign, task_id=task.task_id, agent=agent, reason="x", by=self.admin
             )
 
     @rule(name=st.sampled_from(["dev_agent", "ops_agent"]), active=st.booleans())

@@ -15,7 +15,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
-from tasks_app.services import leases, operations
+from tasks_app.services import leases, routing
 from tests.unit.test_approval_rules import contents
 
 Make = Callable[..., Task]
@@ -119,9 +119,7 @@ def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
     bob = Actor("bob", Role.ADMIN, Door.CONSOLE, Assurance.HUMAN, "account:bob")
     task = make_task(priority="P0", by=bob) if hand == "asked for" else make_task(priority="P0")
     if hand == "edited":
-        operations.reassign(
-            task_id=task.task_id, agent="ops_agent", reason="On call", by=bob, now=now
-        )
+        routing.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=bob, now=now)
     if hand == "held":
         Task.objects.update(holder="bob")
     approval_id = Approval.objects.pending().get().approval_id

@@ -11,7 +11,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import UnknownDependency, WaitsForOthers
 from tasks_app.models import Dependency, Status, Task
-from tasks_app.services import leases, lifecycle, operations
+from tasks_app.services import leases, lifecycle, retries
 
 Make = Callable[..., Task]
 
@@ -127,7 +127,7 @@ def test_what_is_requeued_waits_only_for_what_is_still_open(
     end(bad, dev, now, "failed")
     end(slow, dev, now)
 
-    operations.requeue(task_id=task.task_id, by=admin, now=now)
+    retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert fresh(task).open_dependencies == 0
     assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [
@@ -141,7 +141,7 @@ def test_what_is_requeued_while_others_run_waits_for_them(
     bad, slow = make_task(type="incident"), make_task(type="incident")
     task = make_task(depends_on=[bad.task_id, slow.task_id])
     end(bad, dev, now, "failed")
-    operations.requeue(task_id=task.task_id, by=admin, now=now)
+    retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     before = fresh(task).open_dependencies
     end(slow, dev, now)

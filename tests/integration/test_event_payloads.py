@@ -16,7 +16,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from tasks_app.models import Agent, Status, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import leases, lifecycle, operations, retention, routing, sla
+from tasks_app.services import leases, lifecycle, retention, retries, routing, sla
 from tests.unit.test_event_catalogue import CATALOGUE
 
 Make = Callable[..., Task]
@@ -60,10 +60,8 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     leases.requeue_lost_leases(now=late)
     leases.claim(agent="dev_agent", by=dev, now=late, limit=9)
     leases.requeue_lost_leases(now=late + timedelta(hours=1))
-    operations.requeue(task_id=failing.task_id, by=admin, now=late)
-    operations.reassign(
-        task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late
-    )
+    retries.requeue(task_id=failing.task_id, by=admin, now=late)
+    routing.reassign(task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late)
     lifecycle.cancel_task(task_id=failing.task_id, by=admin, now=late, reason="Not needed.")
     make_task()
     Agent.objects.update(active=False)
@@ -85,9 +83,7 @@ def test_decisions_are_told_as_the_catalogue_says(
     approvals.approve(approval_id=approval_of(gated[0]), by=dev, now=now)
     approvals.reject(approval_id=approval_of(gated[1]), by=dev, now=now, reason="No.")
     lifecycle.cancel_task(task_id=gated[2].task_id, by=admin, now=now)
-    operations.reassign(
-        task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now
-    )
+    routing.reassign(task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now)
     with pytest.raises(DomainError):
         approvals.approve(
             approval_id=approval_of(gated[4]), by=dev, now=now, shown="something else"
@@ -105,10 +101,10 @@ def test_agents_rules_and_readers_are_told_as_the_catalogue_says(
 ) -> None:
     agent_services.change_agent(name="dev_agent", silent_after=60, by=admin, now=now)
     agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
-    agent_services.record_heartbeat(agent_services.known_agent("dev_agent"), by=admin, now=now)
+    agent_services.record_heartbeat(routing.known_agent("dev_agent"), by=admin, now=now)
     agent_services.mark_stale_agents(now=now + timedelta(hours=1))
     agent_services.record_heartbeat(
-        agent_services.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2)
+        routing.known_agent("dev_agent"), by=admin, now=now + timedelta(hours=2)
     )
     consumers.create(
         name="writer", start=0, types=[], ack_seconds=60, max_deliveries=3, by=admin, now=now

@@ -14,7 +14,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle, operations
+from tasks_app.services import leases, lifecycle, retries, routing
 
 Make = Callable[..., Task]
 
@@ -200,9 +200,7 @@ def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
 ) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
 
-    operations.reassign(
-        task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now
-    )
+    routing.reassign(task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
 
     gated.refresh_from_db()
     asked = Approval.objects.get(approval_id=gated.approval_id)
@@ -222,9 +220,7 @@ def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
 
 
 def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now: datetime) -> None:
-    operations.reassign(
-        task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now
-    )
+    routing.reassign(task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
 
     states = list(Approval.objects.order_by("pk").values_list("approval_id", "status"))
     gated.refresh_from_db()
@@ -241,9 +237,7 @@ def test_a_new_request_has_as_much_patience_as_the_first(
     task = make_task(priority="P0")
     later = now + timedelta(seconds=50)
 
-    operations.reassign(
-        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=later
-    )
+    routing.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=later)
 
     assert Approval.objects.pending().get().expires_at == later + timedelta(seconds=60)
 
@@ -254,7 +248,7 @@ def test_a_requeued_task_needs_a_new_sign_off(
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now)
 
-    operations.requeue(task_id=gated.task_id, by=ops, now=now)
+    retries.requeue(task_id=gated.task_id, by=ops, now=now)
 
     try_every_way(gated, dev, now)
     assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == [

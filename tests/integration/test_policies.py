@@ -12,7 +12,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle, operations
+from tasks_app.services import leases, lifecycle, routing
 
 Make = Callable[..., Task]
 
@@ -153,9 +153,7 @@ def test_a_reassigned_task_asks_on_the_terms_of_now(
     task = make_task(priority="P0")
     add_policy(decider_role="admin")
 
-    operations.reassign(
-        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
-    )
+    routing.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
 
     assert Approval.objects.pending().get().decider_role == "admin"
 

@@ -20,7 +20,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import bulk, leases, lifecycle, operations, sla
+from tasks_app.services import bulk, leases, lifecycle, routing, sla
 from tasks_app.services.statistics import counts
 from tests.conftest import actor
 
@@ -187,7 +187,7 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
             ),
             partial(lifecycle.cancel_task, task_id=task.task_id, by=admin, now=now),
             partial(
-                operations.reassign,
+                routing.reassign,
                 task_id=task.task_id,
                 agent="ops_agent",
                 reason="x",

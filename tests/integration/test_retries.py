@@ -9,7 +9,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import leases, lifecycle, operations
+from tasks_app.services import leases, lifecycle, retries
 
 Make = Callable[..., Task]
 
@@ -83,7 +83,7 @@ def test_a_requeued_task_has_a_fresh_set_of_attempts(
     for hour in range(2):
         claim_and_fail(dev, now + timedelta(hours=hour))
 
-    requeued = operations.requeue(task_id=task.task_id, by=admin, now=now + timedelta(hours=3))
+    requeued = retries.requeue(task_id=task.task_id, by=admin, now=now + timedelta(hours=3))
     states = [claim_and_fail(dev, now + timedelta(hours=hour)).status for hour in (4, 5)]
 
     assert (requeued.status, requeued.error, requeued.failure_reason, requeued.failed_at) == (
@@ -104,7 +104,7 @@ def test_only_what_failed_is_requeued(
     Task.objects.update(status=status)
 
     with pytest.raises(InvalidTransition):
-        operations.requeue(task_id=task.task_id, by=admin, now=now)
+        retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert Task.objects.get().status == status
 
@@ -119,10 +119,10 @@ def test_what_failed_before_it_had_an_agent_gets_one(
     lifecycle.report_status(task_id=task.task_id, status=Status.FAILED, by=dev, now=now)
 
     with pytest.raises(InvalidTransition, match="No agent can take"):
-        operations.requeue(task_id=task.task_id, by=admin, now=now)
+        retries.requeue(task_id=task.task_id, by=admin, now=now)
     agent.active = True
     agent.save()
-    requeued = operations.requeue(task_id=task.task_id, by=admin, now=now)
+    requeued = retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert (requeued.status, requeued.assigned_agent) == ("assigned", "dev_agent")
     assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
@@ -136,7 +136,7 @@ def test_dead_letters_are_requeued_by_filter(
     dead = make_task(max_attempts=1)
     claim_and_fail(dev, now)
 
-    other = operations.requeue_dead_letters(limit=10, type="feature", by=admin, now=now)
-    done = operations.requeue_dead_letters(limit=10, by=admin, now=now)
+    other = retries.requeue_dead_letters(limit=10, type="feature", by=admin, now=now)
+    done = retries.requeue_dead_letters(limit=10, by=admin, now=now)
 
     assert (other, done) == ([], [dead.task_id])

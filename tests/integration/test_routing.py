@@ -12,7 +12,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
 from tasks_app.errors import NotWaiting, UnknownAgent
 from tasks_app.models import Agent, RoutingRule, Task
-from tasks_app.services import leases, operations, routing
+from tasks_app.services import leases, routing
 
 Make = Callable[..., Task]
 
@@ -137,7 +137,7 @@ def test_only_a_waiting_task_is_reassigned(
     events = Event.objects.count()
 
     with pytest.raises(NotWaiting):
-        operations.reassign(task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now)
+        routing.reassign(task_id=task.task_id, agent="ops_agent", reason="x", by=admin, now=now)
 
     assert (Approval.objects.get().status, Event.objects.count()) == ("pending", events)
 
@@ -145,9 +145,7 @@ def test_only_a_waiting_task_is_reassigned(
 def test_reassigning_is_on_record(make_task: Make, admin: Actor, now: datetime) -> None:
     task = make_task()
 
-    operations.reassign(
-        task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now
-    )
+    routing.reassign(task_id=task.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
 
     told = Event.objects.order_by("-pk").first()
     assert told and (told.event_type, told.publisher) == ("task.assigned", admin.name)
@@ -162,9 +160,7 @@ def test_a_task_is_not_given_to_an_agent_nobody_knows(
     make_task: Make, admin: Actor, now: datetime
 ) -> None:
     with pytest.raises(UnknownAgent):
-        operations.reassign(
-            task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now
-        )
+        routing.reassign(task_id=make_task().task_id, agent="nobody", reason="x", by=admin, now=now)
 
 
 def test_what_one_sweep_does_not_move_is_sent_for_at_once(

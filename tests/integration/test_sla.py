@@ -10,7 +10,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
 from tasks_app.models import Status, Task
-from tasks_app.services import lifecycle, operations, sla
+from tasks_app.services import lifecycle, retries, sla
 from tasks_app.services.statistics import counts
 
 Make = Callable[..., Task]
@@ -136,7 +136,7 @@ def test_a_requeued_task_is_not_warned_of_twice(
     lifecycle.report_status(
         task_id=task.task_id, status=Status.FAILED, by=dev, now=now + timedelta(seconds=81)
     )
-    operations.requeue(task_id=task.task_id, by=admin, now=now + timedelta(seconds=82))
+    retries.requeue(task_id=task.task_id, by=admin, now=now + timedelta(seconds=82))
 
     assert sla.check_slas(now=now + timedelta(seconds=100)) == (0, 1)
     assert told() == ["sla.warning", "sla.violation"]
