@@ -80,6 +80,9 @@ class TaskAdmin(ReadOnlyAdmin):
     actions = ("requeue_selected", "cancel_selected")
     actions_detail = ("cancel", "requeue", "reassign")
 
+    def name_of(self, row: Task) -> str:
+        return called(row)
+
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return bool(request.user.has_perm(OPERATE))
 
@@ -233,6 +236,11 @@ class TaskAdmin(ReadOnlyAdmin):
         return describe(row) | {"dialogs": dialogs}
 
 
+def called(task: Task) -> str:
+    """Return what titles and messages call a task."""
+    return rendering.in_words(f"{task.type} for {task.assigned_agent or 'nobody yet'}")
+
+
 def describe(task: Task) -> dict[str, Any]:
     """Return what the page of a task shows besides its row."""
     written = [task.payload, task.metadata, task.result, task.error, task.note]
@@ -248,7 +256,7 @@ def describe(task: Task) -> dict[str, Any]:
     )
     children = Task.objects.filter(parent_task_id=task.task_id).exclude(parent_task_id="")
     return {
-        "title": f"{task.type} for {task.assigned_agent or 'nobody yet'}",
+        "title": called(task),
         "unseen": rendering.unseen_in(written),
         "approvals": list(
             Approval.objects.filter(task_id=task.task_id)
