@@ -38,7 +38,7 @@ def cancel_unsigned(event: Event) -> None:
 @on(event_types.TASK_FAILED)
 @on(event_types.TASK_CANCELLED)
 def settle_dependents(event: Event) -> None:
-    """Free or fail what waited for this task; a failure that comes down the line is already being followed."""
+    """Free or fail what waited for this task. A failure by dependency is already being followed."""
     followed = (
         event.event_type == event_types.TASK_FAILED
         and event.payload.get("reason") == FailureReason.DEPENDENCY
@@ -56,7 +56,7 @@ def route_what_waits(event: Event) -> None:
 
 @decision_parties
 def parties_of(task_ids: list[str]) -> dict[str, set[Party]]:
-    """Return who has a part in each task: its creator, its holder, and whoever reported on it last."""
+    """Return who has a part in each task: its creator, its holder, and who reported on it last."""
     tasks = Task.objects.filter(task_id__in=task_ids).only(
         *("task_id", "created_by", "creator_credential", "holder", "holder_credential"),
         *("reported_by", "reporter_credential"),

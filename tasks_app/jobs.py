@@ -39,7 +39,7 @@ def notice_silence() -> None:
 
 @shared_task
 def settle_dependents() -> None:
-    """Beat, and when a task with many dependents ends: free or fail those that have not heard of it."""
+    """Beat, and when a task with many dependents ends: free or fail those that are left."""
     dependencies.settle_waiting(clock=times.now, between=Pace())
 
 

@@ -1,4 +1,4 @@
-"""Read tasks: lists that page, gates beside the tasks they belong to, and what happened in order."""
+"""Read tasks: pages of them, each with its gate, and what happened to one in order."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -22,7 +22,8 @@ def page(
 ) -> tuple[list[Task], str | None]:
     """Return tasks newest first and the cursor of the next page, None on the last.
 
-    A page starts below the last task seen, so rows that come in meanwhile move nothing. Raise BadCursor.
+    A page starts below the last task seen, so rows that come in meanwhile move nothing. Raise
+    BadCursor.
     """
     rows = Task.objects.of(**equal).order_by("-pk")
     if cursor:

@@ -2,8 +2,8 @@
 
     python -m tests.bench_prune --tasks 300000 --creates 1000
 
-It fills a database of its own (a minute for 300,000 tasks with three events each), starts a server on
-it, and creates tasks one after the other: first alone, then beside `prune --delete`.
+It fills a database of its own (a minute for 300,000 tasks with three events each), starts a server
+on it, and creates tasks one after the other: first alone, then beside `prune --delete`.
 """
 
 import argparse

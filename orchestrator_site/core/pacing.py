@@ -36,8 +36,8 @@ class Pace:
 class StepSize:
     """How many rows the next transaction takes, so that its statements take about 40 ms.
 
-    Each step is measured, and the next one takes more rows or fewer in that proportion: between half
-    as many and twice as many, and never less than a few, whose time is not in the rows.
+    Each step is measured, and the next one takes more rows or fewer in that proportion: between
+    half as many and twice as many, and never less than a few, whose time is not in the rows.
     """
 
     def __init__(self, *, most: int) -> None:

@@ -72,7 +72,7 @@ def ensure_open(task: Task, *, starting: bool) -> None:
 def dequeue(*, task_id: str, now: datetime) -> None:
     """Take a task whose gate is shut out of the queue, which believed otherwise.
 
-    Ask for a new decision if its content was changed after the last one, or if policy asks for more.
+    Ask for a new decision if its content changed after the last one, or if policy asks for more.
     """
     answer = verdict(Task.objects.get_or_refuse(task_id))
     anew = isinstance(answer, Refused) and answer.ask_anew
@@ -109,9 +109,9 @@ def lock(
 ) -> Task:
     """Return the task, locked, with nothing waiting for a decision any more; raise UnknownTask.
 
-    ending: what becomes of the requests that waited. Requests are locked before the task, as a decision
-    does; where somebody asked anew between the two, both are taken again. Runs in the caller's
-    transaction.
+    ending: what becomes of the requests that waited. Requests are locked before the task, as a
+    decision does; where a new request came between the two, both are taken again. Runs in the
+    caller's transaction.
     """
     while True:
         with transaction.atomic():

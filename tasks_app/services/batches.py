@@ -50,7 +50,7 @@ def create_each(
 
 
 def create_one(new: dict[str, Any], ids: dict[str, str], *, by: Actor, now: datetime) -> Task:
-    """Create one task of a batch. ids: the task ids behind the `ref`s so far; this one's is added."""
+    """Create one task of a batch. ids: the task ids of the `ref`s so far; this one's is added."""
     fields = {name: value for name, value in new.items() if name != "ref"}
     if needed := fields.get("depends_on"):
         fields["depends_on"] = [ids.get(name, name) for name in needed]

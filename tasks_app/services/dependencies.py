@@ -1,8 +1,8 @@
 """Tasks that wait for others.
 
-When a task ends, its dependents hear of it in bounded steps: the first in the transaction that ends it, the
-rest from a job. `Settlement` names the ended tasks that have dependents left. A step holds many rows, so it
-passes over those that somebody else holds and leaves them to the next one: else two could wait for each other.
+When a task ends, its dependents are settled in bounded steps: the first in the transaction that
+ends it, the rest by a job. `Settlement` names the ended tasks that have dependents left. A step
+locks many rows, so it skips those that are locked and leaves them to the next, to avoid deadlocks.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,15 +29,15 @@ SETTLED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 WAITING = (Status.PENDING, Status.ASSIGNED)
 MOST_DEPENDENCIES = 50
 MOST_DEPENDENTS = 1000
-STEP = 200  # dependents told in one transaction
+STEP = 200  # dependents settled in one transaction
 FIXED_COST = 10  # what each ended task costs besides, counted in dependents
 STEPS_OF_A_JOB = 20
 JOB = "tasks_app.jobs.settle_dependents"
 HEAVY = ("payload", "metadata", "result")  # up to a megabyte each, and of no use here
 
 
-class Told(NamedTuple):
-    """What became of one step: how many dependents heard, whether any are left, and who failed by it."""
+class Step(NamedTuple):
+    """What a step did: how many dependents it settled, if some are left, which tasks failed."""
 
     number: int
     some_left: bool
@@ -47,7 +47,8 @@ class Told(NamedTuple):
 def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:
     """Return the tasks a new one waits for, locked, and count the open ones on it.
 
-    A new task can only name older ones, so there is never a cycle. Raise UnknownDependency or TooManyDependents.
+    A new task can only name older ones, so there is never a cycle. Raise UnknownDependency or
+    TooManyDependents.
     """
     ids = sorted(set(task_ids))
     if not ids:
@@ -108,7 +109,7 @@ def ensure_settled(task: Task) -> None:
 
 
 def settle_dependents(*, task_id: str, now: datetime) -> None:
-    """Free, or fail, what waited for a task that has just ended, and so on down, as far as one step goes.
+    """Free or fail what waited for a task that has just ended, and so on down, for one step.
 
     Runs in the transaction that ended it, so the task is locked. What is left, a job does.
     """
@@ -121,11 +122,11 @@ def settle_dependents(*, task_id: str, now: datetime) -> None:
 def settle_down(
     queue: list[Task], *, now: datetime, patient: bool = False
 ) -> tuple[int, list[Task]]:
-    """Tell the dependents of ended, locked tasks, and those of the tasks that fail by it, for one step.
+    """Settle dependents of ended, locked tasks, and of the tasks that fail by it, for one step.
 
-    Return how many were told, and the ended tasks that have dependents left. patient: there is one task, and rows
-    that others hold are waited for. That is safe where it was completed: all lock older tasks before younger ones,
-    and no approval is touched.
+    Return how many were settled, and the ended tasks that have dependents left. patient: there is
+    one task, and locked rows are waited for. That is safe where it was completed: all lock older
+    tasks before younger ones, and no approval is touched.
     """
     number, budget, left = 0, STEP, []
     for ended in queue:  # grows while a failure goes down the line
@@ -133,24 +134,22 @@ def settle_down(
             left.append(ended)
             continue
         wait = patient and ended.status == Status.COMPLETED
-        told = settle_some(ended, most=budget, now=now, wait=wait)
-        number += told.number
-        budget -= told.number + FIXED_COST
-        queue += with_dependents(told.failed)
-        if told.some_left:
+        step = settle_some(ended, most=budget, now=now, wait=wait)
+        number += step.number
+        budget -= step.number + FIXED_COST
+        queue += with_dependents(step.failed)
+        if step.some_left:
             left.append(ended)
     return number, left
 
 
-def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
-    """Tell some dependents of an ended, locked task, each once; those that others hold are left, unless we wait."""
-    open_edges = Dependency.objects.filter(depends_on=ended, settled_at__isnull=True).order_by(
-        "task_id"
-    )
-    edges = dict(open_edges.values_list("task_id", "pk")[:most])
+def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Step:
+    """Settle some dependents of an ended, locked task. wait: for rows that others have locked."""
+    rows = Dependency.objects.filter(depends_on=ended, settled_at__isnull=True).order_by("task_id")
+    edges = dict(rows.values_list("task_id", "pk")[:most])
     tasks = lock_dependents(list(edges), ended, now=now, wait=wait) if edges else []
     if tasks:
-        mark_told(tasks, [edges[task.pk] for task in tasks], now=now)
+        mark_settled(tasks, [edges[task.pk] for task in tasks], now=now)
     waiting = [task for task in tasks if task.status in WAITING]
     failed = [task for task in waiting if blocks(task, ended)]
     tell_ready(
@@ -158,13 +157,14 @@ def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Told:
         now=now,
     )
     retries.fail_for_dependency(failed, ended, now=now)
-    return Told(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
+    return Step(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
 
 
 def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -> list[Task]:
     """Lock the rows of dependents, only those that nobody else holds unless we wait.
 
-    Nothing is asked any more for those that must fail. Approvals first, then tasks, as a decision does.
+    Open requests of those that must fail are withdrawn. Approvals are locked first, then tasks, as
+    a decision does.
     """
     doomed: list[str] = []
     if ended.status != Status.COMPLETED:
@@ -177,11 +177,11 @@ def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -
         )
     rows = light().filter(pk__in=pks).order_by("pk")
     tasks = list(rows.select_for_update() if wait else free(rows))
-    asked = approvals.waiting_among(doomed)
-    return [task for task in tasks if task.task_id not in asked or not blocks(task, ended)]
+    waiting = approvals.waiting_among(doomed)
+    return [task for task in tasks if task.task_id not in waiting or not blocks(task, ended)]
 
 
-def mark_told(tasks: list[Task], edges: list[int], *, now: datetime) -> None:
+def mark_settled(tasks: list[Task], edges: list[int], *, now: datetime) -> None:
     """Settle edges, one to each of these locked tasks, and count them off."""
     Dependency.objects.filter(pk__in=edges).update(settled_at=now)
     counted = Task.objects.filter(pk__in=[task.pk for task in tasks])
@@ -237,30 +237,30 @@ def send_for_the_job() -> None:
 def settle_waiting(
     *, clock: Callable[[], datetime], between: Callable[[int], None] = no_rest
 ) -> int:
-    """Settle what is left, step by step; return how many dependents were told.
+    """Settle what is left, step by step; return how many dependents were settled.
 
-    After some steps the job is sent for again, so that a stop need not wait long. between: called after each step.
+    After some steps the job is sent for again, so that a stop need not wait long. between: called
+    after each step.
     """
-    told = 0
+    settled = 0
     for _ in range(STEPS_OF_A_JOB):
         number = settle_step(now=clock())
         if number is None:
-            return told
-        told += number
-        between(told)
+            return settled
+        settled += number
+        between(settled)
     send_for_the_job()
-    return told
+    return settled
 
 
 @transaction.atomic
 def settle_step(*, now: datetime) -> int | None:
-    """Do one step of what is left; return how many dependents were told, None if nothing could be done."""
+    """Do one step of what is left; return how many were settled, None if nothing was done."""
     rows = list(free(Settlement.objects.order_by("pk"))[: STEP // FIXED_COST])
     locked = list(free(light().filter(pk__in=[row.task_id for row in rows])).order_by("pk"))
-    ended = [
-        task for task in locked if task.status in SETTLED
-    ]  # what was requeued meanwhile ends again
-    number, left = settle_down(list(ended), now=now)
+    # One that was requeued meanwhile will end again.
+    ended = [task for task in locked if task.status in SETTLED]
+    number, left = settle_down(ended, now=now)
     done = {task.pk for task in locked} - {task.pk for task in left}
     removed, _ = Settlement.objects.filter(task__in=done).delete()
     Settlement.objects.bulk_create([Settlement(task=task) for task in left], ignore_conflicts=True)

@@ -21,8 +21,9 @@ from tasks_app.services import approval_gate, dependencies, routing
 def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
     """Take in one task: routed, gated where policy asks, with its events, in one transaction.
 
-    new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id, not_before,
-    depends_on, on_dependency_failure, max_attempts. Raise UnknownType, UnknownParent or UnknownDependency.
+    new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id,
+    not_before, depends_on, on_dependency_failure, max_attempts. Raise UnknownType, UnknownParent or
+    UnknownDependency.
     """
     task = build(by=by, now=now, **new)
     store(task, new.get("depends_on", ()), by=by, now=now)
@@ -58,7 +59,7 @@ def ensure_parent(task_id: str) -> None:
 
 
 def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
-    """Insert a built task, what it waits for, its approval and its events. Runs in the caller's transaction."""
+    """Insert a task, its dependencies, approval and events, in the caller's transaction."""
     needed = dependencies.wanted(task, depends_on) if depends_on else []
     approval_gate.request(task, by=by, now=now)
     task.save(force_insert=True)

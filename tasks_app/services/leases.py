@@ -23,9 +23,9 @@ from tasks_app.services.transitions import save_transition
 MOST_HELD_BACK = 100
 
 # One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each
-# other's way. On SQLite the write lock of the transaction does, so the clause is left out there. The
-# rows are chosen in a WITH, which is carried out once: a sub-select with SKIP LOCKED may be carried out
-# for each row, where LIMIT limits nothing.
+# other's way. On SQLite the write lock of the transaction does, so the clause is left out there.
+# The rows are chosen in a WITH, which is carried out once: a sub-select with SKIP LOCKED may be
+# carried out for each row, where LIMIT limits nothing.
 CLAIM = """
     WITH waiting AS MATERIALIZED (
         SELECT id {measured} FROM tasks_app_task
@@ -35,7 +35,8 @@ CLAIM = """
         ORDER BY turn_at, id LIMIT %(limit)s {lock}
     ) {fitting}
     UPDATE tasks_app_task SET
-        status = 'in_progress', attempt = attempt + 1, holder = %(holder)s, reported_by = %(holder)s,
+        status = 'in_progress', attempt = attempt + 1,
+        holder = %(holder)s, reported_by = %(holder)s,
         holder_credential = %(credential)s, reporter_credential = %(credential)s,
         lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
         started_at = %(now)s, error = '', progress = NULL, note = ''
@@ -96,7 +97,7 @@ def claim(
 
 @transaction.atomic
 def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
-    """Lease the next tasks and record it; if a gate is shut, return those tasks and change nothing."""
+    """Lease the next tasks and record it; if gates are shut, only return their tasks."""
     tasks = take_within_limits(params)
     shut = [task for task in tasks if isinstance(approval_gate.verdict(task), Refused)]
     if shut:
@@ -121,7 +122,7 @@ def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
 
 
 def seconds_to_next(*, agent: str, now: datetime, types: list[str] | None = None) -> float | None:
-    """Return how long until the next scheduled task of an agent's queue is due, or None if there is none."""
+    """Return how long until the next scheduled task of a queue is due, None without one."""
     later = Task.objects.queued(agent).filter(not_before__gt=now)
     if types is not None:
         later = later.filter(type__in=types)

@@ -25,7 +25,7 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
     """Move a task as its agent reports; repeating the present status changes nothing.
 
     report: as for `take_report`. If policy has come to ask for a sign-off that the task does not
-    have, somebody is asked, and the refusal names the request. Raise UnknownTask, NotHolder, LeaseLost,
+    have, a request is made, and the refusal names it. Raise UnknownTask, NotHolder, LeaseLost,
     NotGranted or InvalidTransition.
     """
     if report["status"] == Status.CANCELLED:

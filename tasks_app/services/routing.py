@@ -50,21 +50,21 @@ def route_pending(*, now: datetime, limit: int = MOST) -> int:
 
 
 def stranded(limit: int) -> list[tuple[str, str, str]]:
-    """Return (task id, type, agent) of waiting tasks that another agent should have, oldest first."""
-    found = first_waiting(
+    """Return (task id, type, agent) of waiting tasks for another agent, oldest first."""
+    rows = first_waiting(
         limit, status=Status.PENDING, type__in=[kind for kind in routing_rules() if route(kind)]
     )
     for agent in agents().values():
         if not agent.active or agent.silent_since:
             kinds = [kind for kind in routing_rules() if route(kind) != agent.name]
-            found += first_waiting(
+            rows += first_waiting(
                 limit, status=Status.ASSIGNED, assigned_agent=agent.name, type__in=kinds
             )
-    return [row[1:] for row in sorted(found)[:limit]]
+    return [row[1:] for row in sorted(rows)[:limit]]
 
 
 def first_waiting(limit: int, **which: Any) -> list[tuple[int, str, str, str]]:
-    """Return (row, task id, type, agent) of the oldest of these; each kind by itself has an index."""
+    """Return (row, task id, type, agent) of the oldest of these; each filter has an index."""
     rows = Task.objects.open().filter(**which).order_by("pk")
     return list(rows.values_list("pk", "task_id", "type", "assigned_agent")[:limit])
 

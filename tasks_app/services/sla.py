@@ -20,25 +20,25 @@ def check_slas(*, now: datetime, limit: int = 10_000) -> tuple[int, int]:
 
     Twenty sweepers at once, or none for an hour, change nothing in the outcome.
     """
-    made = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
-    made += sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
-    return made[SLA_WARNING], made[SLA_VIOLATION]
+    events = sweep(Task.objects.to_warn(now).order_by("warn_at"), now=now, limit=limit)
+    events += sweep(Task.objects.to_breach(now).order_by("due_at"), now=now, limit=limit)
+    return events[SLA_WARNING], events[SLA_VIOLATION]
 
 
 def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> Counter[str]:
     """Settle due tasks in batches; return how many events of each type that made."""
-    made: Counter[str] = Counter()
-    while made.total() < limit:
+    events: Counter[str] = Counter()
+    while events.total() < limit:
         batch = settle_batch(due, now=now)
-        made += batch
+        events += batch
         if not batch:
             break
-    return made
+    return events
 
 
 @transaction.atomic
 def settle_batch(due: TaskQuerySet, *, now: datetime) -> Counter[str]:
-    """Settle one batch of rows no other sweep is at; return how many events of each type that made."""
+    """Settle rows that no other sweep has locked; return how many events of each type that made."""
     skip = connection.features.has_select_for_update_skip_locked
     events: list[Event] = []
     tasks = list(due.select_for_update(skip_locked=skip)[:BATCH])

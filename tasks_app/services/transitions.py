@@ -20,7 +20,9 @@ def save_transition(
     now: datetime,
     payload: dict[str, Any],
 ) -> None:
-    """Save a locked task with its event; settle its SLA when it is over, wake its agent when it waits again.
+    """Save a locked task with its event.
+
+    Settle its SLA when it is over, wake its agent when it waits again.
 
     moved: the status that was left and the one taken.
     """
@@ -43,7 +45,8 @@ def save_ended(
 ) -> None:
     """Save locked tasks that have ended the same way, with few statements, and their events.
 
-    ended: each task, its move, and what the event says. fields: what has changed, to the same value on all of them.
+    ended: each task, its move, and what the event says. fields: what has changed, to the same value
+    on all of them.
     """
     events, late = [], []
     for task, moved, payload in ended:
