@@ -33,8 +33,8 @@ def page(
         rows = Task.objects.filter(pk__in=late).order_by("-pk")
     elif overdue is False:
         rows = rows.on_time(now)
-    found, more = fitting(rows, limit=limit, large=LARGE)
-    return with_gates(found), cursors.encode(TASKS, found[-1].pk) if found and more else None
+    tasks, more = fitting(rows, limit=limit, large=LARGE)
+    return with_gates(tasks), cursors.encode(TASKS, tasks[-1].pk) if tasks and more else None
 
 
 def with_gates(tasks: Iterable[Task]) -> list[Task]:
@@ -62,5 +62,5 @@ def timeline(
     rows = Event.objects.of_task(task.task_id).order_by("pk")
     if cursor:
         rows = rows.filter(pk__gt=cursors.decode(cursor, TIMELINE, int)[0])
-    found, more = fitting(rows, limit=limit, large=["payload"])
-    return found, cursors.encode(TIMELINE, found[-1].pk) if found and more else None
+    events, more = fitting(rows, limit=limit, large=["payload"])
+    return events, cursors.encode(TIMELINE, events[-1].pk) if events and more else None
