@@ -214,7 +214,7 @@ def new_delivery(subscription: Subscription, event: Event, *, now: datetime) -> 
 def oldest_needed() -> int | None:
     """Return the position after which webhooks still need the log, None if they need nothing."""
     active = Subscription.objects.active()
-    unsent = Delivery.objects.pending().filter(subscription__in=active)
+    unsent = Delivery.objects.pending().filter(subscription__active=True)
     read = active.aggregate(least=Min("position"))["least"]
     # A sum, or the planner walks all deliveries by position: few are pending.
     first = unsent.aggregate(least=Min(F("position") + 0))["least"]

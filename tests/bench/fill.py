@@ -234,7 +234,7 @@ def approval_columns(n: str, at: datetime) -> dict[str, str]:
         "trace_id": f"'trace_' || ({n} * 10)",
         "status": f"CASE {n} % 9 WHEN 0 THEN 'rejected' ELSE 'approved' END",
         "requested_by": f"'maker-' || ({n} % 50)",
-        "decided_by": f"'dana-' || ({n} % 5)",
+        "decided_by": f"'dana-' || ({n} % 2)",
         "created_at": moment(at),
         "decided_at": moment(at),
     }

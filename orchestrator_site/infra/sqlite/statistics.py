@@ -48,6 +48,8 @@ TYPICAL = {
         "delivery_due": "100 20 2",
         "delivery_of_state": "100000 10000 5000 1",
         "delivery_position": "100000 2",
+        "events_app_delivery_subscription_id_4f85aebe": "100000 10000",
+        "sqlite_autoindex_events_app_delivery_1": "100000 10000 1",
     },
     "events_app_consumerdelivery": {
         "consumer_due": "1000 100 2",
@@ -78,7 +80,7 @@ def install(using: str = "default", **_: Any) -> None:
         for index, stat in indexes.items()
     ]
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE events_app_ledger")  # makes the table of statistics
+        cursor.execute("ANALYZE django_migrations")  # makes the table of statistics
         cursor.execute("DELETE FROM sqlite_stat1")
         cursor.executemany("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (%s, %s, %s)", rows)
         cursor.execute("ANALYZE sqlite_master")  # reads them
