@@ -17,11 +17,12 @@ def read_small(rows: list[Any], *names: str) -> None:
     """
     if not rows or not names:
         return
-    stored = type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows])
+    every = type(rows[0])._default_manager.order_by()
+    stored = every.filter(pk__in=[row.pk for row in rows])
     bytes_of = sum(Coalesce(StoredBytes(F(name)), 0) for name in names)
     sizes: dict[Any, int] = dict(stored.values_list("pk", bytes_of))
     share = MOST_BYTES // max(len(rows), ROWS)
-    small = stored.filter(pk__in=[key for key, size in sizes.items() if size <= share])
+    small = every.filter(pk__in=[key for key, size in sizes.items() if size <= share])
     values = {key: found for key, *found in small.values_list("pk", *names)}
     for row in rows:
         row.unread = 0 if row.pk in values else sizes.get(row.pk, share + 1)
