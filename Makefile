@@ -16,7 +16,7 @@ up: install ## Start the service on http://127.0.0.1:8000 (PORT, HOST, DATA_DIR;
 	@exec $(PY) manage.py up $(ARGS)
 
 quick: install-dev ## Run the tests that start no server, on SQLite, two at a time (ARGS="-k approve" for some)
-	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit tests/integration $(ARGS)
+	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile -m "not serial" tests/unit tests/integration $(ARGS)
 
 cov: install-dev ## Show what the tests that start no server leave out of services, rules and core
 	@$(MAKE) --no-print-directory quick ARGS="--cov $(ARGS)"
