@@ -1,7 +1,7 @@
 """Lists narrowed by several filters at once, of which any may be the one that matches little.
 
-A planner knows averages: it may walk a million rows of one filter where another matches none, or all
-rows for a page of what hardly any row is.
+A planner knows averages: it may walk a million rows of one filter where another matches none, or
+all rows for a page of what hardly any row is.
 """
 
 from typing import Any, TypeVar
@@ -13,10 +13,10 @@ PROBED = 500  # rows looked up of what one filter matches
 
 
 def by_fewest(rows: R, filters: list[list[R]], *, most: int = 0) -> R:
-    """Return the rows in an order of theirs, found by the filter that matches fewest, if one has few.
+    """Return the rows, found by the filter that matches fewest, if one has few.
 
-    rows: what all filters together leave. filters: for each, its alternatives by themselves, every one
-    with an index in that order. most: how many rows are wanted, where one filter has alternatives.
+    rows: what all filters together leave. filters: for each, its alternatives by themselves, every
+    one with an index in that order. most: how many rows are wanted, where one filter has alternatives.
     """
     if len(filters) < 2 and all(len(parts) == 1 for parts in filters):
         return rows

@@ -1,4 +1,4 @@
-"""What each index costs a create: `python -m tests.bench.inside indexes ROUNDS`, on a filled database.
+"""What each index costs a create: `python -m tests.bench.inside indexes ROUNDS`, after `fill`.
 
 Blocks of creates with and without an index take turns. What is compared is processor time, of this
 process and of PostgreSQL's, because that of the disk says little on a busy machine. The database is
@@ -24,7 +24,7 @@ ESSENTIAL |= {"task_open_of_agent", "event_unnumbered", "event_of_task"}
 
 
 def main(rounds: str) -> None:
-    """Print a row for each index that the work loop does not need. rounds: blocks with, and without."""
+    """Print a row for each index that the work loop does not need. rounds: pairs of blocks."""
     blocks = int(rounds)
     for model in (Task, Event, Approval):
         for index in model._meta.indexes:

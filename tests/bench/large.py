@@ -4,8 +4,8 @@
     python -m tests.bench.large --servers    on a private PostgreSQL and Redis
 
 Two servers stand side by side, one with many rows, one with so few that every page is just as
-full, on databases made for this and removed afterwards. Each call goes to both in turn. The exit status
-is 1 when the median of one is more than 1.5 times as long and 5 ms longer, seen twice.
+full, on databases made for this and removed afterwards. Each call goes to both in turn. The exit
+status is 1 when the median of one is more than 1.5 times as long and 5 ms longer, seen twice.
 """
 
 import argparse

@@ -89,7 +89,7 @@ def many(
 
 
 def multiply_all(task: Task, receiver: Subscription, now: datetime) -> None:
-    """Add many ended tasks, events, decisions, deliveries that arrived, and answers that are kept."""
+    """Add many ended tasks, events, decisions, arrived deliveries, and kept answers."""
     event, at = Event.objects.filter(task_id=task.task_id).earliest("pk"), "template.created_at"
     delivery = webhooks.new_delivery(receiver, event, now=now)
     delivery.position = 1
