@@ -1,7 +1,7 @@
 """The Celery app: discovers `jobs.py` in every app, and goes by the clock of the house.
 
-Its own clock is the machine's: set back, beat would stand still until the old time has come again, and a
-worker on a machine that is ahead would throw every message away as expired.
+Its own clock is the machine's: set back, beat would stand still until the old time has come again,
+and a worker on a machine that is ahead would throw every message away as expired.
 """
 
 import os

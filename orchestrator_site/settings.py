@@ -11,13 +11,10 @@ from orchestrator_site.console.theme import UNFOLD as UNFOLD
 
 VERSION = __version__
 PACKAGE_DIR = Path(__file__).resolve().parent
-CHECKOUT = (
-    PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None
-)  # None: it is installed
-OWN_FOLDER = (
-    CHECKOUT / "data" if CHECKOUT else platformdirs.user_data_path("orchestrator", appauthor=False)
-)
-DATA_DIR = Path(env.text("DATA_DIR", str(OWN_FOLDER)))
+# None where it is installed.
+CHECKOUT = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None
+USER_FOLDER = platformdirs.user_data_path("orchestrator", appauthor=False)
+DATA_DIR = Path(env.text("DATA_DIR", str(CHECKOUT / "data" if CHECKOUT else USER_FOLDER)))
 
 # --- Where we run -----------------------------------------------------------------------------
 DATABASE_URL = env.secret("DATABASE_URL")
@@ -30,9 +27,7 @@ ORCHESTRATOR_ENV = env.text(
 DEVELOPMENT = ORCHESTRATOR_ENV == "development"
 DEBUG = env.flag("DEBUG")
 KEPT_SECRETS = DATA_DIR if DEVELOPMENT else None
-SECRET_KEY = (
-    env.secret("DJANGO_SECRET_KEY", kept_in=KEPT_SECRETS) or "missing"
-)  # refused by checks.py
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY", kept_in=KEPT_SECRETS) or "missing"  # which is refused
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEVELOPMENT else "")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
@@ -71,25 +66,17 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then what 
         "other": 60,
     }.items()
 }
-MAX_PENDING_APPROVALS = env.integer(
-    "ORCHESTRATOR_MAX_PENDING_APPROVALS", 100, least=1
-)  # of one requester
+# Of one requester.
+MAX_PENDING_APPROVALS = env.integer("ORCHESTRATOR_MAX_PENDING_APPROVALS", 100, least=1)
 EVENTS_KEPT_DAYS = env.integer("ORCHESTRATOR_EVENTS_KEPT_DAYS", 0)  # 0: for ever
-MAX_STREAMS_PER_PRINCIPAL = env.integer(
-    "ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1
-)  # in each process
+# In each process.
+MAX_STREAMS_PER_PRINCIPAL = env.integer("ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL", 20, least=1)
 STREAM_CHECK_SECONDS = env.integer("ORCHESTRATOR_STREAM_CHECK_SECONDS", 15, least=1)
 MAX_BODY_BYTES = env.integer("ORCHESTRATOR_MAX_BODY_BYTES", 1_048_576, least=1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = max(
-    MAX_BODY_BYTES, 2_621_440
-)  # the parser enforces MAX_BODY_BYTES itself
-WEBHOOK_ALLOW_NETS = env.networks(
-    "ORCHESTRATOR_WEBHOOK_ALLOW_NETS"
-)  # else only public addresses are reached
-WEBHOOK_RETRY_SECONDS = (
-    env.integers(  # the waits after the first, second, … failed attempt, as Standard Webhooks
-        "ORCHESTRATOR_WEBHOOK_RETRY_SECONDS", "5,300,1800,7200,18000,36000,50400,72000,86400"
-    )
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)  # the parser has the limit itself
+WEBHOOK_ALLOW_NETS = env.networks("ORCHESTRATOR_WEBHOOK_ALLOW_NETS")  # else public addresses only
+WEBHOOK_RETRY_SECONDS = env.integers(  # the waits after each failed attempt, as Standard Webhooks
+    "ORCHESTRATOR_WEBHOOK_RETRY_SECONDS", "5,300,1800,7200,18000,36000,50400,72000,86400"
 )
 WEBHOOK_TIMEOUT_SECONDS = env.number("ORCHESTRATOR_WEBHOOK_TIMEOUT_SECONDS", 10)
 WEBHOOK_MAX_SUBSCRIPTIONS = env.integer("ORCHESTRATOR_WEBHOOK_MAX_SUBSCRIPTIONS", 100, least=1)
@@ -220,8 +207,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Orchestrator API",
-    "DESCRIPTION": "Hand in work, get it to the right agent, have people sign, and hear what happened.\n\n"
-    "People look and sign in the [console](/admin/). The same as a reference to read: [ReDoc](/redoc).",
+    "DESCRIPTION": "Hand in work, get it to the right agent, have people sign, and hear what "
+    "happened.\n\nPeople look and sign in the [console](/admin/). The same as a reference to read: "
+    "[ReDoc](/redoc).",
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -249,9 +237,8 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = CHECKOUT / "build" / "static" if CHECKOUT else DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = DEVELOPMENT
-warnings.filterwarnings(
-    "ignore", "No directory at", UserWarning
-)  # WhiteNoise: collecting is for deployments
+# WhiteNoise: collecting is for deployments.
+warnings.filterwarnings("ignore", "No directory at", UserWarning)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -274,11 +261,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
-# django-ratelimit is used by its core only; its app would refuse the embedded cache (counted per process).
-SILENCED_SYSTEM_CHECKS = [
-    "security.W004",
-    "security.W008",
-]  # TLS and HSTS belong to the proxy: DEPLOYMENT.md
+# TLS and HSTS belong to the proxy: DEPLOYMENT.md.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
 LOGGING = {
     "version": 1,

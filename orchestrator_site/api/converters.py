@@ -1,4 +1,4 @@
-"""Path converters: an id in a path that could not be one is a 404 and never reaches the database."""
+"""Path converters: what cannot be an id is a 404 and never reaches the database."""
 
 from django.urls import register_converter
 from django.urls.converters import StringConverter

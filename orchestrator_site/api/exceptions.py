@@ -44,18 +44,18 @@ class ErrorSerializer(serializers.Serializer):
     errors = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
-        help_text="What is wrong with each field, where the input was at fault; inner fields are joined by dots.",
+        help_text="What is wrong with each field, where the input was at fault; inner fields are "
+        "joined by dots.",
     )
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Return the answer to a refusal, or None for a fault, which Django logs and answers with a 500."""
+    """Return the answer to a refusal, or None for a fault, which Django logs: a 500."""
     if isinstance(error, DomainError):
         return domain_answer(error)
     if isinstance(error, DATABASE_GONE):
-        return logged(
-            Response({"detail": note_outage(error)}, 503, headers={"Retry-After": str(RETRY_AFTER)})
-        )
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        return logged(Response({"detail": note_outage(error)}, 503, headers=headers))
     if isinstance(error, Http404 | ObjectDoesNotExist):
         return Response({"detail": "Not found."}, 404)
     if isinstance(error, PermissionDenied):
@@ -63,25 +63,19 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, ValidationError):
         return Response(validation_answer(error), 400)
     if isinstance(error, APIException):
-        return Response(
-            {"detail": sentence(error.detail)}, error.status_code, headers=headers_of(error)
-        )
+        _, text = next(flattened(error.detail), ("", "The request cannot be carried out."))
+        return Response({"detail": text}, error.status_code, headers=headers_of(error))
     return None
 
 
 def domain_answer(error: DomainError) -> Response:
     """Return what the domain said, and the state it told of."""
     code = next(code for kind, code in CODES.items() if isinstance(error, kind))
-    errors = (
-        {"errors": {error.field: [str(error)]}}
-        if isinstance(error, Invalid) and error.field
-        else {}
-    )
-    return Response(
-        {"detail": str(error), **errors, **{k: v for k, v in error.state.items() if k != "detail"}},
-        code,
-        headers=headers_of(error),
-    )
+    answer: dict[str, Any] = {"detail": str(error)}
+    if isinstance(error, Invalid) and error.field:
+        answer["errors"] = {error.field: [str(error)]}
+    answer |= {name: value for name, value in error.state.items() if name != "detail"}
+    return Response(answer, code, headers=headers_of(error))
 
 
 def validation_answer(error: ValidationError) -> dict[str, Any]:
@@ -97,38 +91,30 @@ def validation_answer(error: ValidationError) -> dict[str, Any]:
 
 
 def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (field, sentence) of nested errors; names are joined by dots, places in lists are numbers."""
+    """Yield (field, sentence) of nested errors; names and places in lists are joined by dots."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            yield from flattened(
-                inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip(".")
-            )
+            below = path if name == "non_field_errors" else f"{path}.{name}".lstrip(".")
+            yield from flattened(inner, below)
     elif isinstance(detail, list):
         for place, inner in enumerate(detail):
-            yield from flattened(
-                inner, f"{path}.{place}".lstrip(".") if isinstance(inner, dict | list) else path
-            )
+            below = f"{path}.{place}".lstrip(".") if isinstance(inner, dict | list) else path
+            yield from flattened(inner, below)
     else:
         yield path, str(detail)
-
-
-def sentence(detail: Any) -> str:
-    """Return the first sentence of whatever REST framework calls a detail."""
-    return next((text for _, text in flattened(detail)), "The request cannot be carried out.")
 
 
 def headers_of(error: APIException | DomainError) -> dict[str, str]:
     """Return the challenge of a 401 and the seconds of a 429 or 503."""
     wait, challenge = getattr(error, "wait", None), getattr(error, "auth_header", None)
-    found = {"Retry-After": str(int(wait))} if wait else {}
-    return found | ({"WWW-Authenticate": challenge} if challenge else {})
+    headers = {"Retry-After": str(int(wait))} if wait else {}
+    return headers | ({"WWW-Authenticate": challenge} if challenge else {})
 
 
 def note_outage(error: Exception) -> str:
     """Log that the database is away, in one line, and return the sentence for the caller."""
-    log.error(
-        "The database is unavailable: %s: %s", type(error).__name__, str(error).partition("\n")[0]
-    )
+    reason = str(error).partition("\n")[0]
+    log.error("The database is unavailable: %s: %s", type(error).__name__, reason)
     return UNAVAILABLE
 
 

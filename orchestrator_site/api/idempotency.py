@@ -1,8 +1,8 @@
 """One answer per Idempotency-Key: the first is kept and given again.
 
-The key's row is inserted first, in the transaction that does the work. Of several at once the database
-lets one insert; the others wait for its end (PostgreSQL at the unique index, SQLite at the write lock)
-and then read its answer. If the work fails, the row is rolled back with it.
+The key's row is inserted first, in the transaction that does the work. Of several at once the
+database lets one insert; the others wait for its end (PostgreSQL at the unique index, SQLite at the
+write lock) and then read its answer. If the work fails, the row is rolled back with it.
 """
 
 import hashlib
@@ -34,11 +34,12 @@ class KeyReused(APIException):
 def checked_key(key: str) -> str:
     """Return the key; raise Invalid unless it is 1 to 255 printable ASCII characters and no comma.
 
-    A header sent twice arrives as one value with a comma, and nobody knows which of the two keys is meant.
+    A header sent twice arrives as one value with a comma, and nobody knows which key is meant.
     """
     if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable() or "," in key:
         raise Invalid(
-            "Idempotency-Key must be 1 to 255 printable ASCII characters without a comma, sent once.",
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without a comma, "
+            "sent once.",
             field="Idempotency-Key",
         )
     return key
@@ -105,6 +106,5 @@ def prune_answers(*, now: datetime, limit: int = 200) -> int:
     """
     old = IdempotencyKey.objects.filter(created_at__lt=now - ANSWERS_KEPT).order_by("created_at")
     rows = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
-    return (
-        rows._raw_delete(rows.db) or 0
-    )  # nothing refers to them, and their answers need not be read
+    # Nothing refers to them, and their answers need not be read.
+    return rows._raw_delete(rows.db) or 0

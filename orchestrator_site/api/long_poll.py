@@ -1,14 +1,14 @@
 """Requests that wait: how a view asks the server to keep its answer back, or to go on writing it.
 
-`front.py` gives each request a `Handover` in the ASGI scope, where no client can put one. Under a plain WSGI
-server there is none: nothing waits there, and every answer is sent as it is. Imports nothing.
+The server gives each request a `Continuation` in the ASGI scope, where no client can put one. Under
+a plain WSGI server there is none: nothing waits there, and every answer is sent as it is.
 """
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
-SCOPE_KEY = "orchestrator.handover"  # in the ASGI scope
+SCOPE_KEY = "orchestrator.continuation"  # in the ASGI scope
 
 T = TypeVar("T")
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 class Wait:
     """How an empty answer waits.
 
-    seconds: at most this long. key: who has the same key stands in one line. again_after: seconds until the
-    clock alone may bring something, if that is known. credential: what its caller is known by.
+    seconds: at most this long. key: who has the same key stands in one queue. again_after: seconds
+    until the clock alone may bring something, if that is known. credential: of its caller.
     """
 
     topics: frozenset[str]
@@ -30,7 +30,7 @@ class Wait:
 
 @dataclasses.dataclass(slots=True)
 class Continuation:
-    """What a view tells the front besides its answer."""
+    """What a view tells the server besides its answer."""
 
     hold: Wait | None = None
     stream: Any = None
@@ -38,7 +38,7 @@ class Continuation:
 
 
 def continuation_of(request: Any) -> Continuation | None:
-    """Return the request's handover, or None where nothing can wait."""
+    """Return the request's continuation, or None where nothing can wait."""
     return request.META.get("asgi.scope", {}).get(SCOPE_KEY)
 
 
@@ -50,18 +50,19 @@ def wait_for(
     key: Hashable,
     again_after: float | None = None,
 ) -> None:
-    """Keep the answer back until there is a better one: call it when the answer is empty, then return that answer.
+    """Have the server keep an empty answer back until there is a better one; then return it.
 
-    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is run again for the
-    first in the line of `key`; what it answers without calling `hold` is sent. After `seconds` the empty answer is.
-    Whoever shares a key must be interchangeable: the line stops at the first who gets nothing.
+    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is
+    run again for the first in the queue of `key`; what it answers without calling this is sent,
+    and after `seconds` the empty answer. Whoever shares a key must be interchangeable: the queue
+    stops at the first who gets nothing.
     """
     if (waits := continuation_of(request)) is not None:
         waits.hold = Wait(frozenset(topics), seconds, key, again_after, request.user.credential)
 
 
 def start_stream(request: Any, stream: Any) -> bool:
-    """Let the front go on writing this answer; return False where it cannot."""
+    """Let the server go on writing this answer; return False where it cannot."""
     if (waits := continuation_of(request)) is None:
         return False
     waits.stream = stream

@@ -1,4 +1,4 @@
-"""The outermost layer: rate headers on every answer, JSON for every refusal, what pages may load."""
+"""The outermost layer: rate headers on all answers, refusals in JSON, what pages may load."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,8 @@ from orchestrator_site.api import throttling
 from orchestrator_site.api.exceptions import DATABASE_GONE, RETRY_AFTER, logged, note_outage
 from orchestrator_site.infra.connection_watchdog import watchdog
 
-REFUSAL = "orchestrator.refusal"  # in the ASGI scope of a request that is to be refused, where no client can put it
+# In the ASGI scope of a request that is to be refused, where no client can put it.
+REFUSAL = "orchestrator.refusal"
 SENTENCES = {
     400: "The request is not valid.",
     403: "You may not do this.",
@@ -20,14 +21,14 @@ SENTENCES = {
     500: "The service failed. The fault has been logged.",
 }
 PROBES = ("/health", "/live")  # they show nothing of anybody
-OWN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+OWN = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; "
+)
 NO_FRAME = "frame-ancestors 'none'"
 STYLES = "style-src 'self' 'unsafe-inline'; "  # both set style attributes
-POLICIES = {
-    "/admin": OWN
-    + STYLES
-    + "script-src 'self' 'unsafe-eval'; "
-    + NO_FRAME,  # Alpine evaluates attributes
+POLICIES = {  # of the console: Alpine evaluates attributes
+    "/admin": OWN + STYLES + "script-src 'self' 'unsafe-eval'; " + NO_FRAME,
     "/docs": OWN + STYLES + NO_FRAME,
     "/redoc": OWN + STYLES + "worker-src 'self' blob:; " + NO_FRAME,
 }
@@ -37,7 +38,6 @@ class HostMiddleware(CommonMiddleware):
     """Django's, which refuses foreign host names, but for probes: they come by address."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        """Refuse a request whose Host does not name this service."""
         return None if request.path_info in PROBES else super().process_request(request)
 
 
@@ -49,19 +49,14 @@ class ApiMiddleware:
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """get_response: the rest of the service."""
         self.get_response = watchdog.guard(get_response)
         self.compress = GZipMiddleware(get_response).process_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer."""
         if refusal := request.META.get("asgi.scope", {}).get(REFUSAL):
-            return as_api(
-                request,
-                JsonResponse(
-                    {"detail": str(refusal)}, status=refusal.status, headers=refusal.headers
-                ),
-            )
+            detail = {"detail": str(refusal)}
+            answer = JsonResponse(detail, status=refusal.status, headers=refusal.headers)
+            return as_api(request, answer)
         response = self.get_response(request)
         area = area_of(request)
         if area == "/admin" and not getattr(request, "shows_secret", False):
@@ -101,11 +96,11 @@ def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 def as_json(response: HttpResponse) -> HttpResponse:
     """Return Django's own refusal as JSON, its other headers kept."""
     detail = SENTENCES.get(response.status_code, "The request cannot be carried out.")
-    made = JsonResponse({"detail": detail}, status=response.status_code)
+    answer = JsonResponse({"detail": detail}, status=response.status_code)
     for name in ("Allow", "Retry-After", "WWW-Authenticate"):
         if name in response.headers:
-            made.headers[name] = response.headers[name]
-    return logged(made) if getattr(response, "_has_been_logged", False) else made
+            answer.headers[name] = response.headers[name]
+    return logged(answer) if getattr(response, "_has_been_logged", False) else answer
 
 
 def unavailable(request: HttpRequest, sentence: str) -> HttpResponse:

@@ -17,7 +17,6 @@ class JSONRenderer(renderers.JSONRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Any = None,
     ) -> bytes:
-        """Return the answer in bytes."""
         if isinstance(data, bytes):
             return data
         written: bytes = super().render(data, accepted_media_type, renderer_context)
@@ -35,7 +34,6 @@ class JSONOnly(BaseContentNegotiation):
     def select_renderer(
         self, request: Any, renderers: Any, format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        """Return the view's first renderer."""
         accepted = {
             part.partition(";")[0].strip().lower()
             for part in request.META.get("HTTP_ACCEPT", "").split(",")

@@ -1,8 +1,7 @@
-"""Bodies: JSON objects only, and nothing in them that a database or another program would choke on."""
+"""Bodies: JSON objects only, and nothing in them that a database or a program cannot keep."""
 
 import json
 import re
-from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -12,12 +11,8 @@ from rest_framework.parsers import BaseParser
 
 MAX_DEPTH = 64
 MAX_VALUES = 10_000
-MAX_NAME = (
-    2 * MAX_VALUES
-)  # a body no longer than this holds neither too many values nor too long a name
-LARGEST = (
-    2**53 - 1
-)  # beyond it JavaScript, and whoever computes in doubles, reads another number than was written
+MAX_NAME = 2 * MAX_VALUES  # a shorter body has neither too many values nor too long a name
+LARGEST = 2**53 - 1  # beyond it JavaScript, and all doubles, read another number than was written
 SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")  # NUL, or one half of a surrogate pair
 SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -33,12 +28,7 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
         """Return the object; raise ParseError, UnsupportedMediaType or BodyTooLarge."""
         check_coding(media_type or self.media_type, (parser_context or {}).get("request"))
         limit = settings.MAX_BODY_BYTES
@@ -49,16 +39,11 @@ class StrictJSONParser(BaseParser):
 
 
 class EmptyFormParser(BaseParser):
-    """Reads the form without fields that some clients send for no body at all; any other form is a 415."""
+    """Reads the form without fields that some clients send for no body; any other is a 415."""
 
     media_type = "multipart/form-data"
 
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
         """Return an empty object; raise UnsupportedMediaType when the form holds anything."""
         kind, parts = parse_header_parameters(media_type or "")
         if stream.read(256).strip() not in (b"", f"--{parts.get('boundary')}--".encode()):
@@ -81,7 +66,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        found = json.loads(
+        content = json.loads(
             body.decode("utf-8-sig"),
             parse_constant=refuse_constant,
             parse_float=finite,
@@ -96,26 +81,24 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise ParseError("The body is not valid UTF-8.") from None
     except RecursionError:
         raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
-    if found is None:
+    if content is None:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ParseError("The body must be a JSON object.")
-    if (
-        len(body) > MAX_NAME
-        or SUSPICIOUS.search(body)
-        or body.count(b"[") + body.count(b"{") > MAX_DEPTH
-    ):
-        walk(found)
-    return found
+    depth = body.count(b"[") + body.count(b"{")  # at most
+    if len(body) > MAX_NAME or SUSPICIOUS.search(body) or depth > MAX_DEPTH:
+        walk(content)
+    return content
 
 
-def walk(found: object) -> None:
-    """Refuse what lies too deep, too many values, NUL characters and lone surrogates. Without recursion."""
-    waiting, values = [(found, 1)], 1
+def walk(content: object) -> None:
+    """Refuse what is too deep, too many values, NULs and lone surrogates. Without recursion."""
+    waiting, values = [(content, 1)], 1
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, str):
-            check_text(value)
+            if SURROGATE_OR_NUL.search(value):
+                raise ParseError("Text must not hold NUL characters or lone surrogates.")
         elif isinstance(value, dict | list):
             values += len(value)
             check_size(value, values, depth)
@@ -133,18 +116,12 @@ def check_size(value: dict[str, Any] | list[Any], values: int, depth: int) -> No
         raise ParseError(f"A field's name is longer than {MAX_NAME} characters.")
 
 
-def check_text(text: str) -> None:
-    """Refuse characters that no database keeps."""
-    if SURROGATE_OR_NUL.search(text):
-        raise ParseError("Text must not hold NUL characters or lone surrogates.")
-
-
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the pairs as a dict; of two equal names nobody knows which is meant."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ParseError("The body names a field twice in one object.")
-    return found
+    return fields
 
 
 def refuse_constant(word: str) -> None:

@@ -1,4 +1,4 @@
-"""Passwords of accounts: wrong ones are counted, and checking them leaves threads for other work."""
+"""Passwords of accounts: wrong ones are counted, and checking them leaves threads free."""
 
 import logging
 import threading
@@ -12,9 +12,7 @@ from orchestrator_site.api import throttling
 from orchestrator_site.core.names import fold
 
 SCOPE = "login"
-ADDRESS_FACTOR = (
-    3  # an address stands for several people, so it may be wrong more often than one account
-)
+ADDRESS_FACTOR = 3  # an address stands for several people, so it may be wrong more often
 HASHING_AT_ONCE = 2  # of the web threads; a password takes some 0.2 s of a processor
 
 hashing = threading.BoundedSemaphore(HASHING_AT_ONCE)

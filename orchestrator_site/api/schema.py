@@ -1,4 +1,4 @@
-"""What every endpoint has in common, said in the OpenAPI schema: refusals, credentials, headers, names."""
+"""What endpoints have in common, for the OpenAPI schema: refusals, credentials, headers, names."""
 
 import re
 from typing import Any
@@ -28,7 +28,10 @@ REFUSALS = {
     "default": "Any other refusal or fault.",
 }
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
-KEY_HELP = "1 to 255 printable ASCII characters, no comma: a request sent again with its key gets the first answer."
+KEY_HELP = (
+    "1 to 255 printable ASCII characters, no comma: a request sent again with its key gets the "
+    "first answer."
+)
 
 
 class CredentialScheme(OpenApiAuthenticationExtension):
@@ -39,14 +42,12 @@ class CredentialScheme(OpenApiAuthenticationExtension):
     name = ["bearer", "apiKey"]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
-        """Return one definition for each name."""
         return [
             {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         ]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
-        """Return them as alternatives."""
         return [{name: []} for name in self.name]
 
 
@@ -55,7 +56,6 @@ class ApiSchema(AutoSchema):
 
     @property
     def action(self) -> str:
-        """Return the viewset's action."""
         return getattr(self.view, "action", "") or ""
 
     @property
@@ -74,20 +74,17 @@ class ApiSchema(AutoSchema):
         return self.method == "POST" and self.action in getattr(self.view, "once_actions", ())
 
     def map_parsers(self) -> list[Any]:
-        """Return what bodies may be: the empty form is taken from clients that send it, not offered."""
+        """Return what bodies may be: the empty form is taken, not offered."""
         return [kind for kind in super().map_parsers() if kind != "multipart/form-data"]
 
     def get_tags(self) -> list[str]:
-        """Return the app's name as a heading."""
         app = type(self.view).__module__.partition(".")[0]
         return ["Service" if app == "orchestrator_site" else app.removesuffix("_app").capitalize()]
 
     def get_summary(self) -> str:
-        """Return the first sentence of the action's docstring."""
         return self.get_description().partition("\n")[0].removesuffix(".")
 
     def get_operation_id(self) -> str:
-        """Return noun and verb, such as `task_create`."""
         name = type(self.view).__name__.removesuffix("ViewSet")
         noun = getattr(self.view, "noun", "") or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         return f"{noun}_{self.action}"
@@ -97,7 +94,6 @@ class ApiSchema(AutoSchema):
         return [] if self.public else super().get_auth() + ([{}] if self.optional else [])
 
     def get_override_parameters(self) -> list[Any]:
-        """Return the idempotency header of creating actions."""
         if not self.once:
             return []
         return [
@@ -105,7 +101,6 @@ class ApiSchema(AutoSchema):
         ]
 
     def get_examples(self) -> list[OpenApiExample]:
-        """Return the body that a reader can send as it stands."""
         example = getattr(self.view, "examples", {}).get(self.action)
         return [OpenApiExample("Example", value=example, request_only=True)] if example else []
 
@@ -126,7 +121,7 @@ class ApiSchema(AutoSchema):
         return False
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
-        """Return the action's own answers and the shared refusals, with the headers all of them carry."""
+        """Return the action's own answers and the shared refusals, with the headers of all."""
         bodies = super()._get_response_bodies(direction)
         for code in self.refusals():
             shared = OpenApiResponse(ErrorSerializer, REFUSALS[code])
@@ -145,8 +140,6 @@ def headers_of(code: str, *, once: bool) -> dict[str, Any]:
     if code == "401":
         headers["WWW-Authenticate"] = {"schema": TEXT, "description": f"Such as `{CHALLENGE}`."}
     if code == "200" and once:
-        headers["Idempotent-Replay"] = {
-            "schema": TEXT,
-            "description": "`true` when this is an earlier answer again.",
-        }
+        sentence = "`true` when this is an earlier answer again."
+        headers["Idempotent-Replay"] = {"schema": TEXT, "description": sentence}
     return headers

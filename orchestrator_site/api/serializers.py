@@ -16,9 +16,10 @@ MAX_OBJECT_BYTES = 262_144
 
 
 class SharedFieldsSerializer(serializers.Serializer):
-    """Builds its fields once per class instead of once per request, which costs more than checking the input.
+    """Builds its fields once per class: once per request costs more than checking the input.
 
-    Sharing is safe because fields keep no state of a request; nested serializers do, so those are not for input.
+    Sharing is safe because fields keep no state of a request; nested serializers do, so those are
+    not for input.
     """
 
     _shared_fields: BindingDict
@@ -34,7 +35,10 @@ class SharedFieldsSerializer(serializers.Serializer):
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A whole number: in JSON a number, in a query ASCII digits. Not `true`, `"3600"`, `1_0` or other digits."""
+    """A whole number: in JSON a number, in a query ASCII digits.
+
+    Not `true`, `"3600"`, `1_0` or other digits.
+    """
 
     def __init__(self, *, in_query: bool = False, **options: Any) -> None:
         """in_query: it may come as text."""
@@ -42,7 +46,6 @@ class WholeNumberField(serializers.IntegerField):
         self._in_query = in_query
 
     def to_internal_value(self, data: Any) -> int:
-        """Return the number; raise ValidationError."""
         written = isinstance(data, str) and self._in_query and DIGITS.fullmatch(data)
         if not written and (isinstance(data, bool | str) or not isinstance(data, int | float)):
             self.fail("invalid")
@@ -50,9 +53,9 @@ class WholeNumberField(serializers.IntegerField):
 
 
 class TimeField(serializers.DateTimeField):
-    """A moment that a caller names: RFC 3339, UTC where it names no zone, in the years 1970 to 2999.
+    """A moment that a caller names: RFC 3339, UTC where it names no zone, from 1970 to 2999.
 
-    The bounds keep sums of times and durations, in any zone, within what Python and the databases hold.
+    The bounds keep sums of times and durations within what Python and the databases hold.
     """
 
     default_error_messages = {"out_of_range": "The time must lie in the years 1970 to 2999."}
@@ -60,7 +63,6 @@ class TimeField(serializers.DateTimeField):
     LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 
     def to_internal_value(self, value: Any) -> datetime:
-        """Return the moment; raise ValidationError."""
         moment: datetime = super().to_internal_value(value)
         if not self.EARLIEST <= moment < self.LATEST:
             self.fail("out_of_range")
@@ -68,7 +70,7 @@ class TimeField(serializers.DateTimeField):
 
 
 class ObjectTooLarge(APIException):
-    """Objects are for facts, not for files."""
+    """The object is larger than 256 KiB."""
 
     status_code = 413
 
@@ -78,12 +80,11 @@ class SmallObjectField(serializers.DictField):
 
     def to_internal_value(self, data: Any) -> dict[Any, Any]:
         """Return the object; raise ValidationError or ObjectTooLarge."""
-        found: dict[Any, Any] = super().to_internal_value(data)
-        if len(json.dumps(found)) > MAX_OBJECT_BYTES:
-            raise ObjectTooLarge(
-                f"{self.field_name} is over 256 KiB; store it elsewhere and say where."
-            )
-        return found
+        content: dict[Any, Any] = super().to_internal_value(data)
+        if len(json.dumps(content)) > MAX_OBJECT_BYTES:
+            sentence = f"{self.field_name} is over 256 KiB; store it elsewhere and say where."
+            raise ObjectTooLarge(sentence)
+        return content
 
 
 class SuccessSerializer(SharedFieldsSerializer):
@@ -94,18 +95,17 @@ class SuccessSerializer(SharedFieldsSerializer):
     )
 
     def get_success(self, answer: Any) -> bool:
-        """Return true."""
         return True
 
 
 class RowSerializer(serializers.ModelSerializer):
-    """Writes a row out as it is. The fields of DRF describe it in the schema; building them costs ten times more.
+    """Writes a row out as it is: building the fields that describe it costs ten times more.
 
-    A `get_<name>` method gives a field that is not an attribute. Tests check every answer against the schema.
+    A `get_<name>` method gives a field that is not an attribute. Tests check every answer against
+    the schema.
     """
 
     def to_representation(self, row: Any) -> dict[str, Any]:
-        """Return the row's fields as JSON data."""
         return {name: self.value_of(row, name) for name in self.Meta.fields}
 
     def value_of(self, row: Any, name: str) -> Any:

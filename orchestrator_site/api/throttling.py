@@ -26,7 +26,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Where a caller stands. reset: Unix time at which a new window begins. wait: seconds until then."""
+    """Where a caller stands. reset: Unix time of the next window. wait: seconds until then."""
 
     limit: int
     count: int
@@ -46,16 +46,15 @@ class Usage:
     @property
     def headers(self) -> dict[str, str]:
         """Return the headers every answer carries, and Retry-After when refused."""
-        found = {
+        headers = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
             "X-RateLimit-Reset": str(self.reset),
         }
-        return found | ({"Retry-After": str(self.wait)} if self.refused else {})
+        return headers | ({"Retry-After": str(self.wait)} if self.refused else {})
 
     @property
     def sentence(self) -> str:
-        """Return the guide's sentence."""
         return f"Rate limit exceeded. Try again in {self.wait} seconds."
 
 
@@ -72,8 +71,8 @@ class RateLimited(TooMany):
 class Bucket:
     """A counter that begins anew every minute.
 
-    scope: a key of `settings.RATE_LIMITS`. who: whose it is; django-ratelimit puts what follows
-    right behind it, so a bar ends it. limit: how much it takes.
+    scope: a key of `settings.RATE_LIMITS`. who: whose it is, ended by a bar, for django-ratelimit
+    puts what follows right behind it. limit: how much it takes.
     """
 
     scope: str
@@ -106,18 +105,18 @@ class Bucket:
 
     def _usage(self, *, increment: bool) -> Usage:
         for _ in range(2):  # a counter that ends between django-ratelimit's steps is begun anew
-            found = get_usage(
+            window = get_usage(
                 None,
                 group=self.scope,
                 key=lambda *_: self.who,
                 rate=(self.limit, PERIOD),
                 increment=increment,
             )
-            if found["limit"]:
+            if window["limit"]:
                 break
         # The window's last second is still part of it: without the one more, who obeys is refused.
-        wait = max(1, found["time_left"] + 1)
-        counted = found["count"] if found["limit"] else self.limit + 1
+        wait = max(1, window["time_left"] + 1)
+        counted = window["count"] if window["limit"] else self.limit + 1
         return Usage(self.limit, counted, int(time.time()) + wait, wait)  # noqa: TID251 - django-ratelimit counts by it
 
 
@@ -172,9 +171,9 @@ def client_address(meta: Mapping[str, Any]) -> str:
 
 
 def without_port(hop: str) -> str:
-    """Return the address of a hop, which some proxies write as `1.2.3.4:1234` or `[2001:db8::1]:1234`."""
-    found = WITH_PORT.fullmatch(hop)
-    return (found["v4"] or found["v6"]) if found else hop
+    """Return the address of a hop, which may be `1.2.3.4:1234` or `[2001:db8::1]:1234`."""
+    match = WITH_PORT.fullmatch(hop)
+    return (match["v4"] or match["v6"]) if match else hop
 
 
 def trusted(address: str) -> bool:
@@ -191,7 +190,7 @@ def trusted_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an IP address, an IPv4 one in IPv6 clothes as what it is; None if the text is none."""
+    """Return an IP address, an IPv4-mapped IPv6 one as IPv4; None if the text is none."""
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:
@@ -207,9 +206,8 @@ def plain(text: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def block(address: str) -> str:
-    """Return what is counted as one client: an IPv4 address, or the /64 that one IPv6 site is given."""
+    """Return what counts as one client: an IPv4 address, or the /64 that an IPv6 site is given."""
     if not isinstance(parsed(address), ipaddress.IPv6Address):
         return address
-    return str(
-        ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False).network_address
-    )
+    site = ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False)
+    return str(site.network_address)

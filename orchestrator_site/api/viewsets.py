@@ -26,41 +26,27 @@ class LengthRequired(APIException):
 class ApiViewSet(viewsets.ViewSet):
     """A viewset that only declares; identity, role, rate and refusals are settled here."""
 
-    roles: ClassVar[
-        dict[str, Role | None]
-    ] = {}  # action -> least role; None = public; not named = admin only
-    rate_scopes: ClassVar[
-        dict[str, str]
-    ] = {}  # action -> key of settings.RATE_LIMITS; not named = "other"
-    once_actions: ClassVar[tuple[str, ...]] = (
-        "create",
-    )  # those that take an Idempotency-Key, for the schema
-    examples: ClassVar[
-        dict[str, Any]
-    ] = {}  # action -> a body that works as it stands, for the schema
-    noun: ClassVar[str] = ""  # in the operation ids of the schema, if not the name of the class
+    # By action: the least role (None is public, not named is admin only), and a key of
+    # settings.RATE_LIMITS (not named is "other").
+    roles: ClassVar[dict[str, Role | None]] = {}
+    rate_scopes: ClassVar[dict[str, str]] = {}
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
-    refuses_bad_credentials: ClassVar[bool] = (
-        False  # public actions too: else they serve who sends one as nobody
-    )
+    # Also where the action is public: else it serves who sends a bad credential as nobody.
+    refuses_bad_credentials: ClassVar[bool] = False
+    # For the schema: actions that take an Idempotency-Key, bodies that work as they stand by action,
+    # and the noun in operation ids if it is not the name of the class.
+    once_actions: ClassVar[tuple[str, ...]] = ("create",)
+    examples: ClassVar[dict[str, Any]] = {}
+    noun: ClassVar[str] = ""
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")  # others are a 405
     _bad_body: APIException | None = None
-    http_method_names = (
-        "get",
-        "post",
-        "put",
-        "patch",
-        "delete",
-        "head",
-    )  # OPTIONS and TRACE are a 405
 
     @property
     def actor(self) -> Actor:
-        """Return the caller."""
         return cast(Actor, self.request.user)
 
     @property
     def now(self) -> datetime:
-        """Return the time, aware, UTC."""
         return times.now()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +114,7 @@ class ApiViewSet(viewsets.ViewSet):
         return self.checked(serializer_class, {**body, **single(self.request.query_params)})
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of the body, empty when none was sent; raise each time it is bad."""
+        """Return the JSON object of the body, empty if none was sent; raise each time it is bad."""
         if self._bad_body is not None:
             raise self._bad_body
         try:

@@ -16,14 +16,12 @@ VIEW = ".view_"
 
 
 class AccountBackend(ModelBackend):
-    """Refuses disabled accounts at the login and at every request, and takes rights from lowered ones."""
+    """Refuses disabled accounts at login and at every request; takes rights from lowered ones."""
 
     def user_can_authenticate(self, user: Any) -> bool:
-        """Return whether the account is active and its principal not disabled."""
         return super().user_can_authenticate(user) and not restriction_of(user.get_username())[0]
 
     def get_user(self, user_id: Any) -> Any:
-        """Return the account of a session as it is now, or None."""
         user = super().get_user(user_id)
         return user and as_allowed(user)
 

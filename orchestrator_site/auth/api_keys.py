@@ -39,7 +39,7 @@ class EnvironmentKey:
 
     @property
     def key_id(self) -> str:
-        """Return what tokens name the key by: the same in every process, and no help in guessing its text."""
+        """Return what tokens name the key by: the same in every process; it tells no text."""
         return (
             ENVIRONMENT
             + salted_hmac("orchestrator.api-key", self.digest, algorithm="sha256").hexdigest()[:16]
@@ -48,7 +48,10 @@ class EnvironmentKey:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Minter:
-    """A key or an account that tokens were made with, as it is now. made_by: the account behind it, if any."""
+    """A key or an account that tokens were made with, as it is now.
+
+    made_by: the account behind it, if any.
+    """
 
     key_id: str
     name: str
@@ -198,7 +201,7 @@ def persons_behind(groups: Iterable[Collection[tuple[str, str]]]) -> list[frozen
 
 
 def owners_named_in(key_id: str) -> frozenset[str]:
-    """Return whose name a key id itself tells: an account's, or that of a key of the environment."""
+    """Return whose name a key id itself tells: an account's, or an environment key's."""
     if key_id.startswith(ACCOUNT):
         return frozenset({key_id.removeprefix(ACCOUNT)})
     return frozenset(key.name for key in environment_keys() if key.key_id == key_id)

@@ -21,22 +21,18 @@ class CredentialAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>` or `X-API-Key: <key>`."""
 
     def authenticate(self, request: Request) -> tuple[Actor, None] | None:
-        """Return the caller, or None when no credential came; raise AuthenticationFailed on a bad one."""
+        """Return the caller, None without a credential; raise AuthenticationFailed."""
         headers = credentials_of(request.META)
         return (authenticate_headers(headers), None) if headers else None
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the challenge that makes a refusal a 401."""
         return CHALLENGE
 
 
 def credentials_of(meta: Mapping[str, str]) -> dict[str, str]:
     """Return the credential headers of a WSGI environment, by lower-case name."""
-    found = {
-        "authorization": meta.get("HTTP_AUTHORIZATION"),
-        "x-api-key": meta.get("HTTP_X_API_KEY"),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    names = {"authorization": "HTTP_AUTHORIZATION", "x-api-key": "HTTP_X_API_KEY"}
+    return {name: meta[key] for name, key in names.items() if meta.get(key) is not None}
 
 
 def authenticate_headers(headers: Mapping[str, str]) -> Actor:
@@ -77,7 +73,7 @@ def by_token(header: str) -> Actor:
 
 
 def minted(claims: tokens.Claims) -> Actor:
-    """Return whose token this is, of one made with a key or by an account: no more than that is now."""
+    """Return whose token this is: made with a key or by an account, it is no more than that now."""
     minter = api_keys.living_minter(claims.key)
     if minter is None:
         raise AuthenticationFailed("The token has ended with the credential it was made with.")

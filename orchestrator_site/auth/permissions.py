@@ -10,7 +10,10 @@ from orchestrator_site.core.actors import Actor, Role
 
 
 class HasRole(BasePermission):
-    """Lets in who has the role that `view.roles` names for the action; an action it does not name is admin-only."""
+    """Lets in who has the role that `view.roles` names for the action.
+
+    An action that it does not name is admin-only.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return whether the caller may; raise NotAuthenticated when nobody is known."""

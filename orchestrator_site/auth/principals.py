@@ -12,14 +12,12 @@ FREE: Restriction = (False, None)
 def load_restrictions() -> dict[str, Restriction]:
     """Return folded name -> restriction; of names that are one, the strictest counts."""
     rows = Principal.objects.exclude(disabled=False, role=None)
-    found: dict[str, Restriction] = {}
+    strictest: dict[str, Restriction] = {}
     for name, disabled, role in rows.values_list("name", "disabled", "role"):
-        earlier = found.get(fold(name), FREE)
-        found[fold(name)] = (
-            disabled or earlier[0],
-            lower(Role(role) if role else None, earlier[1]),
-        )
-    return found
+        other_disabled, other_cap = strictest.get(fold(name), FREE)
+        cap = lower(Role(role) if role else None, other_cap)
+        strictest[fold(name)] = (disabled or other_disabled, cap)
+    return strictest
 
 
 restrictions = CachedRows(["orchestrator_site.Principal"], load_restrictions)

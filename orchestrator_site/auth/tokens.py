@@ -90,7 +90,8 @@ class StrictBackend(TokenBackend):
 def opened(token: str, secret: str) -> dict[str, Any]:
     """Return the payload of a token signed with this secret; raise ValueError on what is not ours.
 
-    Remembered, because callers send one token all day; what depends on the time is checked elsewhere, each time.
+    Remembered, because callers send one token all day; what depends on the time is checked
+    elsewhere, each time.
     """
     parts = JWS.decode_complete(token, secret, algorithms=[ALGORITHM])
     header = parts["header"]
@@ -115,7 +116,6 @@ class OrchestratorToken(Token):
     lifetime = LIFETIME
 
     def get_token_backend(self) -> TokenBackend:
-        """Return the backend for the secrets of the settings."""
         return backend(settings.ORCHESTRATOR_JWT_SECRET, settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS)
 
     def verify(self) -> None:
@@ -144,10 +144,10 @@ def instant(value: object) -> float | None:
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the pairs as a dict; of two equal names none can be trusted."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    payload = dict(pairs)
+    if len(payload) != len(pairs):
         raise ValueError("a name given twice")
-    return found
+    return payload
 
 
 def refuse(word: str) -> None:

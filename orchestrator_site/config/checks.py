@@ -30,7 +30,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
 
 
 def refuse_unsafe_start() -> None:
-    """Raise ImproperlyConfigured if the settings are unsafe: for starts that run no system checks."""
+    """Raise ImproperlyConfigured if the settings are unsafe: where no system checks are run."""
     faults = [fault.msg for fault in check_settings() if isinstance(fault, Error)]
     if faults:
         raise ImproperlyConfigured("The service refuses to start: " + " ".join(faults))
@@ -38,8 +38,8 @@ def refuse_unsafe_start() -> None:
 
 def malformed() -> Iterator[CheckMessage]:
     """Yield what cannot be meant in any environment."""
-    faults = read_keys(os.environ)[1]
-    yield from (Error(fault, id="orchestrator.E101") for fault in faults)
+    for fault in read_keys(os.environ)[1]:
+        yield Error(fault, id="orchestrator.E101")
     for text in settings.ORCHESTRATOR_TRUSTED_PROXIES:
         try:
             ipaddress.ip_network(text, strict=False)
@@ -113,18 +113,26 @@ def check_deployment(
 
 def weaknesses() -> Iterator[tuple[bool, str]]:
     """Yield each setting that may be weak: whether it is, and a sentence that says so."""
+    yield from weak_access()
+    yield from weak_connections()
+
+
+def weak_access() -> Iterator[tuple[bool, str]]:
+    """Yield what lets in, or counts as somebody else, more than it should."""
     yield (
         settings.DEVELOPMENT,
-        "ORCHESTRATOR_ENV is development: programs on this machine get tokens without a credential.",
+        "ORCHESTRATOR_ENV is development: programs on this machine get tokens without a "
+        "credential.",
     )
     yield (
         settings.ORCHESTRATOR_APPROVAL_MODE == "four-eyes",
-        "ORCHESTRATOR_APPROVAL_MODE is four-eyes: whoever holds ORCHESTRATOR_JWT_SECRET can sign two "
-        "names and approve what it asked for; strict and human hold against that.",
+        "ORCHESTRATOR_APPROVAL_MODE is four-eyes: whoever holds ORCHESTRATOR_JWT_SECRET can sign "
+        "two names and approve what it asked for; strict and human hold against that.",
     )
     yield (
         any(map(is_nearly_everything, settings.ORCHESTRATOR_TRUSTED_PROXIES)),
-        "ORCHESTRATOR_TRUSTED_PROXIES trusts nearly everybody: callers choose the address that they are counted by.",
+        "ORCHESTRATOR_TRUSTED_PROXIES trusts nearly everybody: callers choose the address that "
+        "they are counted by.",
     )
     yield (
         any(map(is_nearly_everything, settings.WEBHOOK_ALLOW_NETS)),
@@ -133,17 +141,21 @@ def weaknesses() -> Iterator[tuple[bool, str]]:
     )
     yield (
         settings.RATE_LIMIT_SCALE > MOST_SCALE,
-        f"ORCHESTRATOR_RATE_LIMIT_SCALE is over {MOST_SCALE}: limits are as good as off, that of wrong passwords too.",
+        f"ORCHESTRATOR_RATE_LIMIT_SCALE is over {MOST_SCALE}: limits are as good as off, that of "
+        "wrong passwords too.",
     )
+
+
+def weak_connections() -> Iterator[tuple[bool, str]]:
+    """Yield what travels in the clear, or is accepted for longer or from further than it should."""
+    origins = settings.CSRF_TRUSTED_ORIGINS
+    host = os.environ.get("HOST", "").strip() or "127.0.0.1"
     yield (
         settings.INSECURE_HTTP,
         "ORCHESTRATOR_ALLOW_HTTP is on: the console's cookies travel over plain HTTP.",
     )
     yield (
-        any(
-            not origin.startswith("https://") or "*" in origin
-            for origin in settings.CSRF_TRUSTED_ORIGINS
-        ),
+        any(not origin.startswith("https://") or "*" in origin for origin in origins),
         "CSRF_TRUSTED_ORIGINS should list exact https:// origins.",
     )
     yield (
@@ -151,12 +163,14 @@ def weaknesses() -> Iterator[tuple[bool, str]]:
         "ORCHESTRATOR_JWT_SECRET_PREVIOUS is still accepted: take it away a day after a rotation.",
     )
     yield (
-        not (os.environ.get("HOST", "").strip() or "127.0.0.1").startswith(LOOPBACK),
-        "HOST is not loopback: plain HTTP is open beside the proxy, unless only the proxy reaches it.",
+        not host.startswith(LOOPBACK),
+        "HOST is not loopback: plain HTTP is open beside the proxy, unless only the proxy reaches "
+        "it.",
     )
     yield (
         is_remote(settings.DATABASE_URL) and not ENCRYPTED.search(settings.DATABASE_URL),
-        "DATABASE_URL reaches another machine and does not insist on TLS: add ?sslmode=verify-full.",
+        "DATABASE_URL reaches another machine and does not insist on TLS: add "
+        "?sslmode=verify-full.",
     )
     yield (
         is_remote(settings.REDIS_URL) and not settings.REDIS_URL.startswith("rediss:"),
@@ -172,16 +186,16 @@ def is_remote(url: str) -> bool:
 def is_nearly_everything(network: Any) -> bool:
     """Return whether a network, or the text of one, holds a large part of all addresses."""
     try:
-        found = ipaddress.ip_network(str(network), strict=False)
+        block = ipaddress.ip_network(str(network), strict=False)
     except ValueError:  # `malformed` says so
         return False
-    return found.prefixlen < LEAST_PREFIX[found.version]
+    return block.prefixlen < LEAST_PREFIX[block.version]
 
 
 @worker_init.connect(weak=False)
 @beat_init.connect(weak=False)
 def refuse_unsafe_worker(**_: Any) -> None:
-    """Stop a Celery process: it runs the checks but goes on whatever they say, and swallows exceptions here."""
+    """Stop a Celery process, which runs the checks, goes on, and swallows exceptions here."""
     try:
         refuse_unsafe_start()
     except ImproperlyConfigured as refusal:

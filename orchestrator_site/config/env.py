@@ -9,16 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-FLAGS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True)
+FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 def text(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
@@ -137,8 +129,10 @@ def unusable(path: Path, error: OSError) -> ImproperlyConfigured:
         return ImproperlyConfigured(
             f"The disk that holds {path} is full. Make room, then start again."
         )
-    sentence = f"{path} cannot be used: {error.strerror}. Set DATA_DIR to a folder this account can write to."
-    return ImproperlyConfigured(sentence)
+    return ImproperlyConfigured(
+        f"{path} cannot be used: {error.strerror}. "
+        "Set DATA_DIR to a folder this account can write to."
+    )
 
 
 def database(url: str, *, data_dir: Path) -> dict[str, object]:
@@ -178,16 +172,16 @@ def driver_options(query: str) -> dict[str, str]:
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     known -= {"dbname", "user", "password"}  # they stand before the `?`
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise ImproperlyConfigured(
                 f"DATABASE_URL has a parameter that PostgreSQL does not know: {name}."
             )
-        if name in found:
+        if name in options:
             raise ImproperlyConfigured(f"DATABASE_URL gives {name} twice.")
-        found[name] = value
-    return found
+        options[name] = value
+    return options
 
 
 def embedded_database(path: Path) -> dict[str, object]:

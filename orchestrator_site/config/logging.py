@@ -14,6 +14,5 @@ class LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line; what is not printable is escaped."""
         line = super().format(record)
         return line if line.isprintable() else json.dumps(line)[1:-1]

@@ -29,7 +29,7 @@ def encode(kind: str, *values: str | int | datetime) -> str:
 
 
 def decode(cursor: str, kind: str, *types: type, field: str = "cursor") -> list[Any]:
-    """Return the values a cursor was made of; raise BadCursor unless it is of this kind and these types.
+    """Return the values a cursor was made of; raise BadCursor unless kind and types are these.
 
     field: the name of the input the cursor came in.
     """

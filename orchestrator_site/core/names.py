@@ -36,7 +36,7 @@ TOGETHER = {
 
 
 def is_name(value: object) -> bool:
-    """Return whether a value can be a name at all: printable, not padded, 1 to 128 characters, not reserved."""
+    """Return whether a value can be a name: printable, not padded, not too long, not reserved."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
         return False
     return value.isprintable() and value == value.strip() and fold(value) not in RESERVED
@@ -45,9 +45,8 @@ def is_name(value: object) -> bool:
 def fault_of(value: object) -> str:
     """Return what is wrong with a new name, as one sentence, or nothing."""
     if not is_name(value):
-        return (
-            f"A name is 1 to {MAX_NAME} printable characters, not padded, and not a reserved word."
-        )
+        length = f"1 to {MAX_NAME} printable characters"
+        return f"A name is {length}, not padded, and not a reserved word."
     if not is_plain(str(value)):
         return "A name holds letters and digits of one script and the marks . _ - @ : / + only."
     return ""
@@ -62,7 +61,7 @@ def is_plain(text: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def looks_odd(text: str) -> bool:
-    """Return whether a text may look like another one: letters of several scripts, or what shows nothing."""
+    """Return whether a text may look like another: letters of several scripts, or unseen ones."""
     if text.isascii():
         return False
     if any(is_ignorable(char) or unicodedata.category(char) == "Co" for char in text):

@@ -1,9 +1,9 @@
 """The time, for everything that is stored, leased, due or scheduled: one clock that never jumps.
 
-It goes on with the monotonic clock of the machine, whatever is done to the machine's date. What counts is
-the database's time (PostgreSQL), so that several machines agree, or the system's (SQLite): it is measured
-at the start and every minute, in a thread of its own, and a difference is made up slowly. Reading the
-clock costs one read of the monotonic clock.
+It goes on with the monotonic clock of the machine, whatever is done to the machine's date. What
+counts is the database's time (PostgreSQL), so that several machines agree, or the system's
+(SQLite): it is measured at the start and every minute, in a thread of its own, and a difference is
+made up slowly. Reading the clock costs one read of the monotonic clock.
 """
 
 import contextlib
@@ -24,12 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 def elapsed() -> float:
-    """Return seconds since some moment, the time a machine was asleep included where it can tell."""
-    return (
-        time.clock_gettime(time.CLOCK_BOOTTIME)
-        if hasattr(time, "CLOCK_BOOTTIME")
-        else time.monotonic()
-    )
+    """Return seconds since some moment; they go on while a machine sleeps where it can tell."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class Clock:
@@ -44,11 +42,8 @@ class Clock:
         """elapsed: monotonic seconds. system: what it begins with, until the first correction."""
         self._elapsed = elapsed
         self._corrected = False
-        self._stand = (
-            elapsed(),
-            system(),
-            0.0,
-        )  # when it was set, to what, and what is still to be made up
+        # When it was set, to what, and what is still to be made up.
+        self._stand = (elapsed(), system(), 0.0)
 
     def seconds(self) -> float:
         """Return the time."""
@@ -62,7 +57,7 @@ class Clock:
         return then + rest + self._elapsed() - since
 
     def correct(self, measured: float) -> float:
-        """Take a measured time: the first is taken over at once, a later one is moved towards slowly.
+        """Take a measured time: the first at once, a later one is moved towards slowly.
 
         Return how far it is from what was known before.
         """
@@ -76,7 +71,8 @@ class Clock:
 
 AT_FIRST = "The time that counts is %s s from this machine's clock. Have NTP set both."
 AFTERWARDS = (
-    "The time that counts has moved by %s s against the clock of this process, which follows by 36 s an hour. "
+    "The time that counts has moved by %s s against the clock of this process, which follows by "
+    "36 s an hour. "
     "Restart every process to take it over at once."
 )
 clock = Clock()
@@ -88,9 +84,9 @@ def now() -> datetime:
 
 
 def bounds() -> tuple[float, float]:
-    """Return the earliest and the latest it can be, in seconds since 1970: by these, what others date is judged.
+    """Return the earliest and the latest it can be, in seconds since 1970.
 
-    They differ only while the clock makes something up.
+    What others date is judged by them. They differ only while the clock makes something up.
     """
     seconds, goal = clock.seconds(), clock.goal()
     return min(seconds, goal), max(seconds, goal)
@@ -111,8 +107,8 @@ def measured() -> float | None:
 def measure() -> None:
     """Correct the clock by one measurement; a database that is away leaves it as it is."""
     with contextlib.suppress(DatabaseError):
-        if (found := measured()) is not None:
-            clock.correct(found)
+        if (seconds := measured()) is not None:
+            clock.correct(seconds)
 
 
 class Keeper:

@@ -41,9 +41,7 @@ class CachedRows(Generic[T]):
         generation, until = self._generation, time.monotonic() + self._ttl
         value = self._load()
         with self._lock:
-            if (
-                generation == self._generation
-            ):  # else a change came in while loading: use it once, keep it not
+            if generation == self._generation:  # else it changed while loading, and is not kept
                 self._kept = (until, value)
         return value
 
@@ -59,10 +57,10 @@ class CachedRows(Generic[T]):
 
 
 class CachedLookup(Generic[K, T]):
-    """What `load` returns for each key, kept for `ttl` seconds: of a large table the few rows in use."""
+    """What `load` returns for each key, kept for `ttl` seconds: the few rows of a table in use."""
 
     def __init__(self, load: Callable[[K], T], ttl: float = 1.0, most: int = 4096) -> None:
-        """load: one short query. ttl: seconds. most: keys kept; with one more all are loaded again."""
+        """load: one short query. ttl: seconds. most: keys kept; one more, and all are reloaded."""
         self._load, self._ttl, self._most = load, ttl, most
         self._kept: dict[K, tuple[float, T]] = {}  # key: good until (monotonic), value
         _all.add(self)

@@ -14,16 +14,12 @@ from django.db import connection, connections
 from orchestrator_site.infra.database_probe import database_answers
 
 STUCK_AFTER = 5.0  # seconds until a request may be freed
-
-
 SWEEP_EVERY = 1.0  # seconds
-
-
 log = logging.getLogger(__name__)
 
 
 class ConnectionWatchdog:
-    """Frees requests that hang on a frozen database: their connection is cut, so that they end with a 503."""
+    """Cuts the connections of requests that hang on a frozen database: they end with a 503."""
 
     def __init__(self, alive: Callable[[], bool], *, stuck_after: float = STUCK_AFTER) -> None:
         """alive: whether the database answers somebody else. stuck_after: seconds."""
@@ -53,7 +49,7 @@ class ConnectionWatchdog:
             self._busy.pop(threading.get_ident(), None)
 
     def sweep(self) -> int:
-        """Cut the connections of requests that hang, if the database is to blame; return how many."""
+        """Cut the connections of requests that hang, if the database does; return how many."""
         limit = time.monotonic() - self._stuck_after
         stuck = [wrapper for since, wrapper in list(self._busy.values()) if since < limit]
         if not stuck or self._alive():
@@ -64,9 +60,7 @@ class ConnectionWatchdog:
         return freed
 
     def _start(self) -> None:
-        if (
-            not self._watching
-        ):  # looked at without the lock first: this is on the road of every request
+        if not self._watching:  # looked at without the lock first, for every request does it
             with self._lock:
                 if not self._watching:
                     self._watching = True
@@ -80,15 +74,16 @@ class ConnectionWatchdog:
 
 
 def shut_down_socket(wrapper: Any) -> bool:
-    """End the connection of another thread, which gets an error where it waits; return whether there was one.
+    """End the connection of another thread, which gets an error where it waits.
 
-    Closing it here would leave that thread waiting: the socket is shut under it.
+    Return whether there was one. Closing it here would leave that thread waiting: the socket is
+    shut under it.
     """
     opened = wrapper.connection
     if opened is None or opened.closed:
         return False
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(opened.pgconn.socket)) as line:
-        line.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(opened.pgconn.socket)) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
     return True
 
 

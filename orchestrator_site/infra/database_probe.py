@@ -1,4 +1,4 @@
-"""Ask in a thread of its own whether the database answers, so that a frozen one cannot freeze the service."""
+"""Ask in a thread of its own whether the database answers, so that a frozen one freezes nothing."""
 
 import contextlib
 import threading
@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
-PROBE_SECONDS = 2.0  # seconds to wait for an answer
-
-
+PROBE_SECONDS = 2.0  # to wait for an answer
 ABANDONED_AFTER = 10.0  # seconds until a question that hangs is asked anew
 
 
@@ -26,12 +24,11 @@ class ProbeThread(threading.Thread):
         return time.monotonic() - self.asked_at
 
     @property
-    def counts(self) -> bool:
+    def is_shareable(self) -> bool:
         """Return whether it is open, and not for too long: who asks now shares its answer."""
         return self.is_alive() and self.age < ABANDONED_AFTER
 
     def run(self) -> None:
-        """Ask."""
         with contextlib.suppress(Exception):
             self._ask()
             self.good = True
@@ -48,7 +45,7 @@ class DatabaseProbe:
     def __call__(self) -> bool:
         """Return whether the store answers."""
         with self._lock:
-            if self._question is None or not self._question.counts:
+            if self._question is None or not self._question.is_shareable:
                 self._question = ProbeThread(self._ask)
                 self._question.start()
             question = self._question

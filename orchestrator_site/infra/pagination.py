@@ -17,13 +17,12 @@ class StoredBytes(Func):
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
         """Return the SQL of the store."""
-        return super().as_sql(
-            compiler, connection, template=stored_bytes("%(expressions)s"), **context
-        )
+        template = stored_bytes("%(expressions)s")
+        return super().as_sql(compiler, connection, template=template, **context)
 
 
 def stored_bytes(column: str) -> str:
-    """Return SQL for how many bytes a column takes as text. OCTET_LENGTH is too new in SQLite to count on."""
+    """Return SQL for how many bytes a column takes as text. SQLite has OCTET_LENGTH since 3.43."""
     if connection.vendor == "postgresql":
         return f"OCTET_LENGTH(({column})::text)"
     return f"LENGTH(CAST({column} AS BLOB))"
@@ -40,9 +39,9 @@ def fitting(
     """
     names = list(large)
     share = room // ((limit + 1) * len(names))
-    found = list(with_small_values(rows, names, share)[: limit + 1])
-    fit = how_many_fit(found[:limit], names, room)
-    return filled(rows, found[:fit], names, share), fit < len(found)
+    read = list(with_small_values(rows, names, share)[: limit + 1])
+    fit = how_many_fit(read[:limit], names, room)
+    return filled(rows, read[:fit], names, share), fit < len(read)
 
 
 def with_small_values(rows: Any, names: list[str], share: int) -> Any:
@@ -58,14 +57,14 @@ def with_small_values(rows: Any, names: list[str], share: int) -> Any:
     return rows.defer(*names).annotate(**sizes).annotate(**values)
 
 
-def how_many_fit(found: list[Any], names: list[str], room: int) -> int:
+def how_many_fit(page: list[Any], names: list[str], room: int) -> int:
     """Return how many of the rows, in order, take at most `room` bytes; at least one."""
     used = 0
-    for place, row in enumerate(found):
+    for place, row in enumerate(page):
         used += bytes_of(row, names)
         if used > room and place:
             return place
-    return len(found)
+    return len(page)
 
 
 def bytes_of(row: Model, names: Iterable[str]) -> int:
@@ -73,14 +72,14 @@ def bytes_of(row: Model, names: Iterable[str]) -> int:
     return sum(getattr(row, f"{name}_bytes") for name in names)
 
 
-def filled(rows: Any, found: list[Any], names: list[str], share: int) -> list[Any]:
+def filled(rows: Any, page: list[Any], names: list[str], share: int) -> list[Any]:
     """Return the rows with all their values; those that are gone meanwhile are left out."""
-    late = [row.pk for row in found if any(getattr(row, f"{name}_bytes") > share for name in names)]
+    late = [row.pk for row in page if any(getattr(row, f"{name}_bytes") > share for name in names)]
     stored = dict.fromkeys(late) | values_of(rows.model, late, names)
-    for row in found:
+    for row in page:
         values = stored.get(row.pk) or [getattr(row, f"{name}_value") for name in names]
         row.__dict__.update(zip(names, values, strict=True))
-    return [row for row in found if row.pk not in stored or stored[row.pk]]
+    return [row for row in page if row.pk not in stored or stored[row.pk]]
 
 
 def values_of(model: type[Model], keys: list[Any], names: list[str]) -> dict[Any, tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""The folder of the embedded store: for its owner only, one server at a time, and what is wrong with it."""
+"""The folder of the embedded store: its owner only, one server at a time, and its faults."""
 
 import fcntl
 import os
@@ -26,7 +26,6 @@ REASONS = {  # by what SQLite says
     "unable to open": UNOPENED,
     "database is locked": LOCKED,
 }
-
 DO = {"full": FULL, "read-only": READ_ONLY, "unreachable": UNOPENED}
 
 
@@ -36,25 +35,25 @@ class InUse(Exception):
 
 def sentence(fault: Exception) -> str:
     """Return what is wrong with the database, and what to do about it."""
-    said = str(fault).partition("\n")[0].rstrip(".")
+    message = str(fault).partition("\n")[0].rstrip(".")
     if settings.DATABASE_URL:
-        return f"The database does not answer: {said}."
+        return f"The database does not answer: {message}."
     place = settings.DATABASES["default"]["NAME"]
     for text, reason in REASONS.items():
-        if text in said:
+        if text in message:
             return reason.format(place=place)
-    return fault_of_disk() or f"The database {place} fails: {said}."
+    return fault_of_disk() or f"The database {place} fails: {message}."
 
 
 def fault_of_disk() -> str:
     """Return what keeps the embedded store from being written and what to do, or nothing."""
-    found = state_of_disk()
+    state = state_of_disk()
     place = settings.DATABASES["default"]["NAME"]
-    return DO[found].format(place=place) if found else ""
+    return DO[state].format(place=place) if state else ""
 
 
 def state_of_disk() -> str:
-    """Return `full`, `read-only` or `unreachable` where the embedded store cannot be written, or nothing."""
+    """Return `full`, `read-only` or `unreachable` where the store cannot be written, or ""."""
     if settings.DATABASE_URL:
         return ""
     place = Path(str(settings.DATABASES["default"]["NAME"]))
@@ -68,7 +67,7 @@ def state_of_disk() -> str:
 
 
 def take_lock(folder: Path) -> IO[str]:
-    """Return the lock on a folder, held until it is closed or the process ends; raise InUse or OSError."""
+    """Return the lock on a folder, held until it is closed; raise InUse or OSError."""
     lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,20 +82,17 @@ def take_lock(folder: Path) -> IO[str]:
 
 
 def tighten(folder: Path) -> list[Path]:
-    """Take the rights of others away from the folder and the files in it that are ours; return which.
+    """Take the rights of others away from the folder and our files in it; return which.
 
     A folder that everybody may write to, as /tmp, is left as it is.
     """
     names = ["orchestrator.sqlite3*", "django_secret_key", "orchestrator_jwt_secret"]
     files = [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
     own = [] if folder.stat().st_mode & stat.S_ISVTX else [folder]
-    return [path for path in [*own, *files] if tightened(path)]
-
-
-def tightened(path: Path) -> bool:
-    """Take the rights of others away; return whether there were any."""
-    found = path.stat()
-    if not found.st_mode & OTHERS or found.st_uid != os.geteuid():
-        return False
-    path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
-    return True
+    loose = []
+    for path in [*own, *files]:
+        state = path.stat()
+        if state.st_mode & OTHERS and state.st_uid == os.geteuid():
+            path.chmod(stat.S_IMODE(state.st_mode) & ~OTHERS)
+            loose.append(path)
+    return loose

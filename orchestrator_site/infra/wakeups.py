@@ -1,7 +1,7 @@
 """Wake-ups: hints that something is there to read. A lost one costs a second, never an event.
 
-Inside a process they are function calls; between processes Redis carries them, sent by one thread that
-gathers what piles up, so that no request waits for Redis.
+Inside a process they are function calls; between processes Redis carries them, sent by one thread
+that gathers what piles up, so that no request waits for Redis.
 """
 
 import asyncio
@@ -60,13 +60,13 @@ def heard(message: Mapping[str, Any]) -> set[str]:
     if message.get("type") != "message":
         return set()
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        said = json.loads(message["data"])
-        return set(said["topics"]) if said["from"] != relay.sender else set()
+        content = json.loads(message["data"])
+        return set(content["topics"]) if content["from"] != relay.sender else set()
     return set()
 
 
 class Relay:
-    """One thread that sends the topics of this process to Redis, as many at once as have gathered."""
+    """One thread that sends the topics of this process to Redis, all at once that have gathered."""
 
     def __init__(self) -> None:
         self._topics: set[str] = set()

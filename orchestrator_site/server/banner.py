@@ -13,7 +13,10 @@ SEEN_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (an address to rec
 
 
 def text(listener: socket.socket, password: str, jobs: list[str]) -> str:
-    """Return the banner. password: of the login that was just made, or empty. jobs: the parts that run here."""
+    """Return the banner.
+
+    password: of the login that was just made, or empty. jobs: the parts that run here.
+    """
     host, port = listener.getsockname()[:2]
     lines = (
         development(host, url(host, port), password)
@@ -33,16 +36,12 @@ def production(base: str, jobs: list[str]) -> Iterator[str]:
     """Yield the lines for a deployment."""
     yield f"Orchestrator {settings.VERSION} serves {base} from {database()}."
     for part in ("worker", "beat"):
-        place = (
-            "in this process"
-            if part in jobs
-            else f"a process of its own, `celery -A orchestrator_site {part}`"
-        )
-        yield f"  {part}: {place}"
+        own = f"a process of its own, `celery -A orchestrator_site {part}`"
+        yield f"  {part}: {'in this process' if part in jobs else own}"
 
 
 def development(host: str, base: str, password: str) -> Iterator[str]:
-    """Yield the lines for a development server: where all is, the first call, and what is looser here."""
+    """Yield the lines for a development server: where all is, a first call, what is looser here."""
     yield f"Orchestrator {settings.VERSION} is ready. Ctrl-C ends it."
     yield ""
     yield f"  API docs   {base}/docs"
@@ -58,16 +57,18 @@ def development(host: str, base: str, password: str) -> Iterator[str]:
     yield "  This is a development server. Elsewhere this is stricter (see DEPLOYMENT.md):"
     yield "  - Programs on this machine get a token of role agent or user without a credential."
     if settings.ORCHESTRATOR_APPROVAL_MODE == "guide":
-        yield "  - Any agent may approve, also what it asked for itself (ORCHESTRATOR_APPROVAL_MODE=guide)."
+        mode = "ORCHESTRATOR_APPROVAL_MODE=guide"
+        yield f"  - Any agent may approve, also what it asked for itself ({mode})."
     if made := [name for name in SECRETS if env.is_made_up(name)]:
         yield f"  - Made up, and kept in {settings.DATA_DIR}: {', '.join(made)}."
     yield "  - Requests come over plain HTTP: there is no TLS."
     if host not in LOOPBACK:
-        yield f"  - Other machines can reach it, by the names in ALLOWED_HOSTS: {', '.join(settings.ALLOWED_HOSTS)}."
+        names = ", ".join(settings.ALLOWED_HOSTS)
+        yield f"  - Other machines can reach it, by the names in ALLOWED_HOSTS: {names}."
 
 
 def login(password: str) -> str:
-    """Return how to log in to the console. The password is shown at the first start only: it is not kept."""
+    """Return how to log in. The password is shown at the first start only: it is not kept."""
     if password:
         return f"admin / {password}   (shown this once)"
     return "as before (forgotten? .venv/bin/python manage.py changepassword admin)"

@@ -82,5 +82,5 @@ def new_worker() -> WorkController:
 
 
 def new_beat() -> Service:
-    """Return a beat that keeps its schedule in memory, and looks up every second whether it is to end."""
+    """Return a beat with its schedule in memory that looks every second whether it is to end."""
     return Service(app, max_interval=1, scheduler_cls="celery.beat:Scheduler", remote_control=False)

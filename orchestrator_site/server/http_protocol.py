@@ -1,4 +1,4 @@
-"""HTTP as it comes over the wire: uvicorn reads it, and what is no request is refused like any other bad one."""
+"""HTTP as uvicorn reads it, with bounds; what is no request is refused like any other bad one."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,7 @@ from uvicorn.server import ServerState
 from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.server.request_limits import RequestRefused
 
-MAX_HEAD_BYTES = (
-    131_072  # of a request's first line and headers: without an end they would fill the memory
-)
+MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: else they fill the memory
 MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
 HEAD_SECONDS = 25  # for all of a head to arrive
 LAST_SECONDS = 1  # the same once the server ends
@@ -31,8 +29,8 @@ class State(ServerState):
 class LingeringTransport:
     """A transport whose `linger` closes without a reset.
 
-    A socket that is closed while its peer still sends resets the connection, and an answer that the peer has not
-    read yet is lost.
+    A socket that is closed while its peer still sends resets the connection, and an answer that the
+    peer has not read yet is lost.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -68,7 +66,7 @@ class Protocol(HttpToolsProtocol):
     head = 0  # bytes read of a request's head
     trailers = 0  # bytes of the headers after a body
     unfinished = 0  # bytes of a body's framing that have not come to an end
-    patience: asyncio.TimerHandle | None = None  # runs while a head is awaited
+    head_timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
 
     @property
     def ends(self) -> bool:
@@ -76,26 +74,22 @@ class Protocol(HttpToolsProtocol):
         return isinstance(self.server_state, State) and self.server_state.ends
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
         super().connection_made(LingeringTransport(transport, self.loop))  # type: ignore[arg-type]
         self.await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
         self.cancel_head_timeout()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer the request that is whole, although nothing more will come; else close.
 
-        Whoever waits is told by a message: a client that has left cannot be told from one that only ended its side.
+        Whoever waits is told by a message: a client that has left cannot be told from one that only
+        ended its side.
         """
-        if (
-            self.in_body
-            or self.cycle is None
-            or self.cycle.response_complete
-            or self.transport.is_closing()
-        ):
+        if self.in_body or self.transport.is_closing():
+            return None
+        if self.cycle is None or self.cycle.response_complete:
             return None
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
@@ -124,42 +118,36 @@ class Protocol(HttpToolsProtocol):
             self.refuse(too_large("headers", MAX_HEAD_BYTES))
         elif self.in_body and self.unfinished > MAX_TRAILER_BYTES:
             self.refuse(too_large("trailers", MAX_TRAILER_BYTES))
-        elif self.head > 0 and self.patience is None:
+        elif self.head > 0 and self.head_timer is None:
             self.await_head()
 
     def await_head(self) -> None:
         """Wait for a head no longer than is fit."""
-        self.patience = self.loop.call_later(
-            LAST_SECONDS if self.ends else HEAD_SECONDS, self.head_timed_out
-        )
+        seconds = LAST_SECONDS if self.ends else HEAD_SECONDS
+        self.head_timer = self.loop.call_later(seconds, self.head_timed_out)
 
     def head_timed_out(self) -> None:
         """End a connection on which no request arrives."""
-        self.patience = None
+        self.head_timer = None
         if self.head > 0:
-            self.refuse(
-                RequestRefused(
-                    408, f"The request's headers did not arrive within {HEAD_SECONDS} seconds."
-                )
-            )
+            sentence = f"The request's headers did not arrive within {HEAD_SECONDS} seconds."
+            self.refuse(RequestRefused(408, sentence))
         else:
             self.transport.close()
 
     def cancel_head_timeout(self) -> None:
-        """Wait for nothing."""
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
         super().on_message_begin()
         self.head = max(self.head, 1)  # it may have begun in the same bytes as the last one ended
         if self.refusal is not None:
             self.scope[REFUSAL] = self.refusal  # type: ignore[literal-required]
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header. What comes after the body is counted and thrown away: it could pass for one."""
+        """Keep a header; what comes after the body could pass for one: it is thrown away."""
         if self.in_body:
             self.trailers += len(name) + len(value)
             self.unfinished = 0
@@ -169,7 +157,6 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Ask the application."""
         super().on_headers_complete()
         self.cycle.keep_alive &= not self.ends
         self.head = 0  # a body has a limit and a time of its own
@@ -181,12 +168,10 @@ class Protocol(HttpToolsProtocol):
         self.unfinished = 0
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
         self.unfinished = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request; another one may follow."""
         super().on_message_complete()
         self.begin_body(False)
 
@@ -201,11 +186,8 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""
         if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
-            return self.refuse(
-                RequestRefused(
-                    405, "There is no such method.", Allow="GET, HEAD, POST, PATCH, DELETE"
-                )
-            )
+            methods = "GET, HEAD, POST, PATCH, DELETE"
+            return self.refuse(RequestRefused(405, "There is no such method.", Allow=methods))
         return self.refuse(RequestRefused(400, "The request is not valid HTTP."))
 
     def refuse(self, refusal: RequestRefused) -> None:

@@ -12,9 +12,8 @@ MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
 LENGTHS = (b"content-length", b"transfer-encoding")
 VERSIONS = ("1.0", "1.1")
-HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?"
-)  # RFC 9110, 7.2
+# RFC 9110, 7.2
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(\d{1,5}))?")
 
 
 class RequestRefused(Exception):
@@ -29,10 +28,10 @@ class ClientDisconnected(Exception):
     """The caller left before the request was complete."""
 
 
-async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, Any]:
-    """Return the request with its body already read; raise Refused or Gone.
+async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, bytes]:
+    """Return the scope of a request and its body; raise RequestRefused or ClientDisconnected.
 
-    limit: in bytes; of a larger body only one byte more is handed on, so that the application sees it is too large.
+    limit: in bytes; of a larger body one byte more is returned, so that the application refuses it.
     """
     refuse_marked(scope)
     if scope["http_version"] not in VERSIONS:
@@ -51,7 +50,7 @@ async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, An
             408, f"The body did not arrive within {BODY_SECONDS} seconds."
         ) from None
     refuse_marked(scope)  # the body may have broken off
-    return {**scope, "headers": with_content_length(headers, len(body))}, replay(body)
+    return {**scope, "headers": with_content_length(headers, len(body))}, body
 
 
 def refuse_marked(scope: Any) -> None:
@@ -61,19 +60,22 @@ def refuse_marked(scope: Any) -> None:
 
 
 def check_host(headers: list[tuple[bytes, bytes]], *, needed: bool) -> None:
-    """Raise Refused unless exactly one header names the host and, if at all, a port. needed: since HTTP/1.1."""
+    """Raise RequestRefused unless one header names the host, and a port if at all.
+
+    needed: whether there must be one, as since HTTP/1.1.
+    """
     hosts = [value for name, value in headers if name == b"host"]
     if not hosts and not needed:
         return
-    found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if found is None or int(found[1] or 0) > 65_535:
+    host = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if host is None or int(host[1] or 0) > 65_535:
         raise RequestRefused(
             400, "The request needs one Host header: a name, and a port if it is not the usual one."
         )
 
 
 def checked_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers without those whose name has an underscore; raise Refused.
+    """Return the headers without those whose name has an underscore; raise RequestRefused.
 
     WSGI cannot tell `X_Api_Key` from `X-Api-Key`, so one could pass for the other.
     """
@@ -85,7 +87,7 @@ def checked_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byt
 
 
 async def read_body(receive: Any, limit: int) -> bytes:
-    """Return the body, of which no more than `limit` + 1 bytes; raise Gone."""
+    """Return the body, of which no more than `limit` + 1 bytes; raise ClientDisconnected."""
     body = bytearray()
     while len(body) <= limit:
         message = await receive()
@@ -105,12 +107,3 @@ def with_content_length(
         return headers
     kept = [header for header in headers if header[0] not in LENGTHS]
     return [*kept, (b"content-length", str(length).encode())]
-
-
-def replay(body: bytes) -> Any:
-    """Return a `receive` that gives the body."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive

@@ -1,4 +1,4 @@
-"""The web server of `manage.py up`: uvicorn in the main thread, ended by a signal without dying of it."""
+"""The web server of `manage.py up`: uvicorn in the main thread, which a signal only ends."""
 
 import asyncio
 import atexit
@@ -18,9 +18,7 @@ from orchestrator_site.server.http_protocol import Protocol, State
 GRACE_SECONDS = 3  # open requests and streams get this long to end
 LIMIT_SECONDS = 5  # whatever still runs then is cut off
 BACKLOG = 2048  # connections that the kernel makes before we take them
-REPEAT_SECONDS = (
-    1  # a signal sent twice this quickly is one: `make` passes on what its group got, too
-)
+REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes its group's on
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -30,7 +28,7 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: Any, *, on_ready: Callable[[], None], on_end: Callable[[], None]
     ) -> None:
-        """app: the ASGI application. on_ready: called once it serves. on_end: called at the first signal, quickly."""
+        """on_ready: called once the app is served. on_end: called at the first signal; quick."""
         super().__init__(configuration(app))
         self.server_state = self.state = State()
         self.on_ready = on_ready
@@ -38,7 +36,6 @@ class Server(uvicorn.Server):
         self.ends_since: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, then say so."""
         await super().startup(sockets)
         self.on_ready()
 
@@ -70,17 +67,16 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals from now to the end of the process; uvicorn itself would raise them again."""
+        """Handle the signals to the end of the process; uvicorn itself would raise them again."""
         for number in SIGNALS:
             signal.signal(number, self.handle_exit)
         signal.signal(signal.SIGALRM, self.cut_off)
-        atexit.register(
-            signal.alarm, 0
-        )  # all threads have ended then, and Python takes its handlers back
+        # All threads have ended then, and Python takes its handlers back.
+        atexit.register(signal.alarm, 0)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take the first signal as a wish to end, and a later one as an order."""
+        """At the first signal end gracefully; at a later one exit now."""
         if self.ends_since is None:
             self.end()
         elif time.monotonic() - self.ends_since > REPEAT_SECONDS:
@@ -91,9 +87,8 @@ class Server(uvicorn.Server):
         self.ends_since = time.monotonic()
         self.should_exit = True
         self.on_end()
-        signal.alarm(
-            LIMIT_SECONDS
-        )  # not a timer thread: starting one inside a signal handler can deadlock
+        # Not a timer thread: starting one inside a signal handler can deadlock.
+        signal.alarm(LIMIT_SECONDS)
 
     def cut_off(self, sig: int, frame: FrameType | None) -> None:
         """End the process now. What was open is rolled back, and found again by the sweeps."""

@@ -1,27 +1,25 @@
-"""Requests that wait for something to turn up: hundreds of them, without a thread or a database connection each.
+"""Requests that wait for something to turn up, without a thread or a database connection each.
 
-Who waits for the same stands in one line. Only the first of a line asks; the next one asks when it got something.
-Everything here runs on the event loop.
+Who waits for the same stands in one queue. Only its first asks; the next one asks when that got
+something. Everything here runs on the event loop.
 """
 
 import asyncio
 import collections
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 
 from orchestrator_site.api.long_poll import Wait
 from orchestrator_site.server.wsgi_adapter import Answer
 
-TICK = 1.0  # seconds; what a lost wake-up costs, or something that comes with the clock and not with a change
+TICK = 1.0  # seconds; what a lost wake-up costs, or what comes with the clock, not with a change
 QUEUES_PER_TICK = 50  # that ask without a wake-up, those that waited longest first
 MAX_WAITERS = 2000  # requests that wait in one process; who comes then is answered at once
-MOST_PER_CREDENTIAL = (
-    MAX_WAITERS // 2
-)  # all tokens signed with the shared secret are one credential
+MOST_PER_CREDENTIAL = MAX_WAITERS // 2  # all tokens signed with the shared secret are one
 
-Ask = Callable[
-    [], Awaitable[tuple[Answer, bool]]
-]  # ask again; return the answer, and whether it is worth sending
+# Ask again; return the answer, and whether it is worth sending.
+Ask = Callable[[], Awaitable[tuple[Answer, bool]]]
 
 
 class Waiter:
@@ -35,22 +33,21 @@ class Waiter:
 
     async def attempt(self) -> bool:
         """Ask, to the end whatever becomes of the request; return whether there was something."""
-        self.trial = asyncio.create_task(self._attempt())
+
+        async def ask() -> bool:
+            self.answer, good = await self._ask()
+            if good:
+                self.done.set()
+            return good
+
+        self.trial = asyncio.create_task(ask())
         return await asyncio.shield(self.trial)
 
-    async def _attempt(self) -> bool:
-        self.answer, good = await self._ask()
-        if good:
-            self.done.set()
-        return good
-
     async def wait(self, seconds: float) -> None:
-        """Wait until there is something or the time is over, but let an attempt under way come to its end."""
-        try:
+        """Wait until there is something or the time is over; let an attempt come to its end."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.done.wait()
-        except TimeoutError:
-            pass
         if self.trial is not None:
             await asyncio.wait([self.trial])
 
@@ -74,58 +71,49 @@ class WaiterQueue:
     async def _ask(self) -> None:
         while self._again and self.waiters:
             self._again, self.asked_at = False, time.monotonic()
-            while self.waiters and await self._serve(self.waiters[0]):
-                pass
-
-    async def _serve(self, first: Waiter) -> bool:
-        """Ask for the first one; return whether the next one may try."""
-        good = await first.attempt()
-        if good:
-            self.leave(first)
-        return good
+            while self.waiters and await (first := self.waiters[0]).attempt():
+                self.leave(first)
 
     def leave(self, waiter: Waiter) -> None:
-        """Leave the line."""
         if waiter in self.waiters:
             self.waiters.remove(waiter)
 
 
 class WaiterRegistry:
-    """All lines of this process."""
+    """All queues of this process."""
 
     def __init__(self) -> None:
         self.moment = 0  # how many wake-ups there were; what came after a look it may have missed
         self._woken: dict[str, int] = {}  # topic: moment of its last wake-up
-        self._lines: dict[Hashable, WaiterQueue] = {}
+        self._queues: dict[Hashable, WaiterQueue] = {}
         self._waiting: collections.Counter[str] = collections.Counter()  # by credential
         self._closing = False
 
     def wake(self, topics: Iterable[str]) -> None:
-        """Have the lines of these topics ask."""
+        """Have the queues of these topics ask."""
         self.moment += 1
         self._woken.update(dict.fromkeys(topics, self.moment))
-        for line in self._lines.values():
-            if not line.topics.isdisjoint(topics):
-                line.wake()
+        for queue in self._queues.values():
+            if not queue.topics.isdisjoint(topics):
+                queue.wake()
 
     async def wait(self, hold: Wait, ask: Ask, answer: Answer, *, since: int) -> Answer:
         """Return the answer that turns up, or the empty one when the time is over.
 
         since: the `moment` before the empty answer was found.
         """
-        if self._closing or self._is_full(hold.credential):
+        mine, all_ = self._waiting[hold.credential], self._waiting.total()
+        if self._closing or mine >= MOST_PER_CREDENTIAL or all_ >= MAX_WAITERS:
             return answer
-        waiter, line = (
-            Waiter(ask, answer),
-            self._lines.setdefault(hold.key, WaiterQueue(hold.topics)),
-        )
+        waiter = Waiter(ask, answer)
+        queue = self._queues.setdefault(hold.key, WaiterQueue(hold.topics))
         self._waiting[hold.credential] += 1
-        line.waiters.append(waiter)
+        queue.waiters.append(waiter)
         if any(self._woken.get(topic, 0) > since for topic in hold.topics):
-            line.wake()
+            queue.wake()
         clock = None
         if hold.again_after is not None:
-            clock = asyncio.get_running_loop().call_later(hold.again_after, line.wake)
+            clock = asyncio.get_running_loop().call_later(hold.again_after, queue.wake)
         try:
             await waiter.wait(hold.seconds)
         finally:
@@ -134,30 +122,23 @@ class WaiterRegistry:
             self._waiting[hold.credential] -= 1
             if not self._waiting[hold.credential]:
                 del self._waiting[hold.credential]
-            self._leave(hold.key, line, waiter)
+            queue.leave(waiter)
+            if not queue.waiters and self._queues.get(hold.key) is queue:
+                del self._queues[hold.key]
         return waiter.answer
 
-    def _is_full(self, credential: str) -> bool:
-        mine, all_ = self._waiting[credential], self._waiting.total()
-        return mine >= MOST_PER_CREDENTIAL or all_ >= MAX_WAITERS
-
-    def _leave(self, key: Hashable, line: WaiterQueue, waiter: Waiter) -> None:
-        line.leave(waiter)
-        if not line.waiters and self._lines.get(key) is line:
-            del self._lines[key]
-
     async def run(self) -> None:
-        """Every second, have those lines ask that have not for the longest time."""
+        """Every second, have those queues ask that have not for the longest time."""
         while True:
             await asyncio.sleep(TICK)
             before = time.monotonic() - TICK
-            old = [line for line in self._lines.values() if line.asked_at <= before]
-            for line in sorted(old, key=lambda line: line.asked_at)[:QUEUES_PER_TICK]:
-                line.wake()
+            old = [queue for queue in self._queues.values() if queue.asked_at <= before]
+            for queue in sorted(old, key=lambda queue: queue.asked_at)[:QUEUES_PER_TICK]:
+                queue.wake()
 
     def close(self) -> None:
         """Answer everyone now."""
         self._closing = True
-        for line in self._lines.values():
-            for waiter in line.waiters:
+        for queue in self._queues.values():
+            for waiter in queue.waiters:
                 waiter.done.set()

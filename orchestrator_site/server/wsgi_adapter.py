@@ -1,6 +1,6 @@
-"""From ASGI to Django's WSGI application on a pool of plain threads, where database connections last.
+"""From ASGI to Django's WSGI application on plain threads, where database connections last.
 
-One hop to a thread and one back for each request: the answer is collected there and handed over whole.
+One hop to a thread and one back for each request: the answer is collected there and sent whole.
 """
 
 import asyncio
@@ -43,9 +43,8 @@ class WSGIAdapter:
     def __init__(self, application: Any, *, threads: int = THREADS) -> None:
         self.application = application
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
-        self.spare = ThreadPoolExecutor(
-            1, thread_name_prefix="live"
-        )  # asks no store, so it is never held up
+        # For probes, which ask no store and so are never held up.
+        self.spare = ThreadPoolExecutor(1, thread_name_prefix="live")
 
     async def ask(self, scope: Any, body: bytes, send: Any) -> Answer:
         """Return the answer to a request; of a long one the beginning has been sent."""
@@ -54,8 +53,8 @@ class WSGIAdapter:
         def send_part(answer: Answer) -> None:
             asyncio.run_coroutine_threadsafe(answer.send(send, more=True), loop).result()
 
-        # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the connection to
-        # Redis, then lasts as long as the thread.
+        # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the
+        # connection to Redis, then lasts as long as the thread.
         threads = self.spare if scope["path"] == LIVE else self.threads
         return await loop.run_in_executor(threads, self.run, wsgi_environ(scope, body), send_part)
 
@@ -73,10 +72,10 @@ class WSGIAdapter:
             ]
             return parts.append
 
-        found = self.application(environ, start)
+        response = self.application(environ, start)
         try:
             size = 0
-            for part in found:
+            for part in response:
                 parts.append(part)
                 size += len(part)
                 if size > STREAM_ABOVE:
@@ -85,13 +84,17 @@ class WSGIAdapter:
                     parts.clear()
                     size = 0
         finally:
-            getattr(found, "close", lambda: None)()
+            getattr(response, "close", lambda: None)()
         answer.body = b"".join(parts)
         return answer
 
 
 def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:
-    """Return the WSGI environment of a request. Source: PEP 3333, and the ASGI specification's HTTP scope."""
+    """Return the WSGI environment of a request.
+
+    Source: PEP 3333, and the HTTP scope of the ASGI specification. A header that is sent twice is
+    one value joined by a comma.
+    """
     host, port = scope.get("server") or ("localhost", 80)
     client, client_port = scope.get("client") or ("", 0)
     environ = {
@@ -113,12 +116,8 @@ def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for name, value in scope["headers"]:
-        add_header(environ, name.decode("latin1").upper().replace("-", "_"), value.decode("latin1"))
+    for header, content in scope["headers"]:
+        name, value = header.decode("latin1").upper().replace("-", "_"), content.decode("latin1")
+        key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
-
-
-def add_header(environ: dict[str, Any], name: str, value: str) -> None:
-    """Add a header; one sent twice is one value joined by a comma."""
-    key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
-    environ[key] = f"{environ[key]},{value}" if key in environ else value

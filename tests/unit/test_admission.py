@@ -21,10 +21,8 @@ def admit(
         return waiting.pop(0) if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
 
     async def run() -> Any:
-        scope, replay = await read_request(
-            {**SCOPE, "headers": headers or []}, receive, limit=limit
-        )
-        return scope["headers"], (await replay())["body"]
+        scope, body = await read_request({**SCOPE, "headers": headers or []}, receive, limit=limit)
+        return scope["headers"], body
 
     return asyncio.run(run())
 

@@ -1,7 +1,7 @@
-"""Django's SQLite backend with a queue at the door: one writing transaction of this process at a time.
+"""Django's SQLite backend with one writing transaction of this process at a time.
 
-SQLite itself lets writers sleep and try again, longer each time, so that under load some wait for seconds while
-others go past them. Other processes are still kept out by SQLite's own lock.
+SQLite itself lets writers sleep and try again, longer each time, so that under load some wait for
+seconds while others go past them. Other processes are still kept out by SQLite's own lock.
 """
 
 import contextlib
