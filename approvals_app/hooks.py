@@ -21,7 +21,7 @@ task_types: list[TaskTypes] = []
 
 
 def decision_parties(names_of: Parties) -> Parties:
-    """Bar from deciding whom `names_of(task_ids)` returns: {task_id: principals with a part in it}."""
+    """Bar from deciding those whom `names_of(task_ids)` returns for each task id."""
     parties.append(names_of)
     return names_of
 

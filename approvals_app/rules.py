@@ -113,9 +113,9 @@ def ensure_may_decide(
 ) -> None:
     """Raise MayNotDecide unless the actor may decide this request. Every door asks here.
 
-    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a part in the task (requester,
-    holder, last editor) and everybody these count as. maker_may_decide: whether the account that
-    made the actor's key, if one did, may decide itself.
+    mode: `guide`, `four-eyes`, `strict` or `human`. involved: who has a part in the task
+    (requester, holder, last editor) and everybody these count as. maker_may_decide: whether the
+    account that made the actor's key, if one did, may decide itself.
     """
     if not by.role.covers(Role(approval.decider_role)):
         raise MayNotDecide(f"Deciding this request needs the role {approval.decider_role}.")
@@ -134,7 +134,9 @@ def ensure_may_decide(
 
 
 def refusal_together(approvals: list[Approval], verdict: str) -> str:
-    """Return why these may not be decided at once, or nothing: at most 20, and no approval of a P0."""
+    """Return why these may not be decided at once (over 20, or a P0 to approve), or an empty
+    string.
+    """
     if len(approvals) > MOST_TOGETHER:
         return f"At most {MOST_TOGETHER} requests can be decided together."
     urgent = [approval.approval_id for approval in approvals if approval.priority == Priority.P0]

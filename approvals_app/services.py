@@ -180,8 +180,8 @@ def decide(
 ) -> Approval:
     """Decide a pending request; raise UnknownApproval, or why it cannot be decided.
 
-    shown: the digest of what was looked at, or "". A decision is final. The same decision by the same
-    decider again writes nothing and is marked `repeated`. A refused attempt is recorded.
+    shown: the digest of what was looked at, or "". A decision is final. The same decision by the
+    same decider again writes nothing and is marked `repeated`. A refused attempt is recorded.
     """
     approval = get_approval(approval_id)
     try:
@@ -225,7 +225,7 @@ def note_refusal(
 
 
 def ensure_shown(approval: Approval, shown: str) -> None:
-    """Raise NotShown if other content was looked at, or if the stored one does not match its digest."""
+    """Raise NotShown if other content was looked at, or it does not match its digest."""
     stored = rules.digest_of(approval.snapshot)
     if {stored, shown or stored} != {approval.digest}:
         sentence = f"{approval.approval_id} is not what you were shown. Look again, then decide."
@@ -233,7 +233,7 @@ def ensure_shown(approval: Approval, shown: str) -> None:
 
 
 def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
-    """Raise PolicyTightened, after asking anew, if the policies ask for more than this request does."""
+    """Raise PolicyTightened, after asking anew, if policies ask for more than this request does."""
     if approval.status != Status.PENDING:
         return
     demand = rules.demand_of(str(approval.snapshot.get("type", "")), approval.priority, policies())
@@ -272,7 +272,7 @@ def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
 
 
 def parties_of(approvals: list[Approval], mode: str) -> list[frozenset[str]]:
-    """Return for each request who has a part in its task; outside `guide` with the people behind."""
+    """Return who has a part in each request's task; outside `guide` with the people behind."""
     task_ids = [approval.task_id for approval in approvals]
     parties = [names_of(task_ids) for names_of in hooks.parties] if task_ids else []
     groups = [
@@ -289,7 +289,7 @@ def parties_of(approvals: list[Approval], mode: str) -> list[frozenset[str]]:
 def close(
     *, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = ""
 ) -> Approval:
-    """Close a pending request; of several attempts at once the conditional update lets one through."""
+    """Close a pending request; of several attempts at once the conditional update lets one win."""
     rows = Approval.objects.pending().filter(approval_id=approval_id)
     if status in (Status.APPROVED, Status.REJECTED):
         rows = rows.live(now)
@@ -336,8 +336,8 @@ def end_requests(
     """Withdraw or supersede the open requests of tasks. Runs in the caller's transaction.
 
     wait: for those that are being decided right now; else they stay, and `waiting_among` tells
-    afterwards which tasks still wait. Call it before the tasks' own rows are locked: a decision takes
-    the two rows in that order.
+    afterwards which tasks still wait. Call it before the tasks' own rows are locked: a decision
+    takes the two rows in that order.
     """
     skip = not wait and connection.features.has_select_for_update_skip_locked
     pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")

@@ -66,8 +66,8 @@ class ApprovalViewSet(ApiViewSet):
     def approve(self, request: Request, approval_id: str) -> Response:
         """Approve a pending request.
 
-        A decision is final; of several at once one wins, the others get 409. Saying the same again is
-        a 200 with `repeated`: true.
+        A decision is final; of several at once one wins, the others get 409. Saying the same again
+        is a 200 with `repeated`: true.
         """
         asked = self.asked(DecisionInput)
         reason, shown = asked["reason"], asked["digest"]

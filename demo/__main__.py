@@ -1,4 +1,6 @@
-"""`python -m demo`: starts the three agents, lets the day begin, and tells what happens until it is over."""
+"""`python -m demo`: starts the three agents, lets the day begin, and tells what happens until it is
+over.
+"""
 
 import argparse
 import contextlib
@@ -33,7 +35,10 @@ class Day:
     """One run: the affair, who plays in it, and what has happened so far."""
 
     def __init__(self, url: str, given: dict[str, str], *, approve: bool, pace: float) -> None:
-        """given: a credential header, or nothing. approve: decide by API. pace: seconds a step takes."""
+        """given: a credential header, or nothing.
+
+        approve: decide by API. pace: seconds a step takes.
+        """
         self.url = url
         self.pace = pace
         self.approve = approve
@@ -190,9 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def play(day: Day) -> None:
     """Play one day."""
-    say(
-        "A day in the life. Three agents are at work: dev, ops and faq, each a program of its own.\n"
-    )
+    say("A day in the life. Three agents are at work: dev, ops and faq, each its own program.\n")
     with day.agents() as agents:
         day.begin()
         day.follow(agents)
@@ -204,8 +207,9 @@ def parser() -> argparse.ArgumentParser:
     port = os.environ.get("PORT", "8000")
     options = argparse.ArgumentParser(
         prog="demo",
-        description="Three agents play a day against a running server: an incident, its fix, the deployment, and what "
-        "people sign in between. They also take other tasks that wait for dev_agent, ops_agent and faq_agent.",
+        description="Three agents play a day against a running server: an incident, its fix, the "
+        "deployment, and what people sign in between. They also take other tasks that wait for "
+        "dev_agent, ops_agent and faq_agent.",
     )
     options.add_argument(
         "--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)"

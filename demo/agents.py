@@ -1,6 +1,8 @@
-"""The three agent programs: `python -m demo.agents dev|ops|faq`. Each claims work, and some listen to the news.
+"""The three agent programs: `python -m demo.agents dev|ops|faq`. Each claims work, and some listen
+to the news.
 
-They are started by the demo, which gives address, credential and pace in the environment. They end with it.
+They are started by the demo, which gives address, credential and pace in the environment. They end
+with it.
 """
 
 import json
@@ -20,14 +22,20 @@ WAIT_SECONDS = 20
 
 
 class Agent:
-    """A program that works for one pool. Subclasses say what they do with which type and which news."""
+    """A program that works for one pool.
+
+    Subclasses say what they do with which type and which news.
+    """
 
     pool = ""
     types: tuple[str, ...] = ()  # what it takes of its queue
     listens_to = ""  # event types it reacts to, separated by commas
 
     def __init__(self, client: Client, *, trace_id: str, after: str, pace: float) -> None:
-        """trace_id: the affair of the day. after: the cursor to listen from. pace: seconds a step takes."""
+        """trace_id: the affair of the day.
+
+        after: the cursor to listen from. pace: seconds a step takes.
+        """
         self.client = client
         self.trace_id = trace_id
         self.after = after
@@ -147,7 +155,10 @@ class Ops(Agent):
 
 
 class Faq(Agent):
-    """Keeps the knowledge base up to date; documentation it touches only when somebody complains."""
+    """Keeps the knowledge base up to date.
+
+    Documentation it touches only when somebody complains.
+    """
 
     pool = "faq_agent"
     types = ("faq_update",)

@@ -86,7 +86,8 @@ class Client:
         return urllib.request.urlopen(request, timeout=seconds)  # noqa: S310
 
     def events(self, after: str, **filters: str) -> Iterator[Json | None]:
-        """Yield events after a cursor as they happen, for ever; None now and then while nothing happens.
+        """Yield events after a cursor as they happen, for ever; None now and then while nothing
+        happens.
 
         A broken stream is taken up again where it broke, so nothing is missed.
         """
@@ -128,8 +129,8 @@ def bearer(token: str) -> dict[str, str]:
 def credential_for(name: str, url: str, given: dict[str, str]) -> dict[str, str]:
     """Return the credential of one of the cast.
 
-    Signed with the secret where it is known; else asked for, with the credential given, or with none on a
-    development server. A given one that may not ask for others speaks for everybody.
+    Signed with the secret where it is known; else asked for, with the credential given, or with
+    none on a development server. A given one that may not ask for others speaks for everybody.
     """
     if secret := known_secret():
         now = int(time.time())

@@ -14,7 +14,10 @@ def say(text: str = "") -> None:
 
 
 def line(event: Json, tasks: dict[str, Json]) -> str:
-    """Return what happened as one line, or nothing for what goes without saying. tasks: by id, as far as known."""
+    """Return what happened as one line, or nothing for what goes without saying.
+
+    tasks: by id, as far as known.
+    """
     said = sentence(event, tasks.get(event["task_id"], {}))
     return f"  {event['created_at'][11:19]}  {event['publisher']:<12} {said}" if said else ""
 
@@ -22,6 +25,7 @@ def line(event: Json, tasks: dict[str, Json]) -> str:
 def sentence(event: Json, task: Json) -> str:
     """Return what happened in a few words."""
     what, payload = name_of(task), event["payload"]
+    reason = payload.get("reason") or "no reason given"
     words = {
         "task.created": f"hands in {what} ({event['priority']}) for {payload.get('agent')}",
         "task.claimed": f"takes {what}, attempt {payload.get('attempt')}",
@@ -29,8 +33,8 @@ def sentence(event: Json, task: Json) -> str:
         "task.failed": f"fails {what}: {payload.get('error')}",
         "task.cancelled": f"cancels {what}: {payload.get('reason')}",
         "approval.requested": f"asks for sign-off of {what}",
-        "approval.approved": f"approves {what} ({event['door']}): {payload.get('reason') or 'no reason given'}",
-        "approval.rejected": f"rejects {what} ({event['door']}): {payload.get('reason') or 'no reason given'}",
+        "approval.approved": f"approves {what} ({event['door']}): {reason}",
+        "approval.rejected": f"rejects {what} ({event['door']}): {reason}",
         "sla.warning": f"warns that {what} is nearly late",
         "sla.violation": f"records that {what} missed its deadline",
     }
@@ -55,6 +59,5 @@ def timeline(events: list[Json]) -> None:
     for event in events:
         moved = f"{event['moved_from'] or 'new'} → {event['moved_to']}" if event["moved_to"] else ""
         moment = event["created_at"][11:23]
-        say(
-            f"  {moment}  {event['event_type']:<21} {event['publisher']:<12} {event['door']:<8} {moved}".rstrip()
-        )
+        who = f"{event['publisher']:<12} {event['door']:<8}"
+        say(f"  {moment}  {event['event_type']:<21} {who} {moved}".rstrip())

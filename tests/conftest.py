@@ -26,7 +26,9 @@ from tests.contract import client as contract
 
 
 def pytest_configure() -> None:
-    """Give each process of one run a Redis database of its own: emptying it must not touch the others'."""
+    """Give each process of one run a Redis database of its own: emptying it must not touch the
+    others'.
+    """
     site.WHITENOISE_AUTOREFRESH = True  # else every client looks through all static files: 20 ms
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and site.REDIS_URL:
@@ -115,7 +117,10 @@ class Api:
         self.client = Client(raise_request_exception=False)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Send a request; a body goes as JSON. Return Django's response, checked against the schema."""
+        """Send a request.
+
+        A body goes as JSON. Return Django's response, checked against the schema.
+        """
         data = b"" if body is None else json.dumps(body).encode()
         return self.send_raw(method, path, data, "application/json" if data else "", **headers)
 
@@ -144,7 +149,9 @@ class Api:
 
 @pytest.fixture
 def api(db: None) -> Callable[..., Api]:
-    """Make callers: `api("agent")`, `api("user", name="dashboard")`, `api(None)` without a credential."""
+    """Make callers: `api("agent")`, `api("user", name="dashboard")`, `api(None)` without a
+    credential.
+    """
 
     def caller(role: str | None = "agent", name: str = "dev-agent-1") -> Api:
         return Api({"Authorization": f"Bearer {token(role, name)}"} if role else {})
@@ -180,9 +187,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Put the rows that migrations made back after a test that commits: its end empties every table.
+    """Put the rows that migrations made back after a test that commits: its end empties every
+    table.
 
-    pytest-django runs such tests last instead, which several processes on one run of the tests cannot.
+    pytest-django runs such tests last instead, which several processes on one run of the tests
+    cannot.
     """
     yield
     marker = item.get_closest_marker("django_db")

@@ -1,8 +1,8 @@
 """Run the tests on every store there is: `python -m tests.stores [--cov] [arguments for pytest]`.
 
-First on the embedded stores (SQLite, memory), then on PostgreSQL and Redis: those that TEST_DATABASE_URL and
-TEST_REDIS_URL name, else private ones where the server programs are installed. With --cov the embedded run also
-measures what is covered, and fails below the floor.
+First on the embedded stores (SQLite, memory), then on PostgreSQL and Redis: those that
+TEST_DATABASE_URL and TEST_REDIS_URL name, else private ones where the server programs are
+installed. With --cov the embedded run also measures what is covered, and fails below the floor.
 """
 
 import contextlib
@@ -67,7 +67,10 @@ def main(arguments: list[str]) -> int:
 
 
 def servers(stack: contextlib.ExitStack) -> Stores:
-    """Return PostgreSQL and Redis, or the one of them there is; private ones run until the stack closes."""
+    """Return PostgreSQL and Redis, or the one of them there is.
+
+    Private ones run until the stack closes.
+    """
     names, settings, missing = [], {}, []
     for setting, private, version in (
         ("DATABASE_URL", private_postgres, postgres_version),
@@ -113,7 +116,10 @@ def parts(arguments: list[str], *, measured: bool) -> list[list[str]]:
 
 
 def run(command: list[str], **options: Any) -> int:
-    """Run a command; return its exit status. When we are stopped it gets the chance to end what it started."""
+    """Run a command.
+
+    Return its exit status. When we are stopped it gets the chance to end what it started.
+    """
     process = subprocess.Popen(command, **options)
     try:
         return process.wait()

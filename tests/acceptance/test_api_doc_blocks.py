@@ -1,4 +1,6 @@
-"""docs/api.md: every block is taken out of the text and run against a live server, with the limits as shipped."""
+"""docs/api.md: every block is taken out of the text and run against a live server, with the limits
+as shipped.
+"""
 
 import json
 import shutil
@@ -53,7 +55,9 @@ def server() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def fill(server: LiveServer) -> Callable[[str], str]:
-    """Put the server's address and secret, and the interpreter at hand, where the page has examples."""
+    """Put the server's address and secret, and the interpreter at hand, where the page has
+    examples.
+    """
     filled = {
         "http://127.0.0.1:8000": server.url,
         "YOUR_SECRET": server.secret,

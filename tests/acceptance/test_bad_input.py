@@ -1,6 +1,7 @@
 """Bad input at every door: a 4xx with one sentence, nothing stored, the same on every database.
 
-The tables are data: a line is a case. Requests that are malformed below JSON have `test_bad_input_transport.py`.
+The tables are data: a line is a case. Requests that are malformed below JSON have
+`test_bad_input_transport.py`.
 """
 
 import json
@@ -277,7 +278,8 @@ READS: dict[str, int] = {
     "/tasks?priority=P9": 400,
     "/tasks?overdue=maybe": 400,
     "/tasks?type=%00": 400,
-    "/tasks?source=%ED%A0%80": 200,  # no text at all in UTF-8: replaced, and nothing has such a source
+    # no text at all in UTF-8: replaced, and nothing has such a source
+    "/tasks?source=%ED%A0%80": 200,
     "/tasks?created_by=" + "x" * 129: 400,
     "/approvals/approval_": 404,
     "/approvals/approval_nowhere": 404,

@@ -25,7 +25,9 @@ login = console.login
 
 @pytest.fixture
 def decided(make_task: Make) -> list[Approval]:
-    """Three requests, the first asked decided last: by alice a week ago and lately, by zoe yesterday; one waits."""
+    """Three requests, the first asked decided last: by alice a week ago and lately, by zoe
+    yesterday; one waits.
+    """
     now = timezone.now()
     tasks = [
         make_task(priority="P0", payload={"service": name})

@@ -1,4 +1,6 @@
-"""The console in a real browser: decide with a mouse and on a phone, with no other host and no error in sight."""
+"""The console in a real browser: decide with a mouse and on a phone, with no other host and no
+error in sight.
+"""
 
 import os
 import re
@@ -362,7 +364,9 @@ def test_a_new_key_is_shown_once(visit: Any) -> None:
 def test_a_person_decides_by_keyboard_and_loses_nothing_typed(
     visit: Any, server: LiveServer
 ) -> None:
-    """Space opens, Tab stays inside, a click beside and a refusal keep the text, Escape gives the focus back."""
+    """Space opens, Tab stays inside, a click beside and a refusal keep the text, Escape gives the
+    focus back.
+    """
     task = hand_in(server, payload={"service": "by-keyboard"})
     visitor = visit()
     page = visitor.page

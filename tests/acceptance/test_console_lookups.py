@@ -1,4 +1,6 @@
-"""What an address may ask of the console's lists: the declared filters and the search, nothing else."""
+"""What an address may ask of the console's lists: the declared filters and the search, nothing
+else.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The console for operators: steering tasks, setting up routing and access, and what nobody may do."""
+"""The console for operators: steering tasks, routing and access, and what nobody may do."""
 
 import re
 from collections import Counter

@@ -1,4 +1,7 @@
-"""Publishing events over HTTP, as the guide says. Every answer is checked against the schema as well."""
+"""Publishing events over HTTP, as the guide says.
+
+Every answer is checked against the schema as well.
+"""
 
 from collections.abc import Callable
 from typing import Any

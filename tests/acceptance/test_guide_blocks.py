@@ -1,6 +1,8 @@
-"""The owner's API usage guide, where it is at hand: its code, its answers and its tables, against a live server.
+"""The owner's API usage guide, where it is at hand: its code, its answers and its tables, against a
+live server.
 
-Only what stands for something else is replaced: the host, the tokens, keys and secrets, and the ids of its samples.
+Only what stands for something else is replaced: the host, the tokens, keys and secrets, and the ids
+of its samples.
 """
 
 import json
@@ -42,13 +44,21 @@ def create_jwt_token(user_id, role, secret):
 headers = {{"Authorization": "Bearer YOUR_TOKEN"}}
 """
 AFTER = {  # how a sample is put to use, and what must come of it
-    "Creating JWT Tokens": "assert requests.get(url, headers={'Authorization': f'Bearer {token}'}).status_code == 200",
-    "1. Use JWT Tokens for Production": "assert requests.get(url, headers=headers).status_code == 200",
-    "2. Handle Rate Limits Gracefully": "assert make_request_with_retry(url, headers).status_code == 200",
+    "Creating JWT Tokens": (
+        "assert requests.get(url, headers={'Authorization': f'Bearer {token}'}).status_code == 200"
+    ),
+    "1. Use JWT Tokens for Production": (
+        "assert requests.get(url, headers=headers).status_code == 200"
+    ),
+    "2. Handle Rate Limits Gracefully": (
+        "assert make_request_with_retry(url, headers).status_code == 200"
+    ),
     "3. Monitor Queue Depth": "check_queue_health()",
     "4. Use Trace IDs for Debugging": "assert response.json()['task']['trace_id'] == trace_id",
     "5. Implement Proper Error Handling": "assert sample()['task']['status'] == 'assigned'",
-    "Python Agent Integration": "assert client.get_task(task['task_id'])['task']['status'] == 'in_progress'",
+    "Python Agent Integration": (
+        "assert client.get_task(task['task_id'])['task']['status'] == 'in_progress'"
+    ),
 }
 pytestmark = pytest.mark.skipif(
     not BLOCKS, reason="the owner's guide is not beside this repository"

@@ -1,4 +1,6 @@
-"""What `pip install` brings: built from the source package, installed beside nothing of the checkout, and started."""
+"""What `pip install` brings: built from the source package, installed beside nothing of the
+checkout, and started.
+"""
 
 import os
 import re
@@ -73,7 +75,10 @@ def files(folder: Path) -> set[Path]:
 
 @pytest.fixture(scope="module")
 def service(installed: Path, tmp_path_factory: Any) -> Iterator[tuple[Any, Path]]:
-    """The installed service, started in an empty folder with an empty home, signed in to; and that home."""
+    """The installed service, started in an empty folder with an empty home, signed in to.
+
+    And that home.
+    """
     home: Path = tmp_path_factory.mktemp("home")
     before = files(packages_of(installed))
     settings = {

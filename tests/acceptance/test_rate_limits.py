@@ -1,4 +1,4 @@
-"""How often: per identity and endpoint, said on every answer, counted before permission is refused."""
+"""How often: per identity and endpoint, on every answer, counted before permission is refused."""
 
 import threading
 from collections.abc import Callable

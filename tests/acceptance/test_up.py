@@ -1,4 +1,6 @@
-"""`manage.py up`, as a process: what a person who starts the service sees, and what is left when it ends."""
+"""`manage.py up`, as a process: what a person who starts the service sees, and what is left when it
+ends.
+"""
 
 import re
 import secrets
@@ -80,7 +82,9 @@ def test_the_second_start_keeps_everything_and_shows_no_password(tmp_path: Path)
 
 
 def patience() -> float:
-    """Return how busy this machine is, 1 when it is not: a plain start of Django takes about half a second."""
+    """Return how busy this machine is, 1 when it is not: a plain start of Django takes about half a
+    second.
+    """
     began = time.monotonic()
     subprocess.run(
         [sys.executable, "manage.py", "check"], check=True, capture_output=True, cwd=ROOT

@@ -1,4 +1,6 @@
-"""What is no good request already on the wire: one JSON refusal with the rate headers, and the connection ends."""
+"""What is no good request already on the wire: one JSON refusal with the rate headers, and the
+connection ends.
+"""
 
 import http.client
 import io
@@ -119,7 +121,10 @@ def test_bad_on_the_wire(server: LiveServer, name: str) -> None:
 
 def test_two_idempotency_keys_are_none(server: LiveServer) -> None:
     body = b'{"type": "bugfix", "payload": {}}'
-    head = f"Authorization: Bearer {server.token('agent')}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head = (
+        f"Authorization: Bearer {server.token('agent')}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+    )
     keys = b"Idempotency-Key: one\r\nIdempotency-Key: two\r\n\r\n"
 
     [(answer, refused)] = answers(server, POST + head.encode() + keys + body)

@@ -1,4 +1,4 @@
-"""Checks every answer of the API, refusals too, against the OpenAPI schema the service gives out."""
+"""Checks every answer of the API, refusals too, against the OpenAPI schema of the service."""
 
 import functools
 import json
@@ -17,7 +17,8 @@ REFUSAL = {"$ref": "urn:api#/components/schemas/Error"}
 
 
 def check(method: str, path: str, answer: Any) -> None:
-    """Raise AssertionError unless the schema describes this answer: its status, its headers, its body.
+    """Raise AssertionError unless the schema describes this answer: its status, its headers, its
+    body.
 
     path: as requested, query string included. answer: Django's response.
     """
@@ -41,7 +42,10 @@ def check(method: str, path: str, answer: Any) -> None:
 
 @functools.cache
 def described(method: str, path: str, status: int) -> dict[str, Any]:
-    """Return the headers and the validator that belong to an answer; refusals need no operation of their own."""
+    """Return the headers and the validator that belong to an answer.
+
+    Refusals need no operation of their own.
+    """
     operation = operation_of("GET" if method == "HEAD" else method, path)
     answers = operation["responses"] if operation else {"default": refusal_outside()}
     assert status >= 400 or str(status) in answers, f"{method} {path}: the schema knows no {status}"

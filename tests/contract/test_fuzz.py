@@ -1,5 +1,5 @@
-"""Every operation of the schema, called with what fits the schema and what does not: no fault, no refusal without
-its sentence.
+"""Every operation of the schema, called with what fits the schema and what does not: no fault, no
+refusal without its sentence.
 
 The same cases in every run: what is found here is found again.
 """

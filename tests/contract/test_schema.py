@@ -1,4 +1,6 @@
-"""The schema given out is the one kept here and describes every door, and the client that checks by it has teeth."""
+"""The schema given out is the one kept here and describes every door, and the client that checks by
+it has teeth.
+"""
 
 import json
 from collections.abc import Iterator

@@ -72,7 +72,10 @@ STORES = {"embedded": embedded, "servers": on_servers}
 
 
 def main() -> int:
-    """Run what was asked for; return 0 if every promise held, and with --teeth if every planted fault was seen."""
+    """Run what was asked for.
+
+    Return 0 if every promise held, and with --teeth if every planted fault was seen.
+    """
     asked = argparse.ArgumentParser(
         prog="make faults", description="Hurt a real service and see what holds."
     )

@@ -2,7 +2,8 @@
 
 python -m tests.faults.agent URL SECRET NAME JOURNAL SEED [HOLD]
 
-With HOLD it takes that many tasks, says so, waits for a line on its standard input, and reports them all.
+With HOLD it takes that many tasks, says so, waits for a line on its standard input, and reports
+them all.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The stores that the fault runs hurt: of the same kind as those the tests run on, but their own."""
+"""The stores that the fault runs hurt: of the kind that the tests run on, but their own."""
 
 import os
 import random

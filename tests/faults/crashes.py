@@ -1,4 +1,6 @@
-"""The service itself dies of kill -9 while tasks are handed in: what was answered is there, with its event, once."""
+"""The service itself dies of kill -9 while tasks are handed in: what was answered is there, with
+its event, once.
+"""
 
 import random
 import threading
@@ -44,7 +46,10 @@ def crashes(service: Service, *, kills: int, seed: int) -> Report:
 
 
 def write(service: Service, journal: Journal, run: str, number: int) -> None:
-    """Hand in tasks, each under a key of its own, until told to stop; what got no answer is tried again."""
+    """Hand in tasks, each under a key of its own, until told to stop.
+
+    What got no answer is tried again.
+    """
     key = ""
     while key or not journal.stop.is_set():
         key = key or uuid.uuid4().hex

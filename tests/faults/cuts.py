@@ -1,4 +1,6 @@
-"""A listener whose connection is cut again and again, at any byte, and who comes back with the last id it read."""
+"""A listener whose connection is cut again and again, at any byte, and who comes back with the last
+id it read.
+"""
 
 import http.client
 import json
@@ -14,7 +16,9 @@ MOST = 6000  # bytes read before a cut
 
 
 def stream_cuts(service: Service, *, cuts: int, seed: int) -> Report:
-    """Publish all the while, cut `cuts` times, and count what the listener missed or heard out of order."""
+    """Publish all the while, cut `cuts` times, and count what the listener missed or heard out of
+    order.
+    """
     dice = random.Random(seed)
     last = service.caller("listener").get("/events?after=now")["next"]
     stop, said = threading.Event(), [0]

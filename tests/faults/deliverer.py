@@ -1,6 +1,8 @@
-"""A worker that does nothing but send webhooks, until it is killed: `python -m tests.faults.deliverer`.
+"""A worker that does nothing but send webhooks, until it is killed: `python -m
+tests.faults.deliverer`.
 
-What it had in hand when it is killed comes back after LEASE, so that a test need not wait a minute for it.
+What it had in hand when it is killed comes back after LEASE, so that a test need not wait a minute
+for it.
 """
 
 import os

@@ -25,7 +25,7 @@ def broken_stories(
 
 
 def flaws(timeline: list[dict[str, Any]]) -> list[str]:
-    """Return what cannot be: two leases at once, a token that does not grow, a life after the end."""
+    """Return what cannot be: two leases at once, a token that does not grow, life after the end."""
     found, held, token, ended = [], False, 0, False
     for event in timeline:
         kind = event["event_type"]
@@ -44,7 +44,9 @@ def flaws(timeline: list[dict[str, Any]]) -> list[str]:
 
 
 def late_returns(service: Service, task_ids: Iterable[str]) -> tuple[list[str], float]:
-    """Return the tasks that came back later than two sweeps after their lease, and the longest wait in seconds."""
+    """Return the tasks that came back later than two sweeps after their lease, and the longest wait
+    in seconds.
+    """
     admin, late, longest = service.caller("judge", "admin"), [], 0.0
     for task_id in task_ids:
         for event in admin.get(f"/tasks/{task_id}/timeline")["timeline"]:

@@ -1,7 +1,7 @@
 """Many write at once, transactions commit out of order, and those who read forward miss nothing.
 
-How it was seen that this run has teeth: against a service whose readers go by id alone (`cursor_by_id` in
-`planted.py`) it counts thousands of events that were passed over.
+How it was seen that this run has teeth: against a service whose readers go by id alone
+(`cursor_by_id` in `planted.py`) it counts thousands of events that were passed over.
 """
 
 import itertools
@@ -97,7 +97,9 @@ def by_stream(service: Service, name: str, after: str) -> Seen:
 
 
 def faults(name: str, seen: Seen, written: dict[str, list[int]]) -> list[str]:
-    """Return what is wrong with what a reader saw: each writer's commits, all of them, once, in their order."""
+    """Return what is wrong with what a reader saw: each writer's commits, all of them, once, in
+    their order.
+    """
     found: dict[str, list[int]] = {writer: [] for writer in written}
     for writer, number in seen:
         found[writer].append(number)

@@ -31,7 +31,9 @@ def no_attempt_check() -> None:
 
 @fault
 def rescue_by_id() -> None:
-    """Take a task back as it was when it was read, without asking again whether its lease is still lost."""
+    """Take a task back as it was when it was read, without asking again whether its lease is still
+    lost.
+    """
     from django.db import transaction
 
     from orchestrator_site.core.actors import SYSTEM
@@ -78,7 +80,8 @@ def cursor_by_id() -> None:
         with connection.cursor() as rows:
             rows.execute("UPDATE events_app_event SET position = id WHERE position IS NULL")
             rows.execute(
-                "UPDATE events_app_ledger SET head = (SELECT coalesce(max(position), 0) FROM events_app_event)"
+                "UPDATE events_app_ledger SET head = "
+                "(SELECT coalesce(max(position), 0) FROM events_app_event)"
             )
         return 0
 

@@ -1,6 +1,8 @@
-"""The service is stopped by SIGTERM while callers open a connection for every request, and started again.
+"""The service is stopped by SIGTERM while callers open a connection for every request, and started
+again.
 
-A connection that is made is answered: either the caller cannot connect at all, or it gets its whole answer.
+A connection that is made is answered: either the caller cannot connect at all, or it gets its whole
+answer.
 """
 
 import contextlib
@@ -85,7 +87,10 @@ class Callers:
 
 
 def restarts(service: Service, *, stops: int, seed: int, requests: int = 0) -> Report:
-    """Stop and start the service under load. requests: how many are answered at least, spread over the stops."""
+    """Stop and start the service under load.
+
+    requests: how many are answered at least, spread over the stops.
+    """
     dice, broken = random.Random(seed), []
     with Callers(service, service.caller("caller").authorization) as callers:
         for stop in range(1, stops + 1):
@@ -149,7 +154,9 @@ def nginx(url: str, upstreams: list[str]) -> Iterator[None]:
 
 
 def configuration(folder: Path, url: str, upstreams: list[str]) -> str:
-    """Return the deployment page's part of nginx.conf with addresses of our own, and what belongs around it."""
+    """Return the deployment page's part of nginx.conf with addresses of our own, and what belongs
+    around it.
+    """
     [shown] = re.findall(
         r"```nginx\n(.+?)```", (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8"), re.DOTALL
     )

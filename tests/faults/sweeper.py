@@ -1,4 +1,6 @@
-"""A sweep without pause, in a process of its own: `python -m tests.faults.sweeper`, until it is killed."""
+"""A sweep without pause, in a process of its own: `python -m tests.faults.sweeper`, until it is
+killed.
+"""
 
 import os
 import time

@@ -1,7 +1,7 @@
 """The service itself is killed, in the short form.
 
-How it was seen that this has teeth: with `event_after_commit` planted it finds tasks without their event
-(`python -m tests.faults --teeth --only event_after_commit`).
+How it was seen that this has teeth: with `event_after_commit` planted it finds tasks without their
+event (`python -m tests.faults --teeth --only event_after_commit`).
 """
 
 import pytest

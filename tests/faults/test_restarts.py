@@ -1,7 +1,7 @@
 """The service is stopped under load, in the short form; `make faults` runs the long one.
 
-How it was seen that this has teeth: while what waited in the kernel was left to it when the socket was closed,
-connections were reset in most runs.
+How it was seen that this has teeth: while what waited in the kernel was left to it when the socket
+was closed, connections were reset in most runs.
 """
 
 import socket

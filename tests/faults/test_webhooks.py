@@ -1,7 +1,8 @@
 """Webhooks under faults, in the short form; `make faults` runs the long one.
 
-How it was seen that this run has teeth: with workers whose leases never end (LEASE in `deliverer.py` set to
-1,000,000), 400 events and 8 kills, 13 events stayed pending and the report named them.
+How it was seen that this run has teeth: with workers whose leases never end (LEASE in
+`deliverer.py` set to 1,000,000), 400 events and 8 kills, 13 events stayed pending and the report
+named them.
 """
 
 import pytest

@@ -1,8 +1,9 @@
 """The work loop under faults, in the short form; `make faults` runs the long one.
 
 How it was seen that these runs have teeth: the same runs against a service with a planted fault
-(`tests/faults/planted.py`) must show it: `python -m tests.faults --teeth`. Seen on 23 November 2026 with 20 frozen
-holders (20 of 20 late reports taken), 100 reports at expiry (28 undone), and 300 tasks in a storm (225 leased twice).
+(`tests/faults/planted.py`) must show it: `python -m tests.faults --teeth`. Seen on 23 November 2026
+with 20 frozen holders (20 of 20 late reports taken), 100 reports at expiry (28 undone), and 300
+tasks in a storm (225 leased twice).
 """
 
 from collections.abc import Iterator

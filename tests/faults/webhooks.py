@@ -42,7 +42,9 @@ WORKERS = 2
 
 
 class Judge:
-    """What the receiver saw: which events it took, and every signature the official library refused."""
+    """What the receiver saw: which events it took, and every signature the official library
+    refused.
+    """
 
     def __init__(self, seed: int) -> None:
         self.chance, self.secret = random.Random(seed), ""
@@ -66,7 +68,8 @@ class Judge:
 def mad_receiver(
     service: Service, *, events: int, kills: int, seed: int, seconds: float = 300
 ) -> Report:
-    """Send to a receiver that refuses, hangs, errs and resets, with workers that are killed: nothing is lost.
+    """Send to a receiver that refuses, hangs, errs and resets, with workers that are killed:
+    nothing is lost.
 
     Each event arrives, or is listed as given up with all its attempts; every signature is good.
     """
@@ -122,7 +125,8 @@ def close_at_times(receiver: Receiver, stop: threading.Event, seed: int) -> None
 def kill_workers(
     service: Service, kills: int, killed: list[int], stop: threading.Event, chance: random.Random
 ) -> None:
-    """Run workers beside the service's own, and kill one after the other with SIGKILL while they send.
+    """Run workers beside the service's own, and kill one after the other with SIGKILL while they
+    send.
 
     killed: their process ids are added to it.
     """

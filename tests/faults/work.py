@@ -1,4 +1,6 @@
-"""Faults of the work loop: storms of claimers, killed and frozen agents, reports at the moment of expiry."""
+"""Faults of the work loop: storms of claimers, killed and frozen agents, reports at the moment of
+expiry.
+"""
 
 import json
 import random
@@ -45,7 +47,9 @@ def claim_storm(service: Service, *, tasks: int, claimers: int, seed: int) -> Re
 def killed_agents(
     service: Service, *, tasks: int, kills: int, agents: int, seed: int, pause: float
 ) -> Report:
-    """Agents die of kill -9 while they work: no task is lost, none is leased twice at once, all come back in time."""
+    """Agents die of kill -9 while they work: no task is lost, none is leased twice at once, all
+    come back in time.
+    """
     chance = random.Random(seed)
     ids = service.caller("creator").create(tasks, max_attempts=100)
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +153,9 @@ def frozen_holders(service: Service, *, holders: int, seed: int, each: int = 10)
 
 
 def reports_at_expiry(service: Service, *, rounds: int, seed: int, at_once: int = 10) -> Report:
-    """Reports arrive within 20 ms of the lease's end, sweeps without pause: one of the two wins, never both."""
+    """Reports arrive within 20 ms of the lease's end, sweeps without pause: one of the two wins,
+    never both.
+    """
     chance, broken = random.Random(seed), []
     sweeper = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.sweeper"],
@@ -177,7 +183,10 @@ def reports_at_expiry(service: Service, *, rounds: int, seed: int, at_once: int 
 
 
 def one_round(service: Service, number: int, chance: random.Random) -> dict[str, int]:
-    """Claim tasks and report each at the end of its lease, 20 ms more or less; return the answers by task."""
+    """Claim tasks and report each at the end of its lease, 20 ms more or less.
+
+    Return the answers by task.
+    """
     holder = service.caller("holder")
     tasks = holder.claim(limit=number)
     offsets = [chance.uniform(-0.02, 0.02) for _ in tasks]

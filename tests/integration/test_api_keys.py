@@ -1,4 +1,7 @@
-"""API keys: made once, shown once, revocable at once; and the commands that make keys and tokens."""
+"""API keys: made once, shown once, revocable at once.
+
+And the commands that make keys and tokens.
+"""
 
 import dataclasses
 import json

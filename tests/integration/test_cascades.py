@@ -1,4 +1,6 @@
-"""Ends that many tasks wait for: settled in bounded steps, each dependent once, however many there are."""
+"""Ends that many tasks wait for: settled in bounded steps, each dependent once, however many there
+are.
+"""
 
 import gc
 import threading
@@ -21,8 +23,10 @@ from tasks_app.services import dependencies, leases, lifecycle, retries
 
 Make = Callable[..., Task]
 EDGES = (
-    "INSERT INTO tasks_app_dependency (task_id, depends_on_id) SELECT later.id, earlier.id FROM tasks_app_task later "
-    "JOIN tasks_app_task earlier ON earlier.source = %s WHERE later.source = %s AND earlier.id %% 2 = later.id %% 2"
+    "INSERT INTO tasks_app_dependency (task_id, depends_on_id) "
+    "SELECT later.id, earlier.id FROM tasks_app_task later "
+    "JOIN tasks_app_task earlier ON earlier.source = %s "
+    "WHERE later.source = %s AND earlier.id %% 2 = later.id %% 2"
 )
 
 

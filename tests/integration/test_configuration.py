@@ -80,7 +80,9 @@ def door(request: Any, api: Any, login: Login) -> Any:
 
 @pytest.fixture
 def committed(monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any) -> Any:
-    """A context in which what is to be done after the commit is done, and a list of the jobs that were asked for."""
+    """A context in which what is to be done after the commit is done, and a list of the jobs that
+    were asked for.
+    """
     asked: list[str] = []
     monkeypatch.setattr(
         jobs.route_pending, "delay", lambda: asked.append("route_pending") or jobs.route_pending()

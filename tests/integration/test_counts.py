@@ -1,4 +1,7 @@
-"""The counts of /stats are folded from the log; after every kind of move they equal a real count."""
+"""The counts of /stats are folded from the log.
+
+After every kind of move they equal a real count.
+"""
 
 import contextlib
 from collections import Counter

@@ -1,4 +1,6 @@
-"""Tasks are handed out for a while: claim, heartbeat, release, and what happens when a holder vanishes."""
+"""Tasks are handed out for a while: claim, heartbeat, release, and what happens when a holder
+vanishes.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

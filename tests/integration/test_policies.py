@@ -1,4 +1,4 @@
-"""All policies that match count, the strictest wins, and a change holds for what has not started."""
+"""All policies that match count, the strictest wins, and changes hold for what has not started."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

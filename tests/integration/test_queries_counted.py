@@ -1,4 +1,6 @@
-"""The hot path stays lean: how many statements a request costs, and that none of them grows with the table."""
+"""The hot path stays lean: how many statements a request costs, and that none of them grows with
+the table.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +45,9 @@ def no_row_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def warm(api: Callers) -> Any:
-    """A caller whose process has served before: rules, agents, policies and its own record are in memory."""
+    """A caller whose process has served before: rules, agents, policies and its own record are in
+    memory.
+    """
     agent = api("agent")
     agent.post("/tasks", NEW)
     agent.get("/stats")

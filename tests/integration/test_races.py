@@ -1,4 +1,6 @@
-"""Many at once: of several deciders, claimers, sweepers, exactly one wins, and nobody waits for ever."""
+"""Many at once: of several deciders, claimers, sweepers, exactly one wins, and nobody waits for
+ever.
+"""
 
 import threading
 from collections import Counter
@@ -38,7 +40,10 @@ Together = Callable[..., list[Any]]
 
 @pytest.fixture
 def together() -> Iterator[Together]:
-    """Run calls at the same moment, each in a thread with a connection of its own; return results and refusals."""
+    """Run calls at the same moment, each in a thread with a connection of its own.
+
+    Return results and refusals.
+    """
     with ThreadPoolExecutor(24) as pool:
 
         def run(*calls: Callable[[], Any]) -> list[Any]:

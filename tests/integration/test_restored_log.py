@@ -45,7 +45,9 @@ def test_a_consumer_cannot_start_or_go_on_ahead_of_the_log(
 
 @pytest.fixture
 def readers(make_task: Any, dev: Actor, now: datetime) -> Subscription:
-    """A consumer and a webhook that had read 1000, of a log that ends earlier, and two that had not."""
+    """A consumer and a webhook that had read 1000, of a log that ends earlier, and two that had
+    not.
+    """
     make_task()
     for name, position in (("old", 1000), ("fine", 0)):
         Consumer.objects.create(name=name, owner=dev.name, position=position, created_at=now)

@@ -1,4 +1,7 @@
-"""What is written in our pages, taken apart: code blocks, tables, links; and ways to run the code."""
+"""What is written in our pages, taken apart: code blocks, tables, links.
+
+And ways to run the code.
+"""
 
 import dataclasses
 import json
@@ -27,7 +30,10 @@ MARK = "\x1e"  # before the output of each block comes this, its line, and a new
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A code block of a page. line: of its opening fence. before: the last line of prose above it."""
+    """A code block of a page.
+
+    line: of its opening fence. before: the last line of prose above it.
+    """
 
     language: str
     text: str
@@ -89,7 +95,10 @@ def shape(value: Any) -> Any:
 
 
 def missing(documented: Any, real: Any, path: str = "") -> list[str]:
-    """Return where an answer lacks what the page shows, or has it as another kind. null may stand for any kind."""
+    """Return where an answer lacks what the page shows, or has it as another kind.
+
+    null may stand for any kind.
+    """
     if documented is None or real is None:
         return []
     if isinstance(documented, dict) and isinstance(real, dict):
@@ -130,10 +139,11 @@ def run(command: list[str], *, text: str = "", environment: dict[str, str] | Non
 def run_bash(
     parts: list[tuple[int, str]], *, environment: dict[str, str] | None = None, head: str = STRICT
 ) -> dict[int, str]:
-    """Run pieces of shell in one session, as somebody who pastes them; return what each printed, by its line.
+    """Run pieces of shell in one session, as somebody who pastes them; return what each printed, by
+    its line.
 
-    As STRICT has it, the first command that fails ends it, and an HTTP refusal is a failure of curl. Only a piece
-    that says `# → 409` or the like must be refused, with that code.
+    As STRICT has it, the first command that fails ends it, and an HTTP refusal is a failure of
+    curl. Only a piece that says `# → 409` or the like must be refused, with that code.
     """
     script = head + "".join(f"printf '{MARK}{line}\\n'\n{refused(text)}\n" for line, text in parts)
     return by_line(run(["bash", "-s"], text=script, environment=environment))

@@ -1,4 +1,6 @@
-"""A small service of its own for the tests of the API base: doors that do nothing but show how they were called."""
+"""A small service of its own for the tests of the API base: doors that do nothing but show how they
+were called.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,5 @@
-"""A running service for tests that speak to it as a program would: on the stores the tests run on, all of it fresh.
+"""A running service for tests that speak to it as a program would: on the stores the tests run on,
+all of it fresh.
 
 with live_server() as server:
     requests.get(f"{server.url}/health")
@@ -45,7 +46,8 @@ def live_server(
 ) -> Iterator[LiveServer]:
     """Start a server and end it.
 
-    prepare: called with its environment before it starts. settings: environment variables laid over those it is given.
+    prepare: called with its environment before it starts. settings: environment variables laid over
+    those it is given.
     """
     secret, api_key = secrets.token_hex(32), secrets.token_hex(24)
     with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder, fresh_stores() as stores:
@@ -66,7 +68,10 @@ def live_server(
 
 @contextlib.contextmanager
 def fresh_stores() -> Iterator[dict[str, str]]:
-    """Give an empty database beside the one the tests run on, and their Redis; nothing where those are embedded."""
+    """Give an empty database beside the one the tests run on, and their Redis.
+
+    Nothing where those are embedded.
+    """
     stores = {
         name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)
     }

@@ -26,7 +26,7 @@ class Process:
     """A process in a session of its own, whose lines are read as they come."""
 
     def __init__(self, command: list[str], settings: dict[str, str], cwd: Path = ROOT) -> None:
-        """settings: added to our environment, from which the service's own settings are taken out."""
+        """settings: added to our environment, from which the service's own are taken out."""
         self.started = time.monotonic()
         self.output: list[str] = []
         self.lines: queue.Queue[str | None] = queue.Queue()
@@ -50,7 +50,10 @@ class Process:
         self.lines.put(None)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the first match in a line still to come; fails when the output ends or nothing comes in time."""
+        """Return the first match in a line still to come.
+
+        Fails when the output ends or nothing comes in time.
+        """
         deadline = time.monotonic() + READY_SECONDS
         while (line := self.next_line(deadline)) is not None:
             if found := re.search(pattern, line):

@@ -35,7 +35,10 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """An HTTP server. `behave(request)` names its answer: a status, `429 7`, or one of MISBEHAVE."""
+    """An HTTP server.
+
+    `behave(request)` names its answer: a status, `429 7`, or one of MISBEHAVE.
+    """
 
     def __init__(
         self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None

@@ -1,4 +1,5 @@
-"""Private PostgreSQL and Redis servers for tests: on free ports, in a temporary folder, and always ended.
+"""Private PostgreSQL and Redis servers for tests: on free ports, in a temporary folder, and always
+ended.
 
 with private_redis() as server:
     client = redis.Redis.from_url(server.url)
@@ -25,12 +26,16 @@ import pytest
 import redis
 
 START_SECONDS = 30
-# Ends the server and removes its folder when its standard input closes: when we die, even of SIGKILL.
-WATCH = 'cat >/dev/null; kill -s "$1" "$2" && while kill -0 "$2"; do sleep 0.1; done 2>/dev/null; rm -rf "$3"'
+# Ends the server and removes its folder when its standard input closes: when we die, even of
+# SIGKILL.
+WATCH = (
+    'cat >/dev/null; kill -s "$1" "$2" && while kill -0 "$2"; do sleep 0.1; done 2>/dev/null; '
+    'rm -rf "$3"'
+)
 
 
 class NotInstalled(pytest.skip.Exception):  # type: ignore[name-defined]
-    """The server programs are not on this machine: a test that needs them is skipped, and says why."""
+    """The server programs are not on this machine: tests that need them are skipped with this."""
 
 
 class Server:

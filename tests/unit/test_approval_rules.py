@@ -39,7 +39,8 @@ def may(
     return True
 
 
-# Who asks to decide, and in which modes they may: read off docs/decisions/0013-who-decides.md, line by line.
+# Who asks to decide, and in which modes they may: read off docs/decisions/0013-who-decides.md, line
+# by line.
 MATRIX: dict[tuple[str, str, str], tuple[str, ...]] = {
     (REQUESTER, "agent", "shared"): ("guide",),
     (REQUESTER, "agent", "personal"): ("guide",),
@@ -135,7 +136,9 @@ def test_a_policy_without_conditions_fits_every_task() -> None:
 
 
 def jsonb(value: Any) -> Any:
-    """Return a value as PostgreSQL gives it back: numbers by their decimal digits, keys in another order."""
+    """Return a value as PostgreSQL gives it back: numbers by their decimal digits, keys in another
+    order.
+    """
     if isinstance(value, float):
         digits = format(Decimal(repr(value)), "f").removeprefix("-" if value == 0 else "")
         return json.loads(digits)

@@ -1,4 +1,4 @@
-"""What the pages say of the code is so: variables and their defaults, statuses and arrows, links."""
+"""What the pages say of the code is so: variables, defaults, statuses and arrows, links."""
 
 import ast
 import re
@@ -31,7 +31,10 @@ SAMPLES = {"ORCHESTRATOR_API_KEY_CI_BOT"}  # an example of KEYS
 
 
 def readings() -> Iterator[tuple[str, Any]]:
-    """Yield every variable the code reads through `env`, with its default; ... where that is not a plain value."""
+    """Yield every variable the code reads through `env`, with its default.
+
+    ... where that is not a plain value.
+    """
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             nodes: list[Any] = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))

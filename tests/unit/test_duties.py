@@ -1,4 +1,6 @@
-"""Every duty that nobody asks for by hand is on the schedule, and reaches the function that does it."""
+"""Every duty that nobody asks for by hand is on the schedule, and reaches the function that does
+it.
+"""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What surrounds the code: the workflow, the hooks of pre-commit, how strictly types are checked."""
+"""What surrounds the code: the workflow, the hooks of pre-commit, the strictness of types."""
 
 import re
 import subprocess

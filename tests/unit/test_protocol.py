@@ -14,7 +14,10 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def statuses(*parts: bytes) -> list[int]:
-    """Send parts over one connection; return what the application was told to refuse with, 200 for a good request."""
+    """Send parts over one connection.
+
+    Return what the application was told to refuse with, 200 for a good request.
+    """
     seen: list[int] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""The folder of the embedded store: for its owner only, one server at a time, faults in a sentence."""
+"""The folder of the embedded store: for its owner, one server at a time, faults in a sentence."""
 
 import errno
 import os

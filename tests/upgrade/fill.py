@@ -1,4 +1,5 @@
-"""Put rows into every table of an older service, by its own API. Run by `make.py` in that service's shell.
+"""Put rows into every table of an older service, by its own API. Run by `make.py` in that service's
+shell.
 
 Prints as JSON what the tests need to know: names, secrets, and the answers of that day.
 """
@@ -85,7 +86,9 @@ def fill_tasks():
 
 
 def fill_events():
-    """Make a consumer that has acknowledged one event of two, and a webhook with a message on its way."""
+    """Make a consumer that has acknowledged one event of two, and a webhook with a message on its
+    way.
+    """
     hook = {"url": HOOK, "types": ["demo.*"]}
     secret = call("POST", "/events/subscriptions", hook, "root-1", "admin")["secret"]
     news = {"event_type": "demo.news", "source_agent": "dev_agent", "payload": {"n": 1}}

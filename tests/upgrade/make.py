@@ -1,7 +1,9 @@
-"""Make the fixtures of the upgrade test from an older commit: `python -m tests.upgrade.make [COMMIT]`.
+"""Make the fixtures of the upgrade test from an older commit: `python -m tests.upgrade.make
+[COMMIT]`.
 
-Needs git with that commit, and the programs of PostgreSQL. For each store it starts that commit's code on an empty
-database, has `fill.py` put rows into every table, and writes the database as SQL beside what the tests must know.
+Needs git with that commit, and the programs of PostgreSQL. For each store it starts that commit's
+code on an empty database, has `fill.py` put rows into every table, and writes the database as SQL
+beside what the tests must know.
 """
 
 import io

@@ -1,6 +1,7 @@
 """A database of an older version, with rows in every table, under today's code.
 
-The fixtures beside this file were made by `make.py` from the last commit before the first review (ae3099b).
+The fixtures beside this file were made by `make.py` from the last commit before the first review
+(ae3099b).
 """
 
 import json
