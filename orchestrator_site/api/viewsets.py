@@ -33,7 +33,8 @@ class ApiViewSet(viewsets.ViewSet):
     counts_addresses: ClassVar[bool] = False  # count by client address, whoever calls
     # Also where the action is public: else it serves who sends a bad credential as nobody.
     refuses_bad_credentials: ClassVar[bool] = False
-    # For the schema: actions that take an Idempotency-Key, bodies that work as they stand by action,
+    # For the schema: actions that take an Idempotency-Key, bodies that work as they stand by
+    # action,
     # and the noun in operation ids if it is not the name of the class.
     once_actions: ClassVar[tuple[str, ...]] = ("create",)
     examples: ClassVar[dict[str, Any]] = {}

@@ -16,7 +16,8 @@ def by_fewest(rows: R, filters: list[list[R]], *, most: int = 0) -> R:
     """Return the rows, found by the filter that matches fewest, if one has few.
 
     rows: what all filters together leave. filters: for each, its alternatives by themselves, every
-    one with an index in that order. most: how many rows are wanted, where one filter has alternatives.
+    one with an index in that order. most: how many rows are wanted, where one filter has
+    alternatives.
     """
     if len(filters) < 2 and all(len(parts) == 1 for parts in filters):
         return rows

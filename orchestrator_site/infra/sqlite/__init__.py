@@ -14,7 +14,8 @@ def small_checkpoints() -> Iterator[None]:
     """Have this connection copy the write-ahead log into the database 100 pages at a time.
 
     For work that changes many pages: a commit that copies 1,000 scattered pages keeps others
-    waiting for up to 0.4 s, one that copies 100 for less than 0.04 s. Does nothing on another database.
+    waiting for up to 0.4 s, one that copies 100 for less than 0.04 s. Does nothing on another
+    database.
     """
     set_autocheckpoint(SMALL)
     try:

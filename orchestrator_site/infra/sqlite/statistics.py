@@ -1,8 +1,8 @@
 """What SQLite's planner is told of the tables, so that its plans are the same on every database.
 
 Without statistics it takes the first index that fits, such as the one of all tasks of an agent for
-the few that wait. Figures of a database that just began would be as wrong later. So these are typical
-ones, of a large database. They take effect where a connection is opened.
+the few that wait. Figures of a database that just began would be as wrong later. So these are
+typical ones, of a large database. They take effect where a connection is opened.
 
 Source: https://www.sqlite.org/queryplanner-ng.html, section 6.
 """
