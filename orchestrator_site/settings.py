@@ -13,8 +13,10 @@ VERSION = __version__
 PACKAGE_DIR = Path(__file__).resolve().parent
 # None where it is installed.
 CHECKOUT = PACKAGE_DIR.parent if (PACKAGE_DIR.parent / "manage.py").is_file() else None
-USER_FOLDER = platformdirs.user_data_path("orchestrator", appauthor=False)
-DATA_DIR = Path(env.text("DATA_DIR", str(CHECKOUT / "data" if CHECKOUT else USER_FOLDER)))
+OWN_FOLDER = (
+    CHECKOUT / "data" if CHECKOUT else platformdirs.user_data_path("orchestrator", appauthor=False)
+)
+DATA_DIR = Path(env.text("DATA_DIR", str(OWN_FOLDER)))
 
 # --- Where we run -----------------------------------------------------------------------------
 DATABASE_URL = env.secret("DATABASE_URL")

@@ -160,7 +160,7 @@ def test_the_command_knows_every_command_and_the_version(installed: Path, tmp_pa
 
 
 def test_a_checkout_keeps_its_data_beside_it(tmp_path: Path) -> None:
-    asked = "from django.conf import settings; print(settings.CHECKOUT, settings.USER_FOLDER)"
+    asked = "from django.conf import settings; print(settings.CHECKOUT, settings.OWN_FOLDER)"
     shown = run(
         sys.executable,
         "manage.py",
