@@ -14,7 +14,8 @@ from orchestrator_site.infra.pagination import MOST_BYTES, fitting
 
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
 WINDOW = 2_000  # positions one filtered read looks at: what is rare must not cost a scan of the log
-MOST_TYPES = 500  # different ones that are looked for one by one
+MOST_TYPES = 500  # different ones that are looked through
+MOST_SOUGHT = 20  # of these, each by a statement of its own
 # Each type is one step in the index.
 KNOWN_TYPES = """
     WITH RECURSIVE known(kind) AS (
@@ -67,13 +68,17 @@ def page(
 
 
 def end_of_gap(position: Position, types: list[str]) -> Position:
-    """Return the last position, from this one on, before the next event of one of the types."""
+    """Return the last position, from this one on, before the next event of one of the types.
+
+    Of more than MOST_SOUGHT types it is this one: each is looked for by a statement of its own.
+    """
     _, head = bounds()
     known = known_types()
-    if len(known) == MOST_TYPES:
+    sought = [kind for kind in known if matches(kind, types)]
+    if len(known) == MOST_TYPES or len(sought) > MOST_SOUGHT:
         return position
     rows = Event.objects.after(position).filter(position__lte=head)
-    wanted = [rows.filter(event_type=kind) for kind in known if matches(kind, types)]
+    wanted = [rows.filter(event_type=kind) for kind in sought]
     firsts = [next(iter(one.values_list("position", flat=True)[:1]), None) for one in wanted]
     following = [first for first in firsts if first is not None]
     return marked(min(following) - 1) if following else head

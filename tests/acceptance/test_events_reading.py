@@ -128,6 +128,23 @@ def test_a_rare_type_is_looked_for_in_bounded_steps(api, say, monkeypatch) -> No
     assert first["events"] == [] and types(second) == ["rare"]
 
 
+def test_many_rare_types_cost_a_read_no_more_statements_than_one(
+    api, say, monkeypatch, django_assert_max_num_queries
+) -> None:
+    monkeypatch.setattr(reading, "WINDOW", 3)
+    for _ in range(4):
+        say("often")
+    for number in range(reading.MOST_SOUGHT + 1):
+        say(f"rare.n{number}")
+    sequencing.number_events()
+
+    with django_assert_max_num_queries(15):
+        first = api("user").get("/events?types=rare.*").json()
+    second = api("user").get(f"/events?types=rare.*&after={first['next']}")
+
+    assert first["events"] == [] and types(second)[0] == "rare.n0"
+
+
 @pytest.mark.parametrize("path", ["/events", "/events/stream"])
 def test_a_place_older_than_what_is_kept_is_gone(api, say, path: str) -> None:
     say("pr.merged")
