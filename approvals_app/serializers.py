@@ -3,11 +3,7 @@
 from rest_framework import serializers
 
 from approvals_app.models import Approval, Status
-from orchestrator_site.api.serializers import (
-    RowSerializer,
-    SuccessSerializer,
-    WholeNumberField,
-)
+from orchestrator_site.api.serializers import RowSerializer, SuccessSerializer, WholeNumberField
 from orchestrator_site.core.times import rfc3339
 
 
@@ -72,23 +68,16 @@ class ApprovalSerializer(RowSerializer):
         ]
 
     def get_approved_by(self, approval: Approval) -> str | None:
-        """Return who approved."""
         return approval.decided_by if approval.status == Status.APPROVED else None
 
     def get_approved_at(self, approval: Approval) -> str | None:
-        """Return when it was approved."""
-        return (
-            rfc3339(approval.decided_at)
-            if approval.status == Status.APPROVED and approval.decided_at
-            else None
-        )
+        approved_at = approval.decided_at if approval.status == Status.APPROVED else None
+        return rfc3339(approved_at) if approved_at else None
 
     def get_rejected_by(self, approval: Approval) -> str | None:
-        """Return who rejected."""
         return approval.decided_by if approval.status == Status.REJECTED else None
 
     def get_rejected_at(self, approval: Approval) -> str | None:
-        """Return when it was rejected."""
         rejected_at = approval.decided_at if approval.status == Status.REJECTED else None
         return rfc3339(rejected_at) if rejected_at else None
 

@@ -141,7 +141,6 @@ class OfFamily(Choice):
         return [queryset.filter(event_type=kind) for kind in self.types()] or [queryset.none()]
 
     def types(self) -> list[str]:
-        """Return the types of the family that the log has."""
         return [kind for kind in known_types() if kind.startswith(f"{self.value()}.")]
 
 

@@ -103,7 +103,6 @@ class EventFilter(serializers.Serializer):
     source_agent = serializers.CharField(max_length=100, required=False)
 
     def validate_types(self, text: str) -> list[str]:
-        """Return the patterns."""
         return checked_patterns([part.strip() for part in text.split(",") if part.strip()])
 
 

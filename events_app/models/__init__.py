@@ -1,4 +1,5 @@
 """The tables of the log, its consumers and webhooks."""
+# ruff: noqa: F401 - imported for others
 
 from events_app.models.consumer import Consumer, ConsumerDelivery
 from events_app.models.event import Event, Ledger, Origin, new_event_id
@@ -11,19 +12,3 @@ from events_app.models.webhook import (
     SubscriptionQuerySet,
     new_subscription_id,
 )
-
-__all__ = [
-    "Consumer",
-    "ConsumerDelivery",
-    "Delivery",
-    "DeliveryQuerySet",
-    "Event",
-    "Format",
-    "Ledger",
-    "Origin",
-    "Position",
-    "Subscription",
-    "SubscriptionQuerySet",
-    "new_event_id",
-    "new_subscription_id",
-]

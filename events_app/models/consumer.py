@@ -44,11 +44,9 @@ class ConsumerDeliveryQuerySet(models.QuerySet["ConsumerDelivery"]):
     """Deliveries, by their state."""
 
     def in_flight(self) -> "ConsumerDeliveryQuerySet":
-        """Return those handed out and not acknowledged yet."""
         return self.filter(parked_at__isnull=True)
 
     def parked(self) -> "ConsumerDeliveryQuerySet":
-        """Return those handed out `max_deliveries` times."""
         return self.filter(parked_at__isnull=False)
 
 

@@ -24,11 +24,9 @@ class EventQuerySet(models.QuerySet["Event"]):
     """Events, by position, type, task and trace."""
 
     def after(self, position: int) -> "EventQuerySet":
-        """Return those after a position, in order."""
         return self.filter(position__gt=position).order_by("position")
 
     def of_task(self, task_id: str) -> "EventQuerySet":
-        """Return those of one task."""
         return self.filter(~Q(task_id=""), task_id=task_id)  # as SQLite's partial index demands
 
     def about(self, *, task_id: str = "", trace_id: str = "", **equal: str) -> "EventQuerySet":

@@ -26,7 +26,6 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     """Which subscriptions."""
 
     def active(self) -> "SubscriptionQuerySet":
-        """Return those that are switched on."""
         return self.filter(active=True)
 
     def due(self, now: datetime) -> "SubscriptionQuerySet":
@@ -72,7 +71,6 @@ class Subscription(Bookmark):
 
     @property
     def is_failing(self) -> bool:
-        """Return whether the last attempt at it failed."""
         return self.failing_since is not None
 
     def secrets(self, now: datetime) -> list[str]:
@@ -85,7 +83,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Which deliveries."""
 
     def pending(self) -> "DeliveryQuerySet":
-        """Return those still to arrive."""
         return self.filter(status=Delivery.Status.PENDING)
 
     def due(self, now: datetime) -> "DeliveryQuerySet":

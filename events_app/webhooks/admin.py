@@ -28,6 +28,7 @@ from orchestrator_site.console.base import (
     ReadOnlyAdmin,
     capped_count,
     page_of,
+    refusals_as_form_errors,
 )
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import Choice
@@ -38,12 +39,6 @@ from orchestrator_site.core.errors import DomainError
 MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription
 TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
-BUTTONS = {
-    "resend": "Send again",
-    "rotate": "Rotate the secret",
-    "switch_off": "Switch off",
-    "switch_on": "Switch on",
-}
 HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
 
 
@@ -88,10 +83,8 @@ class NewForm(forms.ModelForm):
         widgets = {"url": UnfoldAdminTextInputWidget}
 
     def clean_url(self) -> str:
-        try:
+        with refusals_as_form_errors():
             ensure_may_subscribe(self.cleaned_data["url"], webhooks.reach())
-        except DomainError as refusal:
-            raise forms.ValidationError(str(refusal)) from refusal
         return str(self.cleaned_data["url"])
 
     def clean_types(self) -> list[str]:
@@ -105,14 +98,6 @@ class NewForm(forms.ModelForm):
 class InState(Choice):
     title, parameter_name, column = "status", "status", "status"
     values = Delivery.Status.values
-
-
-def state_of(subscription: Subscription) -> SafeString:
-    if not subscription.active:
-        return rendering.chip("off", "danger", subscription.disabled_reason)
-    if subscription.failing_since:
-        return rendering.chip("failing", "warning")
-    return rendering.chip("on", "success")
 
 
 @admin.register(Subscription)
@@ -141,19 +126,16 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def response_add(
         self, request: HttpRequest, obj: Subscription, post_url_continue: str | None = None
     ) -> HttpResponse:
-        address = page_of("events_app.subscription", obj.subscription_id)
         messages.success(request, f"{self.name_of(obj)}: made.")
-        return one_time_secrets.keep(
-            request, HttpResponseRedirect(address), obj.secret, of=str(obj)
-        )
+        answer = HttpResponseRedirect(page_of("events_app.subscription", obj.subscription_id))
+        return one_time_secrets.keep(request, answer, obj.secret, of=str(obj))
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        context = {"title": "New webhook", **(extra_context or {})}
         try:
-            return super().add_view(
-                request, form_url, {"title": "New webhook", **(extra_context or {})}
-            )
+            return super().add_view(request, form_url, context)
         except DomainError as refusal:
             messages.warning(request, str(refusal))
             return HttpResponseRedirect(reverse("admin:events_app_subscription_changelist"))
@@ -161,15 +143,16 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     @display(description="Receiver")
     def where(self, subscription: Subscription) -> SafeString:
         host = format_html("<b>{}</b>", rendering.visible(target_of(subscription.url).host))
-        return rendering.stacked(
-            host,
-            rendering.visible(subscription.description),
-            rendering.code(subscription.subscription_id),
-        )
+        description = rendering.visible(subscription.description)
+        return rendering.stacked(host, description, rendering.code(subscription.subscription_id))
 
     @display(description="State")
     def state(self, subscription: Subscription) -> SafeString:
-        return state_of(subscription)
+        if not subscription.active:
+            return rendering.chip("off", "danger", subscription.disabled_reason)
+        if subscription.failing_since:
+            return rendering.chip("failing", "warning")
+        return rendering.chip("on", "success")
 
     @display(description="Types")
     def wants(self, subscription: Subscription) -> SafeString:
@@ -180,9 +163,8 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         rows = subscription.deliveries
         pending = capped_count(rows.filter(status=Delivery.Status.PENDING))
         dead = capped_count(rows.filter(status=Delivery.Status.DEAD))
-        return rendering.stacked(
-            rendering.visible(f"{pending} waiting"), rendering.visible(f"{dead} given up")
-        )
+        counts = (f"{pending} waiting", f"{dead} given up")
+        return rendering.stacked(*map(rendering.visible, counts))
 
     @display(description="Made")
     def made(self, subscription: Subscription) -> SafeString:
@@ -253,18 +235,17 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
         managed = self.has_manage_permission(request)
         verbs = ("resend", "rotate", "switch_off") if row.active else ("rotate", "switch_on")
+        action = "admin:events_app_subscription_"
         return {
             "title": self.name_of(row),
             "host": target_of(row.url).host,
             "managed": managed,
-            "state": state_of(row),
+            "state": self.state(row),
             "secret": one_time_secrets.take(request, of=str(row)),
             "dialogs": [
                 {
-                    "label": BUTTONS[verb],
-                    "url": reverse(
-                        f"admin:events_app_subscription_{verb}", args=[row.subscription_id]
-                    ),
+                    "label": getattr(self, verb).short_description,
+                    "url": reverse(f"{action}{verb}", args=[row.subscription_id]),
                 }
                 for verb in (verbs if managed else ())
             ],
@@ -320,9 +301,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
-        return rendering.stacked(
-            rendering.visible(delivery.event_type), rendering.code(delivery.event_id)
-        )
+        event_type = rendering.visible(delivery.event_type)
+        return rendering.stacked(event_type, rendering.code(delivery.event_id))
 
     @display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
@@ -350,8 +330,4 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         attempts = [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(row.log)]
-        return {
-            "title": "Webhook delivery",
-            "chip": delivery_chip(row),
-            "attempts": attempts,
-        }
+        return {"title": "Webhook delivery", "chip": delivery_chip(row), "attempts": attempts}

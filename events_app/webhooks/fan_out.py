@@ -7,12 +7,7 @@ from django.db.models import Subquery
 
 from events_app.errors import CursorAhead, CursorExpired
 from events_app.log import reading, sequencing
-from events_app.models import (
-    Delivery,
-    Ledger,
-    Subscription,
-    SubscriptionQuerySet,
-)
+from events_app.models import Delivery, Ledger, Subscription, SubscriptionQuerySet
 from events_app.rules import matches
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import SYSTEM

@@ -30,9 +30,7 @@ class NewSubscription(serializers.Serializer):
         "Made for you if absent.",
     )
 
-    def validate_types(self, patterns: list[str]) -> list[str]:
-        """Return the patterns; raise ValidationError."""
-        return checked_patterns(patterns)
+    validate_types = staticmethod(checked_patterns)
 
 
 class SubscriptionSerializer(serializers.ModelSerializer):
@@ -124,7 +122,6 @@ class DeliverySerializer(serializers.ModelSerializer):
         ]
 
     def get_next_attempt_at(self, delivery: Delivery) -> str | None:
-        """Return when it is tried next."""
         if delivery.status != Delivery.Status.PENDING:
             return None
         return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
