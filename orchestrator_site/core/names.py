@@ -1,38 +1,20 @@
 """What may be the name of a principal, and when two names are one. Imports nothing of ours."""
 
 import functools
+import re
 import unicodedata
 
 MAX_NAME = 128
 # How the service speaks of itself in the records.
 RESERVED = frozenset({"system", "orchestrator", "console", "command"})
 MARKS = frozenset("._-@:/+")
-IGNORABLE = (  # Unicode's Default_Ignorable_Code_Point: what shows nothing
-    (0x00AD, 0x00AD),
-    (0x034F, 0x034F),
-    (0x061C, 0x061C),
-    (0x115F, 0x1160),
-    (0x17B4, 0x17B5),
-    (0x180B, 0x180F),
-    (0x200B, 0x200F),
-    (0x202A, 0x202E),
-    (0x2060, 0x206F),
-    (0x3164, 0x3164),
-    (0xFE00, 0xFE0F),
-    (0xFEFF, 0xFEFF),
-    (0xFFA0, 0xFFA0),
-    (0xFFF0, 0xFFF8),
-    (0x1BCA0, 0x1BCA3),
-    (0x1D173, 0x1D17A),
-    (0xE0000, 0xE0FFF),
+IGNORABLE = re.compile(  # Unicode's Default_Ignorable_Code_Point: what shows nothing
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # Scripts that one language writes together.
-TOGETHER = {
-    "CJK": "EAST ASIAN",
-    "HIRAGANA": "EAST ASIAN",
-    "KATAKANA": "EAST ASIAN",
-    "HANGUL": "EAST ASIAN",
-}
+TOGETHER = dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), "EAST ASIAN")
 
 
 def is_name(value: object) -> bool:
@@ -64,7 +46,7 @@ def looks_odd(text: str) -> bool:
     """Return whether a text may look like another: letters of several scripts, or unseen ones."""
     if text.isascii():
         return False
-    if any(is_ignorable(char) or unicodedata.category(char) == "Co" for char in text):
+    if IGNORABLE.search(text) or any(unicodedata.category(char) == "Co" for char in text):
         return True
     worded = [char for char in text if is_letter(char) or (char.isdecimal() and not char.isascii())]
     return len({script_of(char) for char in worded}) > 1
@@ -78,13 +60,8 @@ def is_letter(char: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """Return what stands for a name where two spellings of it are one."""
-    shown = "".join(char for char in unicodedata.normalize("NFKC", name) if not is_ignorable(char))
+    shown = IGNORABLE.sub("", unicodedata.normalize("NFKC", name))
     return unicodedata.normalize("NFKC", shown.casefold())
-
-
-def is_ignorable(char: str) -> bool:
-    """Return whether a character shows nothing."""
-    return any(first <= ord(char) <= last for first, last in IGNORABLE)
 
 
 def script_of(char: str) -> str:
