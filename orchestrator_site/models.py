@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 
 from django.db import models
-from django.db.models import Q
 
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import MAX_NAME
@@ -39,14 +38,6 @@ class Principal(models.Model):
         return self.name
 
 
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Keys by their state."""
-
-    def unused_since(self, moment: object) -> "ApiKeyQuerySet":
-        """Keep the keys whose last use is not known to be after a moment."""
-        return self.filter(Q(last_used_at=None) | Q(last_used_at__lt=moment))
-
-
 class ApiKey(models.Model):
     """A personal key; its text is `ork_<prefix>_<secret>`, of which only a hash is kept."""
 
@@ -62,8 +53,6 @@ class ApiKey(models.Model):
     rate_limits = models.JSONField(
         default=dict, blank=True, help_text="Requests a minute by scope, such as tasks: 50."
     )
-
-    objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "-created_at"]

@@ -46,13 +46,15 @@ def create_api_key(
     ensure_may_name_key(name, by=by)
     if expires_at is not None and expires_at <= now:
         raise Invalid("The key would have expired already.", field="expires_at")
+    if role not in list(Role):
+        raise Invalid(f"The role must be one of {', '.join(Role)}.", field="role")
     prefix = secrets.token_hex(5)
     text = f"ork_{prefix}_{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
         prefix=prefix,
-        secret_hash=api_keys.hash_of(text),
+        secret_hash=api_keys.digest(text).hex(),
         name=name,
-        role=known_role(role),
+        role=Role(role),
         expires_at=expires_at,
         rate_limits=checked_rates(rate_limits or {}),
         created_by=by.name,
@@ -91,16 +93,13 @@ def ensure_may_name_key(name: str, *, by: Actor) -> None:
     used = names_in_use()
     if name not in used:
         ensure_new(name, used)
-    if by.door == Door.CONSOLE and not by.role.covers(Role.ADMIN) and name in names_of_others(by):
+    if by.door != Door.CONSOLE or by.role.covers(Role.ADMIN) or name == by.name:
+        return
+    foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
+    if name in account_names().union(foreign, environment_names()):
         raise NameTaken(
             f"The name {name} belongs to somebody else. Ask an administrator to make this key."
         )
-
-
-def names_of_others(by: Actor) -> set[str]:
-    """Return the names of other accounts, and of the keys that this one did not make."""
-    foreign = ApiKey.objects.exclude(created_by=by.name).values_list("name", flat=True).distinct()
-    return account_names().union(foreign, environment_names()) - {by.name}
 
 
 def ensure_new(name: str, others: Iterable[str]) -> None:
@@ -188,14 +187,6 @@ def account_names(**of: Any) -> set[str]:
     """Return the names of the console's accounts. of: fields they must have."""
     accounts = get_user_model()._default_manager.filter(**of)
     return set(accounts.values_list("username", flat=True))
-
-
-def known_role(role: Role | str) -> Role:
-    """Return the role a word names."""
-    try:
-        return Role(role)
-    except ValueError:
-        raise Invalid(f"The role must be one of {', '.join(Role)}.", field="role") from None
 
 
 def checked_rates(rates: Mapping[str, int]) -> dict[str, int]:

@@ -119,19 +119,14 @@ def find_database_key(text: str, *, now: datetime) -> ApiKey | None:
     if not text.startswith("ork_") or not prefix.isalnum() or len(prefix) > 16:
         return None
     key = ApiKey.objects.filter(prefix=prefix, revoked_at=None).first()
-    if key is None or not hmac.compare_digest(key.secret_hash, hash_of(text)):
+    if key is None or not hmac.compare_digest(key.secret_hash, digest(text).hex()):
         return None
     if key.expires_at is not None and key.expires_at <= now:
         return None
-    note_use(key, now=now)
+    known = key.last_used_at
+    if known is None or known < now - USE_NOTED_EVERY:  # the hot path shall not write each time
+        ApiKey.objects.filter(pk=key.pk, last_used_at=known).update(last_used_at=now)
     return key
-
-
-def note_use(key: ApiKey, *, now: datetime) -> None:
-    """Keep when the key was last used, to the minute: the hot path shall not write each time."""
-    before = now - USE_NOTED_EVERY
-    if key.last_used_at is None or key.last_used_at < before:
-        ApiKey.objects.filter(pk=key.pk).unused_since(before).update(last_used_at=now)
 
 
 def find_minter(key_id: str) -> Minter | None:
@@ -207,11 +202,9 @@ def owners_named_in(key_id: str) -> frozenset[str]:
     return frozenset(key.name for key in environment_keys() if key.key_id == key_id)
 
 
-def hash_of(text: str) -> str:
-    """Return what is kept of a key. 256 random bits need no slow hash."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def digest(text: str) -> bytes:
-    """Return a fixed-length stand-in for a key, so that comparing shows no length."""
+    """Return what is kept and compared of a key: 256 random bits need no slow hash.
+
+    All are of one length, so that comparing them shows none.
+    """
     return hashlib.sha256(text.encode()).digest()
