@@ -171,11 +171,7 @@ class TaskAdmin(ReadOnlyAdmin):
         return self.steer_selected(request, rows, "cancel", CancelManyForm)
 
     def steer_selected(
-        self,
-        request: HttpRequest,
-        rows: QuerySet[Task],
-        verb: str,
-        form_class: type[forms.Form],
+        self, request: HttpRequest, rows: QuerySet[Task], verb: str, form_class: type[forms.Form]
     ) -> HttpResponse | None:
         """Ask once more, then start a bulk operation, oldest first; say how far it has come."""
         done = DONE[verb]

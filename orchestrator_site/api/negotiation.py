@@ -12,10 +12,7 @@ class JSONRenderer(renderers.JSONRenderer):
     """Writes an answer as JSON; one that is written already goes out as it is."""
 
     def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Any = None,
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
     ) -> bytes:
         if isinstance(data, bytes):
             return data

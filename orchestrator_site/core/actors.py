@@ -48,9 +48,8 @@ class Actor:
     role: Role
     door: Door
     assurance: Assurance
-    credential: str = (
-        ""  # which one, for the record: "jwt", "jwt:<key>", "key:<prefix>", "account:<username>"
-    )
+    # Which one, for the record: "jwt", "jwt:<key>", "key:<prefix>", "account:<username>".
+    credential: str = ""
     expires_at: int | None = None  # Unix time at which the credential ends, if it does
     rate_limits: tuple[tuple[str, int], ...] = ()  # this key's own rates, by scope
     key: str = ""  # the id of the API key, or `account:<username>`, that it is or that minted it

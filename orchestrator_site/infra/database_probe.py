@@ -23,11 +23,6 @@ class ProbeThread(threading.Thread):
         """Return the seconds since it was asked."""
         return time.monotonic() - self.asked_at
 
-    @property
-    def is_shareable(self) -> bool:
-        """Return whether it is open, and not for too long: who asks now shares its answer."""
-        return self.is_alive() and self.age < ABANDONED_AFTER
-
     def run(self) -> None:
         with contextlib.suppress(Exception):
             self._ask()
@@ -45,10 +40,11 @@ class DatabaseProbe:
     def __call__(self) -> bool:
         """Return whether the store answers."""
         with self._lock:
-            if self._question is None or not self._question.is_shareable:
-                self._question = ProbeThread(self._ask)
-                self._question.start()
             question = self._question
+            # One that is open, and not for too long, is shared.
+            if question is None or not question.is_alive() or question.age >= ABANDONED_AFTER:
+                question = self._question = ProbeThread(self._ask)
+                question.start()
         question.join(max(0.0, PROBE_SECONDS - question.age))
         return question.good
 

@@ -75,16 +75,9 @@ def bytes_of(row: Model, names: Iterable[str]) -> int:
 def filled(rows: Any, page: list[Any], names: list[str], share: int) -> list[Any]:
     """Return the rows with all their values; those that are gone meanwhile are left out."""
     late = [row.pk for row in page if any(getattr(row, f"{name}_bytes") > share for name in names)]
-    stored = dict.fromkeys(late) | values_of(rows.model, late, names)
+    read = rows.model._default_manager.filter(pk__in=late).values_list("pk", *names)
+    stored: dict[Any, Any] = dict.fromkeys(late) | {key: values for key, *values in read}
     for row in page:
         values = stored.get(row.pk) or [getattr(row, f"{name}_value") for name in names]
         row.__dict__.update(zip(names, values, strict=True))
     return [row for row in page if row.pk not in stored or stored[row.pk]]
-
-
-def values_of(model: type[Model], keys: list[Any], names: list[str]) -> dict[Any, tuple[Any, ...]]:
-    """Return the large values of rows by their keys."""
-    if not keys:
-        return {}
-    read = model._default_manager.filter(pk__in=keys).values_list("pk", *names)
-    return {key: tuple(values) for key, *values in read}

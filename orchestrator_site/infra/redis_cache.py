@@ -13,6 +13,10 @@ from redis.exceptions import RedisError
 
 SKIPPED_FOR = 5.0  # seconds without a try after a failure
 COUNTERS_KEPT = 100_000
+OPERATIONS = (
+    *("add", "get", "set", "touch", "incr", "delete", "has_key", "clear"),
+    *("get_many", "set_many", "delete_many"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -94,24 +98,16 @@ class ResilientRedisCache(RedisCache):
         self._class = OneClient
         self.memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
 
-    add = resilient("add")
-    get = resilient("get")
-    set = resilient("set")
-    touch = resilient("touch")
-    incr = resilient("incr")
-    delete = resilient("delete")
-    has_key = resilient("has_key")
-    get_many = resilient("get_many")
-    set_many = resilient("set_many")
-    delete_many = resilient("delete_many")
-    clear = resilient("clear")
-
     def alive(self) -> bool:
         """Return whether Redis answers now, whatever happened before."""
         try:
             return bool(self._cache.get_client(None, write=True).ping())
         except (RedisError, OSError):
             return False
+
+
+for operation in OPERATIONS:
+    setattr(ResilientRedisCache, operation, resilient(operation))
 
 
 def redis_state() -> str:

@@ -51,10 +51,7 @@ TYPICAL = {
         "events_app_delivery_subscription_id_4f85aebe": "100000 10000",
         "sqlite_autoindex_events_app_delivery_1": "100000 10000 1",
     },
-    "events_app_consumerdelivery": {
-        "consumer_due": "1000 100 2",
-        "consumer_event": "1000 100 1",
-    },
+    "events_app_consumerdelivery": {"consumer_due": "1000 100 2", "consumer_event": "1000 100 1"},
     "approvals_app_approval": {
         "approval_asked": "100000 2000 1",
         "approval_decided": "100000 2 1",
