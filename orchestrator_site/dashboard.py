@@ -102,22 +102,6 @@ def in_history(request: HttpRequest) -> bool:
     return request.path.endswith("/approvals_app/approval/") and bool(request.GET.get("status"))
 
 
-def may_see(label: str) -> Any:
-    """Return a permission callback for a link. label: such as `tasks_app.view_task`."""
-    return lambda request: request.user.has_perm(label)
-
-
 def is_superuser(request: HttpRequest) -> bool:
     """Return whether the account manages accounts."""
     return bool(request.user.is_superuser)
-
-
-sees_approvals = may_see("approvals_app.view_approval")
-sees_policies = may_see("approvals_app.view_approvalpolicy")
-sees_tasks = may_see("tasks_app.view_task")
-sees_agents = may_see("tasks_app.view_agent")
-sees_rules = may_see("tasks_app.view_routingrule")
-sees_events = may_see("events_app.view_event")
-sees_webhooks = may_see("events_app.view_subscription")
-sees_keys = may_see("orchestrator_site.view_apikey")
-sees_principals = may_see("orchestrator_site.view_principal")

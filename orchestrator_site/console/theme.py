@@ -5,54 +5,53 @@ from typing import Any
 DASHBOARD = "orchestrator_site.dashboard"
 
 
-def pages(*pages: tuple[str, str, str, str]) -> list[dict[str, Any]]:
-    """Return entries of the menu. pages: title, icon, path below /admin/, who sees it."""
-    return [
-        {
-            "title": title,
-            "icon": icon,
-            "link": f"/admin/{path}/",
-            "permission": f"{DASHBOARD}.{permission}",
-        }
-        for title, icon, path, permission in pages
-    ]
+def page(title: str, icon: str, label: str, query: str = "", **more: str) -> dict[str, Any]:
+    """Return an entry of the menu: the list of a model, for whoever may look at it."""
+    app, model = label.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": f"/admin/{app}/{model}/{query}",
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{model}"),
+        **more,
+    }
 
 
+SUPERUSERS = {"permission": f"{DASHBOARD}.is_superuser"}
 APPROVALS = [
     {"title": "Overview", "icon": "space_dashboard", "link": "/admin/"},
-    {
-        "title": "Approvals",
-        "icon": "approval",
-        "link": "/admin/approvals_app/approval/",
-        "badge": f"{DASHBOARD}.pending_badge",
-        "badge_variant": "warning",
-        "active": f"{DASHBOARD}.in_inbox",
-        "permission": f"{DASHBOARD}.sees_approvals",
-    },
-    {
-        "title": "Decisions",
-        "icon": "gavel",
-        "link": "/admin/approvals_app/approval/?status=decided",
-        "active": f"{DASHBOARD}.in_history",
-        "permission": f"{DASHBOARD}.sees_approvals",
-    },
+    page(
+        "Approvals",
+        "approval",
+        "approvals_app.approval",
+        badge=f"{DASHBOARD}.pending_badge",
+        badge_variant="warning",
+        active=f"{DASHBOARD}.in_inbox",
+    ),
+    page(
+        "Decisions",
+        "gavel",
+        "approvals_app.approval",
+        "?status=decided",
+        active=f"{DASHBOARD}.in_history",
+    ),
 ]
-WORK = pages(
-    ("Tasks", "checklist", "tasks_app/task", "sees_tasks"),
-    ("Events", "history", "events_app/event", "sees_events"),
-    ("Webhooks", "webhook", "events_app/subscription", "sees_webhooks"),
-)
-RULES = pages(
-    ("Routing", "alt_route", "tasks_app/routingrule", "sees_rules"),
-    ("Agents", "smart_toy", "tasks_app/agent", "sees_agents"),
-    ("Approval policies", "policy", "approvals_app/approvalpolicy", "sees_policies"),
-)
-ACCESS = pages(
-    ("API keys", "key", "orchestrator_site/apikey", "sees_keys"),
-    ("Restricted principals", "person_off", "orchestrator_site/principal", "sees_principals"),
-    ("Accounts", "group", "auth/user", "is_superuser"),
-    ("Groups", "badge", "auth/group", "is_superuser"),
-)
+WORK = [
+    page("Tasks", "checklist", "tasks_app.task"),
+    page("Events", "history", "events_app.event"),
+    page("Webhooks", "webhook", "events_app.subscription"),
+]
+RULES = [
+    page("Routing", "alt_route", "tasks_app.routingrule"),
+    page("Agents", "smart_toy", "tasks_app.agent"),
+    page("Approval policies", "policy", "approvals_app.approvalpolicy"),
+]
+ACCESS = [
+    page("API keys", "key", "orchestrator_site.apikey"),
+    page("Restricted principals", "person_off", "orchestrator_site.principal"),
+    page("Accounts", "group", "auth.user", **SUPERUSERS),
+    page("Groups", "badge", "auth.group", **SUPERUSERS),
+]
 COLORS = {
     "50": "oklch(97.5% .013 235)",
     "100": "oklch(94.5% .028 235)",
