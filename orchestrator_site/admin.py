@@ -76,8 +76,7 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_delete_permission = has_change_permission
 
     def has_revoke_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return bool(request.user.has_perm("orchestrator_site.change_apikey"))

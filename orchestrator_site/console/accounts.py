@@ -16,15 +16,12 @@ def actor_of(request: HttpRequest, role: Role | None = None) -> Actor:
     role: what the page itself grants, after asking its permission.
     """
     name = request.user.get_username()
-    granted = capped(role or role_of(request), restriction_of(name)[1])
+    if role is None and request.user.is_superuser:
+        role = Role.ADMIN
+    elif role is None:
+        role = Role.AGENT if request.user.has_perm(DECIDE) else Role.USER
+    granted = capped(role, restriction_of(name)[1])
     return Actor(name[:MAX_NAME], granted, Door.CONSOLE, Assurance.HUMAN, f"account:{name}")
-
-
-def role_of(request: HttpRequest) -> Role:
-    """Return the role of an account: admin, agent for who may decide, else user."""
-    if request.user.is_superuser:
-        return Role.ADMIN
-    return Role.AGENT if request.user.has_perm(DECIDE) else Role.USER
 
 
 def decider_of(request: HttpRequest) -> Actor | None:

@@ -143,8 +143,7 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+    has_delete_permission = has_change_permission
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -156,9 +155,8 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         if not PUBLIC_ID.match(object_id):
             return None
         by_number = Q(pk=int(object_id)) if object_id.isdigit() and len(object_id) < 19 else Q()
-        return self.model._default_manager.filter(
-            Q(**{self.public_id: object_id}) | by_number
-        ).first()
+        known = Q(**{self.public_id: object_id}) | by_number
+        return self.model._default_manager.filter(known).first()
 
     def name_of(self, row: Any) -> str:
         """Return what messages call a row."""

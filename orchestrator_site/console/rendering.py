@@ -45,6 +45,8 @@ CREDENTIALS = {
     "account": ("console account", "success", "Signed in to this console."),
 }
 
+dumped = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def is_unseen(character: str) -> bool:
     """Return whether a character shows nothing, or changes how its neighbours show."""
@@ -55,15 +57,11 @@ def is_unseen(character: str) -> bool:
 
 
 def visible(text: Any) -> SafeString:
-    """Return text as HTML, with every unseen character as a box that names it."""
-    return unveiled(escape(str(text)))
-
-
-def unveiled(markup: str) -> SafeString:
-    """Return escaped text with its unseen characters boxed and its look-alike letters marked."""
+    """Return text as HTML: unseen characters boxed and named, look-alike letters marked."""
+    markup: str = escape(str(text))
     if ALIKE.search(markup):
         markup = WORD.sub(unmasked, markup)
-    return mark_safe(UNUSUAL.sub(boxed, markup))  # noqa: S308 - escaped before
+    return mark_safe(UNUSUAL.sub(boxed, markup))  # noqa: S308 - escaped above
 
 
 def unmasked(found: re.Match[str]) -> str:
@@ -157,11 +155,6 @@ def json_block(items: list[tuple[str, Any]], brackets: str, margin: str) -> Iter
     yield (margin[1:] if has_lines(items[-1][1]) else margin) + brackets[1]
 
 
-def dumped(value: Any) -> str:
-    """Return a value as JSON on one line."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def has_lines(value: Any) -> bool:
     """Return whether a value is text of several lines."""
     return isinstance(value, str) and "\n" in value.strip("\n")
@@ -229,12 +222,11 @@ def in_words(text: str) -> str:
 def chip(text: Any, tone: str = "", title: str = "") -> SafeString:
     """Return a small coloured label. tone: by what the text means, unless given."""
     word = str(text)
-    shown = visible(word.replace("_", " "))
     return format_html(
         '<span class="chip chip-{}"{}>{}</span>',
         tone or TONES.get(word, "calm"),
         format_html(' title="{}"', title) if title else "",
-        shown,
+        visible(word.replace("_", " ")),
     )
 
 

@@ -37,11 +37,15 @@ def cell_of(cl: Any, column: str, label: str) -> Cell:
     show = getattr(cl.model_admin, column, None) or attrgetter(column)
     is_link = column in cl.list_display_links
     tag, classes = "th" if is_link else "td", " ".join([f"field-{column}", *ROW_CLASSES])
+    way_back = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
     start = format_html('<{} class="{}" data-label="{}">', tag, classes, label)
 
     def cell(row: Any) -> SafeString:
-        value = conditional_escape(show(row))
-        return format_html("{}{}</{}>", start, linked(cl, row, value) if is_link else value, tag)
+        text = conditional_escape(show(row))
+        if is_link:  # from the row's page the way back leads to this list
+            url = add_preserved_filters(way_back, cl.url_for_result(row))
+            text = format_html('<a href="{}" class="{}">{}</a>', url, " ".join(LINK_CLASSES), text)
+        return format_html("{}{}</{}>", start, text, tag)
 
     return cell
 
@@ -52,10 +56,3 @@ def tick_box() -> Cell:
     cell = f'<td class="{classes}" data-label="Select record">{box}</td>'
     before, after = map(SafeString, cell.split('value="row"'))
     return lambda row: format_html('{}value="{}"{}', before, row.pk, after)
-
-
-def linked(cl: Any, row: Any, text: SafeString) -> SafeString:
-    """Return text as a link to a row's page, from which the way back leads to this list."""
-    way_back = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
-    url = add_preserved_filters(way_back, cl.url_for_result(row))
-    return format_html('<a href="{}" class="{}">{}</a>', url, " ".join(LINK_CLASSES), text)

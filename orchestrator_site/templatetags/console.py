@@ -11,16 +11,11 @@ from orchestrator_site.console.rows import rows
 from orchestrator_site.core import times
 
 register = template.Library()
-register.filter("visible", rendering.visible)
-register.filter("json_html", rendering.json_html)
-register.filter("unseen_in", rendering.unseen_in)
-register.filter("summary", rendering.summary)
-register.filter("said", rendering.said)
-register.filter("credential", rendering.credential)
-register.simple_tag(rendering.chip, name="chip")
-register.simple_tag(rendering.dialog_button, name="dialog_button")
-register.inclusion_tag("admin/console/rows.html", name="rows")(rows)
-register.simple_tag(rendering.person, name="person")
+register.inclusion_tag("admin/console/rows.html")(rows)
+for name in ("visible", "json_html", "unseen_in", "summary", "said", "credential"):
+    register.filter(name, getattr(rendering, name))
+for tag in (rendering.chip, rendering.dialog_button, rendering.person):
+    register.simple_tag(tag)
 
 
 @register.filter
