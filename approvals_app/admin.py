@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -44,6 +43,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 
 TABS = {"": "Waiting", "decided": "Decided", "all": "All"}
+SHOWN_APART = ("task_id", "type", "payload", "priority", "assigned_agent", "created_by", "metadata")
 VERDICTS = {"approve": Status.APPROVED, "reject": Status.REJECTED}
 MANY_FORMS = {"approve": ApproveManyForm, "reject": RejectManyForm}
 
@@ -231,25 +231,15 @@ class ApprovalAdmin(ReadOnlyAdmin):
             return None
         form = MANY_FORMS[verb](request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
-            return self.confirm(request, chosen, verb, form)
+            word = verb.capitalize()
+            context = {
+                "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
+                "word": word,
+                "approvals": summaries.look_at(chosen, by=decider_of(request), now=times.now()),
+            }
+            return self.confirm(request, form, **context)
         decide_each(request, chosen, verb, form.cleaned_data["reason"])
         return HttpResponseRedirect(request.get_full_path())
-
-    def confirm(
-        self, request: HttpRequest, chosen: list[Approval], verb: str, form: forms.Form
-    ) -> TemplateResponse:
-        """Show what would be decided."""
-        word = verb.capitalize()
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
-            "word": word,
-            "approvals": summaries.look_at(chosen, by=decider_of(request), now=times.now()),
-            "form": form,
-            "action": request.POST["action"],
-        }
-        return TemplateResponse(request, "admin/approvals_app/approval/selected.html", context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         ticked = ticked_rows(request)
@@ -278,16 +268,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, row: Approval) -> dict[str, Any]:
         summaries.look_at([row], by=decider_of(request), now=times.now())
-        apart = [
-            "task_id",
-            "type",
-            "payload",
-            "priority",
-            "assigned_agent",
-            "created_by",
-            "metadata",
-        ]
-        rest = {name: value for name, value in row.snapshot.items() if name not in apart}
+        rest = {name: value for name, value in row.snapshot.items() if name not in SHOWN_APART}
         return {
             "title": row.shown.title,
             "successor": summaries.successor_of(row),
@@ -313,14 +294,9 @@ def note_refused(request: HttpRequest, approval_ids: list[str], action: str) -> 
     """Record that an account without the permission tried to decide."""
     verdict = VERDICTS["reject" if action.startswith("reject") else "approve"]
     reason = "The account does not have the permission to decide."
+    params: dict[str, Any] = {"by": actor_of(request), "now": times.now(), "reason": reason}
     for approval_id in approval_ids:
-        services.refuse_role(
-            approval_id=approval_id,
-            verdict=verdict,
-            by=actor_of(request),
-            now=times.now(),
-            reason=reason,
-        )
+        services.refuse_role(approval_id=approval_id, verdict=verdict, **params)
 
 
 def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
@@ -335,13 +311,11 @@ def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
 
 def decide_each(request: HttpRequest, chosen: list[Approval], verb: str, reason: str) -> None:
     """Decide some requests, each in a transaction of its own, and say what happened."""
-    done, by, verdict = 0, actor_of(request), VERDICTS[verb]
+    done, verdict = 0, VERDICTS[verb]
+    params: dict[str, Any] = {"verdict": verdict, "by": actor_of(request), "reason": reason}
     for approval in chosen:
-        approval_id = approval.approval_id
         try:
-            services.decide(
-                approval_id=approval_id, verdict=verdict, by=by, now=times.now(), reason=reason
-            )
+            services.decide(approval_id=approval.approval_id, now=times.now(), **params)
             done += 1
         except DomainError as refusal:
             messages.warning(request, str(refusal))

@@ -32,15 +32,12 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
     """Which requests."""
 
     def pending(self) -> "ApprovalQuerySet":
-        """Return those that wait for a decision."""
         return self.filter(status=Status.PENDING)
 
     def decided(self) -> "ApprovalQuerySet":
-        """Return those that are over, however they ended."""
         return self.filter(decided_at__isnull=False)
 
     def live(self, now: datetime) -> "ApprovalQuerySet":
-        """Return those whose time has not run out."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
 
     def decidable_by(self, by: Actor, *, mode: str) -> "ApprovalQuerySet":
@@ -60,13 +57,11 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         return len(self.pending().filter(requested_by=requester).values_list("pk")[:most])
 
     def run_out(self, now: datetime) -> "ApprovalQuerySet":
-        """Return pending ones whose time has run out."""
         return self.pending().filter(expires_at__lte=now)
 
 
-DECIDED = Q(
-    decided_at__isnull=False
-)  # said without a value, so that SQLite matches the indexes to the queries
+# Said without a value, so that SQLite matches the indexes to the queries.
+DECIDED = Q(decided_at__isnull=False)
 
 
 class Approval(models.Model):

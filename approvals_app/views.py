@@ -1,5 +1,6 @@
 """The API door of approvals."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
 from drf_spectacular.utils import extend_schema
@@ -45,9 +46,8 @@ class ApprovalViewSet(ApiViewSet):
     def pending(self, request: Request) -> Response:
         """List what waits for a decision, most urgent first."""
         found, following = queries.pending(**self.asked(ApprovalListQuery), now=self.now)
-        return Response(
-            PendingAnswer({"count": len(found), "approvals": found, "next": following}).data
-        )
+        answer = {"count": len(found), "approvals": found, "next": following}
+        return Response(PendingAnswer(answer).data)
 
     @extend_schema(responses=ApprovalAnswer)
     def retrieve(self, request: Request, approval_id: str) -> Response:
@@ -58,9 +58,8 @@ class ApprovalViewSet(ApiViewSet):
     def history(self, request: Request) -> Response:
         """List what was decided, newest first."""
         found, following = queries.history(**self.asked(ApprovalListQuery))
-        return Response(
-            HistoryAnswer({"count": len(found), "history": found, "next": following}).data
-        )
+        answer = {"count": len(found), "history": found, "next": following}
+        return Response(HistoryAnswer(answer).data)
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:
@@ -69,29 +68,20 @@ class ApprovalViewSet(ApiViewSet):
         A decision is final; of several at once one wins, the others get 409. Saying the same again
         is a 200 with `repeated`: true.
         """
-        asked = self.asked(DecisionInput)
-        reason, shown = asked["reason"], asked["digest"]
-        approval = services.approve(
-            approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown
-        )
-        return self._decided(approval, "Approved")
+        return self._decide(services.approve, approval_id, "Approved")
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def reject(self, request: Request, approval_id: str) -> Response:
         """Reject a pending request; its task is cancelled with the reason."""
-        asked = self.asked(DecisionInput)
-        reason, shown = asked["reason"], asked["digest"]
-        approval = services.reject(
-            approval_id=approval_id, by=self.actor, now=self.now, reason=reason, shown=shown
-        )
-        return self._decided(approval, "Rejected")
+        return self._decide(services.reject, approval_id, "Rejected")
 
-    def _decided(self, approval: Approval, word: str) -> Response:
-        message = f"{word} by {approval.decided_by}"
-        answer = {"approval_id": approval.approval_id, "message": message}
-        return Response(
-            DecisionAnswer(answer | ({"repeated": True} if approval.repeated else {})).data
-        )
+    def _decide(self, service: Callable[..., Approval], approval_id: str, word: str) -> Response:
+        asked = self.asked(DecisionInput)
+        params = {"reason": asked["reason"], "shown": asked["digest"]}
+        approval = service(approval_id=approval_id, by=self.actor, now=self.now, **params)
+        answer = {"approval_id": approval_id, "message": f"{word} by {approval.decided_by}"}
+        repeated = {"repeated": True} if approval.repeated else {}
+        return Response(DecisionAnswer(answer | repeated).data)
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None

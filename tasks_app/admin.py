@@ -8,7 +8,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -81,7 +80,7 @@ class TaskAdmin(ReadOnlyAdmin):
     actions_detail = ("cancel", "requeue", "reassign")
 
     def name_of(self, row: Task) -> str:
-        return called(row)
+        return rendering.in_words(f"{row.type} for {row.assigned_agent or 'nobody yet'}")
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return bool(request.user.has_perm(OPERATE))
@@ -181,7 +180,9 @@ class TaskAdmin(ReadOnlyAdmin):
             return None
         form = form_class(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
-            return self.confirm(request, pks, verb, form)
+            across = request.POST.get("select_across", "0")
+            context = to_confirm(pks, verb) | {"across": across, "ticked": ticked_rows(request)}
+            return self.confirm(request, form, **context)
         operation = bulk.start(
             verb=verb,
             pks=pks[: bulk.MOST_TASKS],
@@ -196,28 +197,6 @@ class TaskAdmin(ReadOnlyAdmin):
             messages.warning(request, sentence)
         return HttpResponseRedirect(request.get_full_path())
 
-    def confirm(
-        self, request: HttpRequest, pks: list[int], verb: str, form: forms.Form
-    ) -> TemplateResponse:
-        """Show what would be done, and to how many. pks: one more than one operation may have."""
-        number = min(len(pks), bulk.MOST_TASKS)
-        shown = Task.objects.defer("payload", "metadata", "result").filter(pk__in=pks[:SHOWN_TASKS])
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"{verb.capitalize()} {number:,} task{'s' if number > 1 else ''}?",
-            "verb": verb,
-            "tasks": shown.order_by("pk"),
-            "more": number - SHOWN_TASKS,
-            "at_once": bulk.STEP if number > bulk.STEP else None,
-            "too_many": len(pks) > number,
-            "form": form,
-            "action": request.POST["action"],
-            "across": request.POST.get("select_across", "0"),
-            "ticked": ticked_rows(request),
-        }
-        return TemplateResponse(request, "admin/tasks_app/task/selected.html", context)
-
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
@@ -229,39 +208,39 @@ class TaskAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, row: Task) -> dict[str, Any]:
         dialogs = dialogs_for(row) if self.has_operate_permission(request) else []
-        return describe(row) | {"dialogs": dialogs}
+        return {"title": self.name_of(row), **describe(row), "dialogs": dialogs}
 
 
-def called(task: Task) -> str:
-    """Return what titles and messages call a task."""
-    return rendering.in_words(f"{task.type} for {task.assigned_agent or 'nobody yet'}")
+def to_confirm(pks: list[int], verb: str) -> dict[str, Any]:
+    """Return what would be done, and to how many. pks: one more than one operation may have."""
+    number = min(len(pks), bulk.MOST_TASKS)
+    shown = Task.objects.defer("payload", "metadata", "result").filter(pk__in=pks[:SHOWN_TASKS])
+    return {
+        "title": f"{verb.capitalize()} {number:,} task{'s' if number > 1 else ''}?",
+        "verb": verb,
+        "tasks": shown.order_by("pk"),
+        "more": number - SHOWN_TASKS,
+        "at_once": bulk.STEP if number > bulk.STEP else None,
+        "too_many": len(pks) > number,
+    }
 
 
 def describe(task: Task) -> dict[str, Any]:
     """Return what the page of a task shows besides its row."""
     written = [task.payload, task.metadata, task.result, task.error, task.note]
-    needs = (
-        task.dependencies.select_related("depends_on")
-        .only("depends_on__task_id", "depends_on__status")
-        .order_by("pk")[:SHOWN_TASKS]
-    )
-    needed_by = (
-        task.dependents.select_related("task")
-        .only("task__task_id", "task__status")
-        .order_by("pk")[:SHOWN_TASKS]
-    )
+    needs = task.dependencies.select_related("depends_on").order_by("pk")
+    needs = needs.only("depends_on__task_id", "depends_on__status")
+    needed_by = task.dependents.select_related("task").order_by("pk")
+    needed_by = needed_by.only("task__task_id", "task__status")
     children = Task.objects.filter(parent_task_id=task.task_id).exclude(parent_task_id="")
+    children = children.order_by("pk").only("task_id", "status")
+    approvals = Approval.objects.filter(task_id=task.task_id).defer("snapshot").order_by("-id")
     return {
-        "title": called(task),
         "unseen": rendering.unseen_in(written),
-        "approvals": list(
-            Approval.objects.filter(task_id=task.task_id)
-            .defer("snapshot")
-            .order_by("-id")[:SHOWN_APPROVALS]
-        ),
-        "needs": [dependency.depends_on for dependency in needs],
-        "needed_by": [dependency.task for dependency in needed_by],
-        "children": list(children.order_by("pk").only("task_id", "status")[:SHOWN_TASKS]),
+        "approvals": approvals[:SHOWN_APPROVALS],
+        "needs": [dependency.depends_on for dependency in needs[:SHOWN_TASKS]],
+        "needed_by": [dependency.task for dependency in needed_by[:SHOWN_TASKS]],
+        "children": children[:SHOWN_TASKS],
         "last_holder": last_holder(task),
         "timeline": timeline_of(task.task_id),
     }
@@ -271,10 +250,8 @@ def last_holder(task: Task) -> str:
     """Return who held a task that failed, as the log says it last, or ""."""
     if task.status != Status.FAILED or not task.attempt:
         return ""
-    claims = Event.objects.filter(
-        task_id=task.task_id, event_type=event_types.TASK_CLAIMED
-    ).order_by("-id")
-    return next(iter(claims.values_list("publisher", flat=True)[:1]), "")
+    claims = Event.objects.filter(task_id=task.task_id, event_type=event_types.TASK_CLAIMED)
+    return claims.order_by("-id").values_list("publisher", flat=True).first() or ""
 
 
 def dialogs_for(task: Task) -> list[dict[str, str]]:

@@ -53,9 +53,8 @@ class OfRequester(Choice):
     title, parameter_name, column = "requester", "requested_by", "requested_by"
 
     def options(self) -> list[str]:
-        return sorted(
-            set(Approval.objects.order_by("-id").values_list("requested_by", flat=True)[:RECENT])
-        )
+        newest = Approval.objects.order_by("-id")
+        return sorted(set(newest.values_list("requested_by", flat=True)[:RECENT]))
 
 
 class OfDecider(Choice):

@@ -65,9 +65,8 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
     `read_small` left unread: of that, only the task's type and agent are known. The number of
     queries does not depend on the number of requests.
     """
-    refusals = (
-        {} if by is None else services.refusals([one for one in approvals if is_open(one, now)], by)
-    )
+    waiting = [approval for approval in approvals if is_open(approval, now)]
+    refusals = {} if by is None else services.refusals(waiting, by)
     outlines = outlines_of([one for one in approvals if one.unread])
     for approval in approvals:
         content = outlines[approval.pk] if approval.unread else approval.snapshot

@@ -14,6 +14,7 @@ from django.contrib.admin.views.main import ChangeList as Rows
 from django.core.exceptions import BadRequest
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
@@ -186,6 +187,13 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
 
         run_action(request, service, sentence, **params)
         return close_dialog(request, page_of(self.opts.label_lower, public_id))
+
+    def confirm(self, request: HttpRequest, form: forms.Form, **context: Any) -> TemplateResponse:
+        """Show what an action would do to the ticked rows, and ask for what its form wants."""
+        template = f"admin/{self.opts.app_label}/{self.opts.model_name}/selected.html"
+        action = {"opts": self.opts, "form": form, "action": request.POST["action"]}
+        context = {**self.admin_site.each_context(request), **action, **context}
+        return TemplateResponse(request, template, context)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         return PublicRows
