@@ -38,19 +38,11 @@ class ClaimViewSet(ApiViewSet):
         seconds = params.pop("wait_seconds")
         tasks = leases.claim(**params, by=self.actor, now=self.now)
         if not tasks and seconds:
-            self._wait(params["agent"], params.get("types"), seconds)
+            topic, types = tasks_of(params["agent"]), params.get("types")
+            due = leases.seconds_to_next(agent=params["agent"], now=self.now, types=types)
+            key = (topic, *sorted(types or ()))
+            wait_for(request, topics=[topic], seconds=seconds, key=key, again_after=due)
         return Response(ClaimAnswer({"tasks": queries.with_gates(tasks)}).data)
-
-    def _wait(self, agent: str, types: list[str] | None, seconds: int) -> None:
-        topic = tasks_of(agent)
-        due = leases.seconds_to_next(agent=agent, now=self.now, types=types)
-        wait_for(
-            self.request,
-            topics=[topic],
-            seconds=seconds,
-            key=(topic, *sorted(types or ())),
-            again_after=due,
-        )
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     def heartbeat(self, request: Request, task_id: str) -> Response:

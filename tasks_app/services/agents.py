@@ -15,18 +15,10 @@ from tasks_app.event_types import AGENT_BACK, AGENT_CHANGED, AGENT_SILENT, RULE_
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import routing
 
-SEEN_EVERY = timedelta(
-    seconds=5
-)  # how often a sign of life is written down, so that the queue is not slowed
-MAX_COUNTED = (
-    1000  # a longer queue is said to be this long: counting costs the same however long it is
-)
-
-
-def takers(rule: RoutingRule) -> list[str]:
-    """Return the topics of those who wait for tasks of a rule's type."""
-    return [tasks_of(name) for name in (rule.agent_id, rule.fallback_id) if name]
-
+# How often a sign of life is written down, so that the queue is not slowed.
+SEEN_EVERY = timedelta(seconds=5)
+# A longer queue is said to be this long: counting costs the same however long it is.
+MAX_COUNTED = 1000
 
 AGENTS = Configuration(
     Agent,
@@ -42,7 +34,7 @@ RULES = Configuration(
     key="task_type",
     said_as="type",
     unknown=lambda name: UnknownTaskType(f"There is no rule for tasks of type {name}."),
-    wakes=takers,
+    wakes=lambda rule: [tasks_of(name) for name in (rule.agent_id, rule.fallback_id) if name],
 )
 
 
@@ -59,9 +51,8 @@ def record_heartbeat(agent: Agent, *, by: Actor, now: datetime) -> None:
 @transaction.atomic
 def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
     """End an agent's silence; of many at once one says so."""
-    if Agent.objects.filter(pk=agent.pk, silent_since__isnull=False).update(
-        silent_since=None, last_seen_at=now
-    ):
+    silent = Agent.objects.filter(pk=agent.pk, silent_since__isnull=False)
+    if silent.update(silent_since=None, last_seen_at=now):
         payload = {"agent": agent.name, "seen": by.name}
         record(event_type=AGENT_BACK, by=SYSTEM, now=now, payload=payload)
         routing.agents.forget()
@@ -69,13 +60,10 @@ def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
 
 def mark_stale_agents(*, now: datetime) -> int:
     """Mark agents unseen for longer than they may be, each once; return how many."""
-    silent = 0
-    for agent in Agent.objects.filter(
-        active=True, silent_since__isnull=True, silent_after__isnull=False
-    ):
-        if agent.last_seen_at and now - agent.last_seen_at > timedelta(
-            seconds=agent.silent_after or 0
-        ):
+    silent, watched = 0, Agent.objects.filter(active=True, silent_since=None)
+    for agent in watched.filter(silent_after__isnull=False):
+        longest = timedelta(seconds=agent.silent_after or 0)
+        if agent.last_seen_at and now - agent.last_seen_at > longest:
             silent += mark_stale(agent, now=now)
     return silent
 
@@ -83,18 +71,12 @@ def mark_stale_agents(*, now: datetime) -> int:
 @transaction.atomic
 def mark_stale(agent: Agent, *, now: datetime) -> int:
     """Mark one agent silent unless it was seen or marked meanwhile; return 1 if it was marked."""
-    unseen = Agent.objects.filter(
-        pk=agent.pk, silent_since__isnull=True, last_seen_at=agent.last_seen_at
-    )
+    last_seen = agent.last_seen_at
+    unseen = Agent.objects.filter(pk=agent.pk, silent_since=None, last_seen_at=last_seen)
     if not unseen.update(silent_since=now):
         return 0
-    last_seen = agent.last_seen_at.isoformat() if agent.last_seen_at else None
-    record(
-        event_type=AGENT_SILENT,
-        by=SYSTEM,
-        now=now,
-        payload={"agent": agent.name, "last_seen_at": last_seen},
-    )
+    payload = {"agent": agent.name, "last_seen_at": last_seen.isoformat() if last_seen else None}
+    record(event_type=AGENT_SILENT, by=SYSTEM, now=now, payload=payload)
     routing.agents.forget()
     return 1
 
@@ -113,7 +95,7 @@ def overview(*, now: datetime) -> list[dict[str, Any]]:
 
 def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
     """Return what an answer says of one agent. running: its tasks in progress."""
-    waiting = Task.objects.takeable(agent.name, now)
+    waiting, rules = Task.objects.takeable(agent.name, now), routing.routing_rules().values()
     return {
         "name": agent.name,
         "description": agent.description,
@@ -126,11 +108,7 @@ def describe(agent: Agent, running: list[dict[str, Any]], *, now: datetime) -> d
         "running": len(running),
         "waiting": waiting[:MAX_COUNTED].count(),
         "holders": sorted({row["holder"] for row in running if alive(row, now)}),
-        "types": sorted(
-            rule.task_type
-            for rule in routing.routing_rules().values()
-            if rule.agent_id == agent.name
-        ),
+        "types": sorted(rule.task_type for rule in rules if rule.agent_id == agent.name),
     }
 
 

@@ -55,8 +55,7 @@ def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:
         return []
     if len(ids) > MOST_DEPENDENCIES:
         raise Invalid(f"A task waits for at most {MOST_DEPENDENCIES} others.", field="depends_on")
-    rows = Task.objects.defer(*HEAVY).select_for_update().filter(task_id__in=ids)
-    needed = list(rows.order_by("pk"))
+    needed = list(light().select_for_update().filter(task_id__in=ids).order_by("pk"))
     if missing := set(ids) - {other.task_id for other in needed}:
         raise UnknownDependency(f"There is no task {min(missing)} to wait for.", field="depends_on")
     if hopeless := [other.task_id for other in needed if blocks(task, other)]:
@@ -69,9 +68,8 @@ def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:
 def ensure_room(needed: list[Task]) -> None:
     """Raise TooManyDependents if one of these locked tasks cannot have another dependent."""
     edges = Dependency.objects.filter(depends_on__in=[other.pk for other in needed]).order_by()
-    full = (
-        edges.values("depends_on").annotate(number=Count("pk")).filter(number__gte=MOST_DEPENDENTS)
-    )
+    counted = edges.values("depends_on").annotate(number=Count("pk"))
+    full = counted.filter(number__gte=MOST_DEPENDENTS)
     for pk in full.values_list("depends_on", flat=True)[:1]:
         name = next(other.task_id for other in needed if other.pk == pk)
         sentence = f"{name} has {MOST_DEPENDENTS:,} dependents already; a task has no more."
@@ -80,10 +78,8 @@ def ensure_room(needed: list[Task]) -> None:
 
 def blocks(task: Task, other: Task) -> bool:
     """Return whether an ended task makes one that waits for it impossible."""
-    return task.on_dependency_failure == "fail" and other.status in (
-        Status.FAILED,
-        Status.CANCELLED,
-    )
+    ended_badly = other.status in (Status.FAILED, Status.CANCELLED)
+    return ended_badly and task.on_dependency_failure == "fail"
 
 
 def store(task: Task, needed: list[Task]) -> None:
@@ -152,10 +148,8 @@ def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Step:
         mark_settled(tasks, [edges[task.pk] for task in tasks], now=now)
     waiting = [task for task in tasks if task.status in WAITING]
     failed = [task for task in waiting if blocks(task, ended)]
-    tell_ready(
-        [task for task in waiting if not blocks(task, ended) and not task.open_dependencies],
-        now=now,
-    )
+    ready = [task for task in waiting if not blocks(task, ended) and not task.open_dependencies]
+    tell_ready(ready, now=now)
     retries.fail_for_dependency(failed, ended, now=now)
     return Step(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
 
@@ -194,9 +188,8 @@ def with_dependents(tasks: list[Task]) -> list[Task]:
     """Return those of these tasks that have somebody to tell."""
     if not tasks:
         return []
-    edges = Dependency.objects.filter(
-        depends_on__in=[task.pk for task in tasks], settled_at__isnull=True
-    )
+    pks = [task.pk for task in tasks]
+    edges = Dependency.objects.filter(depends_on__in=pks, settled_at__isnull=True)
     some = set(edges.order_by().values_list("depends_on", flat=True).distinct())
     return [task for task in tasks if task.pk in some]
 
@@ -214,18 +207,16 @@ def tell_ready(tasks: list[Task], *, now: datetime) -> None:
         )
         for task in tasks
     ]
+    wakes = {tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent}
     if events:
-        record_all(
-            events, wakes={tasks_of(task.assigned_agent) for task in tasks if task.assigned_agent}
-        )
+        record_all(events, wakes=wakes)
 
 
 def leave_to_the_job(left: list[Task]) -> None:
     """Note the ended tasks that have dependents left, and send for the job after the commit."""
     if left:
-        Settlement.objects.bulk_create(
-            [Settlement(task=task) for task in left], ignore_conflicts=True
-        )
+        rows = [Settlement(task=task) for task in left]
+        Settlement.objects.bulk_create(rows, ignore_conflicts=True)
         transaction.on_commit(send_for_the_job, robust=True)
 
 

@@ -26,13 +26,11 @@ EDGES = 1000  # dependencies that go with them; one task may have as many
 def prunable(before: datetime) -> TaskQuerySet:
     """Return tasks that ended before a moment and that no open task waits for or belongs to."""
     waiting = Dependency.objects.filter(depends_on=OuterRef("pk"), task__status__in=OPEN)
-    children = (
-        Task.objects.open().filter(parent_task_id=OuterRef("task_id")).exclude(parent_task_id="")
-    )
+    children = Task.objects.open().filter(parent_task_id=OuterRef("task_id"))
+    children = children.exclude(parent_task_id="")
     ended = Task.objects.exclude(status__in=OPEN).filter(created_at__lt=before)
-    ended = ended.annotate(
-        ended_at=Coalesce("completed_at", "failed_at", "cancelled_at", "created_at")
-    )
+    end = Coalesce("completed_at", "failed_at", "cancelled_at", "created_at")
+    ended = ended.annotate(ended_at=end)
     return ended.filter(~Exists(waiting), ~Exists(children), ended_at__lt=before)
 
 

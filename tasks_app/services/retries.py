@@ -69,10 +69,8 @@ def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> Non
     if not tasks:
         return
     error = f"{ended.task_id}, which this task waited for, is {ended.status}."
-    lost = [
-        (task, *given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now))
-        for task in tasks
-    ]
+    about: dict[str, Any] = {"reason": FailureReason.DEPENDENCY, "error": error, "now": now}
+    lost = [(task, *given_up(task, **about)) for task in tasks]
     fields = ["status", "failed_at", "failure_reason", "error", *Task.LEASE]
     save_ended(lost, TASK_FAILED, fields=fields, by=SYSTEM, now=now)
 

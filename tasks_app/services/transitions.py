@@ -30,9 +30,8 @@ def save_transition(
     events = [] if task.status in OPEN else sla.settle(task, by=by, now=now)
     task.save()
     events.append(moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload))
-    record_all(
-        events, wakes=[tasks_of(task.assigned_agent)] if task.status == Status.ASSIGNED else []
-    )
+    wakes = [tasks_of(task.assigned_agent)] if task.status == Status.ASSIGNED else []
+    record_all(events, wakes=wakes)
 
 
 def save_ended(
@@ -53,14 +52,10 @@ def save_ended(
         task.report_by(by)
         if missed := sla.settle(task, by=by, now=now):
             late.append(task)
-        events += [
-            *missed,
-            moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload),
-        ]
-    first = ended[0][0]
-    values = {
-        name: getattr(first, name) for name in (*fields, "reported_by", "reporter_credential")
-    }
+        event = moved_event(task, event_type, moved=moved, by=by, now=now, payload=payload)
+        events += [*missed, event]
+    first, fields = ended[0][0], [*fields, "reported_by", "reporter_credential"]
+    values = {name: getattr(first, name) for name in fields}
     Task.objects.filter(pk__in=[task.pk for task, _, _ in ended]).update(**values)
     Task.objects.bulk_update(late, ["sla_warned_at", "sla_breached_at"])
     record_all(events)
