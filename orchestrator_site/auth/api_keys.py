@@ -136,12 +136,17 @@ def find_minter(key_id: str) -> Minter | None:
         return account and account_minter(account)
     if key_id.startswith(ENVIRONMENT):
         found = (key for key in environment_keys() if key.key_id == key_id)
-        return next((Minter(key_id, key.name, key.role) for key in found), None)
+        return next(map(environment_minter, found), None)
     key = ApiKey.objects.filter(prefix=key_id).first()
     return key_minter(key) if key else None
 
 
 minters = CachedLookup(find_minter)
+
+
+def environment_minter(key: EnvironmentKey) -> Minter:
+    """Return a key of the environment as who mints."""
+    return Minter(key.key_id, key.name, key.role)
 
 
 def key_minter(key: ApiKey) -> Minter:

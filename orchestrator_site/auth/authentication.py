@@ -79,17 +79,8 @@ def minted(claims: tokens.Claims) -> Actor:
         raise AuthenticationFailed("The token has ended with the credential it was made with.")
     if claims.sub != minter.name and (fault := fault_of(claims.sub)):
         raise AuthenticationFailed(f"The token's sub is not a name. {fault}")
-    return Actor(
-        name=claims.sub,
-        role=capped(claims.role, minter.role),
-        door=Door.API,
-        assurance=Assurance.SHARED,
-        credential=f"jwt:{claims.key}",
-        expires_at=claims.expires_at,
-        rate_limits=minter.rate_limits,
-        key=claims.key,
-        key_name=minter.name,
-        made_by=minter.made_by,
+    return caller_of(
+        minter, assurance=Assurance.SHARED, credential=f"jwt:{claims.key}", claims=claims
     )
 
 
@@ -97,30 +88,38 @@ def by_key(text: str) -> Actor:
     """Return whose API key this is."""
     if text.isascii() and text.isprintable():
         if mine := api_keys.find_environment_key(text):
-            return Actor(
-                name=mine.name,
-                role=mine.role,
-                door=Door.API,
-                assurance=Assurance.PERSONAL,
-                credential=f"key:{mine.name}",
-                key=mine.key_id,
-                key_name=mine.name,
-            )
+            minter, credential = api_keys.environment_minter(mine), f"key:{mine.name}"
+            return caller_of(minter, assurance=Assurance.PERSONAL, credential=credential)
         if kept := api_keys.find_database_key(text, now=times.now()):
-            minter = api_keys.key_minter(kept)
-            return Actor(
-                name=minter.name,
-                role=minter.role,
-                door=Door.API,
-                assurance=Assurance.PERSONAL,
-                credential=f"key:{minter.key_id}",
-                expires_at=int(kept.expires_at.timestamp()) if kept.expires_at else None,
-                rate_limits=minter.rate_limits,
-                key=minter.key_id,
-                key_name=minter.name,
-                made_by=minter.made_by,
-            )
+            minter, credential = api_keys.key_minter(kept), f"key:{kept.prefix}"
+            return caller_of(minter, assurance=Assurance.PERSONAL, credential=credential)
     raise AuthenticationFailed("The API key is not valid.")
+
+
+def caller_of(
+    minter: api_keys.Minter,
+    *,
+    assurance: Assurance,
+    credential: str,
+    claims: tokens.Claims | None = None,
+) -> Actor:
+    """Return who calls with a key or as an account, or with a token made so.
+
+    claims: what such a token says; it gives no more than its minter has now.
+    """
+    ends = int(minter.ends.timestamp()) if minter.ends else None
+    return Actor(
+        name=claims.sub if claims else minter.name,
+        role=capped(claims.role, minter.role) if claims else minter.role,
+        door=Door.API,
+        assurance=assurance,
+        credential=credential,
+        expires_at=claims.expires_at if claims else ends,
+        rate_limits=minter.rate_limits,
+        key=minter.key_id,
+        key_name=minter.name,
+        made_by=minter.made_by,
+    )
 
 
 def restricted(actor: Actor) -> Actor:

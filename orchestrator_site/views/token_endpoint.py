@@ -18,9 +18,14 @@ from rest_framework.response import Response
 from orchestrator_site.api.passwords import check_password
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.api_keys import account_minter
-from orchestrator_site.auth.authentication import CHALLENGE, CredentialAuthentication, restricted
+from orchestrator_site.auth.authentication import (
+    CHALLENGE,
+    CredentialAuthentication,
+    caller_of,
+    restricted,
+)
 from orchestrator_site.auth.tokens import LIFETIME, mint
-from orchestrator_site.core.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.actors import Actor, Assurance, Role
 from orchestrator_site.core.errors import Forbidden
 from orchestrator_site.views.serializers import NewTokenSerializer, TokenSerializer
 
@@ -167,18 +172,8 @@ def staff_member(request: Request, encoded: str) -> Actor:
             "The username or password is wrong, or the account is not staff."
         )
     minter = account_minter(account)
-    return restricted(
-        Actor(
-            name=minter.name,
-            role=minter.role,
-            door=Door.API,
-            assurance=Assurance.HUMAN,
-            credential=f"account:{minter.name}",
-            key=minter.key_id,
-            key_name=minter.name,
-            made_by=minter.made_by,
-        )
-    )
+    credential = f"account:{minter.name}"
+    return restricted(caller_of(minter, assurance=Assurance.HUMAN, credential=credential))
 
 
 token = TokenViewSet.as_view({"post": "create"})
