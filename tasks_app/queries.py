@@ -1,8 +1,8 @@
 """Read tasks: pages of them, each with its gate, and what happened to one in order."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from approvals_app.models import Approval
 from events_app.log import sequencing
@@ -17,9 +17,16 @@ TASKS, TIMELINE = "tasks", "timeline"  # the kinds of cursors
 MOST_EVENTS = 1000  # of a timeline at once
 
 
+class GatedTask(NamedTuple):
+    """A task, and how its gate stands, as `rules.gate_of` says it."""
+
+    task: Task
+    gate: dict[str, Any]
+
+
 def page(
     *, limit: int, now: datetime, cursor: str = "", overdue: bool | None = None, **equal: Any
-) -> tuple[list[Task], str | None]:
+) -> tuple[list[GatedTask], str | None]:
     """Return tasks newest first and the cursor of the next page, None on the last.
 
     A page starts below the last task seen, so rows that come in meanwhile move nothing. Raise
@@ -37,18 +44,20 @@ def page(
     return with_gates(tasks), cursors.encode(TASKS, tasks[-1].pk) if tasks and more else None
 
 
-def with_gates(tasks: Iterable[Task]) -> list[Task]:
-    """Return the tasks, each with its `gate` beside it, at the cost of one query."""
-    found = list(tasks)
-    ids = [task.approval_id for task in found if task.approval_id]
+def with_gates(tasks: Sequence[Task]) -> list[GatedTask]:
+    """Return each task with its gate, at the cost of one query."""
+    ids = [task.approval_id for task in tasks if task.approval_id]
     states = (
         dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status"))
         if ids
         else {}
     )
-    for task in found:
-        task.gate = rules.gate_of(task, states.get(task.approval_id))
-    return found
+    return [GatedTask(task, rules.gate_of(task, states.get(task.approval_id))) for task in tasks]
+
+
+def created(task: Task) -> GatedTask:
+    """Return a task just created with its gate, which nobody can have decided on yet."""
+    return GatedTask(task, rules.gate_of(task, "pending"))
 
 
 def timeline(

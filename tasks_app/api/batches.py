@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
-from tasks_app import rules
+from tasks_app import queries
 from tasks_app.api.serializers.work import (
     BatchAnswer,
     BatchItemSerializer,
@@ -69,13 +69,11 @@ def first_error(errors: dict[str, Any]) -> str:
 
 def answer_of(mode: str, outcomes: Sequence[Task | DomainError]) -> dict[str, Any]:
     """Return what a batch answers: one result for each task, in the order given."""
-    created = [row for row in outcomes if isinstance(row, Task)]
-    for task in created:
-        task.gate = rules.gate_of(task, "pending")  # a new one cannot be decided yet
     results = [
-        {"success": True, "task_id": row.task_id, "task": row, "detail": None}
+        {"success": True, "task_id": row.task_id, "task": queries.created(row), "detail": None}
         if isinstance(row, Task)
         else {"success": False, "task_id": None, "task": None, "detail": str(row)}
         for row in outcomes
     ]
-    return BatchAnswer({"mode": mode, "created": len(created), "results": results}).data
+    created = sum(isinstance(row, Task) for row in outcomes)
+    return BatchAnswer({"mode": mode, "created": created, "results": results}).data

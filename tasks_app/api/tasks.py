@@ -62,11 +62,10 @@ class TaskViewSet(ApiViewSet):
 
         def perform() -> dict[str, Any]:
             task = intake.create_task(**new, by=self.actor, now=self.now)
-            task.gate = rules.gate_of(task, "pending")  # a new one cannot be decided yet
             agent = task.assigned_agent
             message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
-            answer = {"task_id": task.task_id, "task": task, "message": f"Task created{message}"}
-            return TaskCreatedAnswer(answer).data
+            answer = {"task_id": task.task_id, "task": queries.created(task)}
+            return TaskCreatedAnswer({**answer, "message": f"Task created{message}"}).data
 
         return self.once(perform)
 

@@ -230,7 +230,6 @@ class Task(models.Model):
     note = models.CharField(max_length=500, blank=True, default="")
 
     unread: int  # put beside by `console.large_values`
-    gate: Any  # put beside by `queries.with_gates`
     bytes: int  # put beside by a query that reads it
 
     objects = TaskQuerySet.as_manager()
