@@ -6,6 +6,7 @@ addresses to ask for.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,7 @@ from tasks_app.services import intake, leases, lifecycle
 from tests.support.addresses import lists, reads
 from tests.support.growth import multiply
 
-STEP = 50_000  # tasks added in one transaction
+STEPS = 20  # transactions that add tasks; the rows of one have the same time
 EVENTS_EACH = 3
 OPEN = 20  # tasks in each open state
 RARE = 20
@@ -132,12 +133,15 @@ def many_rows(number: int) -> Iterator[int]:
     """Add ended tasks and what belongs to them, a step at a time; yield how many there are.
 
     number: of tasks; three times as many events, a tenth as many approvals, deliveries and answers.
+    However many there are, each step covers the same days, so that a list of the last week shows
+    rows among few as well.
     """
     now = datetime.now(UTC) - AGE + timedelta(hours=1)
     rows = templates(now)
     sequencing.head()
-    for start in range(0, number, STEP):
-        count = min(STEP, number - start)
+    step = math.ceil(number / STEPS)
+    for start in range(0, number, step):
+        count = min(step, number - start)
         at = now + (AGE - timedelta(hours=3)) * (start / number)
         with transaction.atomic():
             add(rows, start, count, at)

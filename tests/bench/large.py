@@ -6,6 +6,7 @@
 Two servers stand side by side, one with many rows, one with so few that every page is just as
 full, on databases made for this and removed afterwards. Each call goes to both in turn. The exit
 status is 1 when the median of one is more than 1.5 times as long and 5 ms longer, seen twice.
+Where an answer is not as large as the other's, the row says so: its times are no comparison.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from tests.faults.service import Service, common
 from tests.stores import ROOT, environment
 from tests.support.servers import private_postgres, private_redis
 
-FEW = 1_000  # tasks of the small one
+FEW = 20_000  # tasks of the small one: a week of decisions fills a page of the console
 RATIO, LEAST_MS = 1.5, 5.0
+ALIKE = 0.8  # of the larger answer: a page of fewer rows is smaller
 COMMON = ("status=completed", "source=ci", "type=bugfix", "assigned_agent=dev_agent")
 
 
@@ -41,6 +43,7 @@ class Site:
     agent: Client = field(init=False)
     admin: Client = field(init=False)
     console: Client = field(init=False)
+    answered: int = 0  # bytes of the last answer to a GET
 
     def __post_init__(self) -> None:
         url, secret = self.service.url, self.service.settings["ORCHESTRATOR_JWT_SECRET"]
@@ -107,10 +110,11 @@ def measure(small: Site, large: Site, rounds: int, only: str) -> list[dict[str, 
     rows = []
     for name, step in steps(small, large):
         if only in name:
+            small.answered = large.answered = 0
             row = compared(name, *taken(step, small, large, rounds))
             if row["slow"]:
                 row = compared(name, *taken(step, small, large, rounds))
-            rows.append(show(row))
+            rows.append(show(row | {"bytes": [small.answered, large.answered]}))
     each = [inside(one.service.settings, "sweeps", rounds) for one in (small, large)]
     return rows + [
         show(compared(f"sweep: {name}", *(run[name] for run in each))) for name in each[0]
@@ -136,6 +140,8 @@ def show(row: dict[str, Any]) -> dict[str, Any]:
     """Print a row of the table; return it."""
     (few, many), (few99, many99) = row["p50_ms"], row["p99_ms"]
     mark = "  SLOW" if row["slow"] else ""
+    least, most = sorted(row.get("bytes", (0, 0)))
+    mark += "" if least >= most * ALIKE else f"  {least:,} AGAINST {most:,} BYTES"
     print(
         f"{row['name'][:78]:78} {few:8.1f} {many:8.1f} ms   p99 {few99:8.1f} {many99:8.1f} ms"
         f"   × {row['ratio']:.2f}   N={row['n']}{mark}",
@@ -187,7 +193,11 @@ def more_reads() -> list[str]:
 def get(caller: str, path: str, site: Site) -> float:
     """GET an address with the names of the site put in. caller: an attribute of it."""
     filled = path.format_map(site.names)
-    return timed(getattr(site, caller).read, "GET", filled)
+    began = time.perf_counter()
+    answer = getattr(site, caller).read("GET", filled)
+    taken = time.perf_counter() - began
+    site.answered = len(answer)
+    return taken
 
 
 def timed(act: Callable[..., Any], *arguments: Any) -> float:

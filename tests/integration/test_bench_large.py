@@ -21,7 +21,7 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 def test_calls_and_sweeps_are_measured_among_few_and_many_rows(tmp_path: Path) -> None:
     place = tmp_path / "rows.json"
-    size = ["--tasks", "20000", "--rounds", "1", "--only", "trace_rare", "--json", str(place)]
+    size = ["--tasks", "40000", "--rounds", "1", "--only", "trace_rare", "--json", str(place)]
 
     done = run("tests.bench.large", *size)
 
