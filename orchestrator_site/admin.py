@@ -1,13 +1,14 @@
 """API keys, restricted principals and console accounts."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.enums import ActionVariant
@@ -223,13 +224,30 @@ class AccountCreationForm(UserCreationForm):
         return name
 
 
+class AccountForm(UserChangeForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = format_html(
+            'Only its hash is stored, so nobody can see it. <a class="link" href="{}">Set a new'
+            " one</a>",
+            "../password/",
+        )
+
+    class Meta(UserChangeForm.Meta):
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_active": "Without it the account is shut out at once. Prefer this to deleting it.",
+            "is_superuser": "It may do everything, whatever its groups.",
+        }
+
+
 admin.site.unregister([User, Group])
-User._meta.verbose_name_plural = "accounts"
+User._meta.verbose_name, User._meta.verbose_name_plural = "account", "accounts"
 
 
 @admin.register(User)
 class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
-    form, add_form = UserChangeForm, AccountCreationForm
+    form, add_form = AccountForm, AccountCreationForm
+    add_form_template = None  # Django's speaks of users
     change_password_form = AdminPasswordChangeForm
     list_title = "Accounts"
     list_display = ("username", "is_active", "is_superuser", "member_of", "last_login")
@@ -256,6 +274,7 @@ class AccountAdmin(SuperusersOnly, RecordedAdmin, auth_admin.UserAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         # Boxes to tick: one click would clear a list.
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        kwargs["help_text"] = "The account may do what any of its groups may."
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     @display(description="Groups")

@@ -199,6 +199,23 @@ def test_the_groups_of_an_account_are_boxes(login: Login) -> None:
     assert len(re.findall(r'type="checkbox" name="groups"', page)) == 3
 
 
+def test_the_pages_of_accounts_call_them_accounts(login: Login) -> None:
+    client = login(None)
+    pages = {
+        place: client.get(f"/admin/auth/user/{place}").content.decode()
+        for place in ("", "add/", f"{User.objects.get().pk}/change/")
+    }
+
+    words = {
+        place: re.sub(r"<(script|style).*?</\1>|<[^>]+>", "", page, flags=re.S)
+        for place, page in pages.items()
+    }
+
+    assert 'title="Add account"' in pages[""] and "Add account" in words["add/"]
+    for place, shown in words.items():
+        assert not re.findall(r".{20}\busers?\b", shown, re.I), place
+
+
 def test_every_page_of_the_console_belongs_to_an_ability() -> None:
     seen = ABILITIES["look"][1]
     pages = {
