@@ -11,24 +11,16 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from orchestrator_site.core.errors import (
-    Conflict,
-    DomainError,
-    Forbidden,
-    Gone,
-    Invalid,
-    NotFound,
-    TooMany,
-)
+from orchestrator_site.core import errors
 
-CODES: dict[type[DomainError], int] = {
-    Invalid: 400,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    Gone: 410,
-    TooMany: 429,
-    DomainError: 409,
+CODES: dict[type[errors.DomainError], int] = {
+    errors.Invalid: 400,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.TooMany: 429,
+    errors.DomainError: 409,
 }
 DATABASE_GONE = (OperationalError, InterfaceError)
 RETRY_AFTER = 5  # seconds, when the database is away
@@ -51,7 +43,7 @@ class ErrorSerializer(serializers.Serializer):
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the answer to a refusal, or None for a fault, which Django logs: a 500."""
-    if isinstance(error, DomainError):
+    if isinstance(error, errors.DomainError):
         return domain_answer(error)
     if isinstance(error, DATABASE_GONE):
         headers = {"Retry-After": str(RETRY_AFTER)}
@@ -68,11 +60,11 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return None
 
 
-def domain_answer(error: DomainError) -> Response:
+def domain_answer(error: errors.DomainError) -> Response:
     """Return what the domain said, and the state it told of."""
     code = next(code for kind, code in CODES.items() if isinstance(error, kind))
     answer: dict[str, Any] = {"detail": str(error)}
-    if isinstance(error, Invalid) and error.field:
+    if isinstance(error, errors.Invalid) and error.field:
         answer["errors"] = {error.field: [str(error)]}
     answer |= {name: value for name, value in error.state.items() if name != "detail"}
     return Response(answer, code, headers=headers_of(error))
@@ -104,7 +96,7 @@ def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(detail)
 
 
-def headers_of(error: APIException | DomainError) -> dict[str, str]:
+def headers_of(error: APIException | errors.DomainError) -> dict[str, str]:
     """Return the challenge of a 401 and the seconds of a 429 or 503."""
     wait, challenge = getattr(error, "wait", None), getattr(error, "auth_header", None)
     headers = {"Retry-After": str(int(wait))} if wait else {}

@@ -66,10 +66,14 @@ class ApiMiddleware:
         return response if area in ("/admin", "/static") else as_api(request, response)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Return a 503 when the database is away; other faults are Django's to log."""
+        """Return a 503 when the database is away, in the console as text; the rest is Django's."""
         if not isinstance(error, DATABASE_GONE):
             return None
-        return logged(unavailable(request, note_outage(error)))
+        sentence, headers = note_outage(error), {"Retry-After": str(RETRY_AFTER)}
+        if area_of(request) == "/admin":
+            page = HttpResponse(sentence, status=503, content_type="text/plain", headers=headers)
+            return logged(page)
+        return logged(JsonResponse({"detail": sentence}, status=503, headers=headers))
 
 
 def area_of(request: HttpRequest) -> str:
@@ -101,11 +105,3 @@ def as_json(response: HttpResponse) -> HttpResponse:
         if name in response.headers:
             answer.headers[name] = response.headers[name]
     return logged(answer) if getattr(response, "_has_been_logged", False) else answer
-
-
-def unavailable(request: HttpRequest, sentence: str) -> HttpResponse:
-    """Return a 503 that says when to come again, as JSON or, in the console, as text."""
-    headers = {"Retry-After": str(RETRY_AFTER)}
-    if area_of(request) == "/admin":
-        return HttpResponse(sentence, status=503, content_type="text/plain", headers=headers)
-    return JsonResponse({"detail": sentence}, status=503, headers=headers)

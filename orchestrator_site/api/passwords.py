@@ -42,9 +42,13 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Any
         account = authenticate(request, username=username, password=password)
     finally:
         hashing.release()
-    if account is None:
-        note_wrong(buckets)
-    return account
+    if account is not None:
+        return account
+    for bucket in buckets:
+        usage = bucket.add()
+        if usage.count == usage.limit:
+            log.warning("%d wrong passwords in a minute (%s).", usage.count, bucket.who)
+    return None
 
 
 def buckets_of(username: str, address: str) -> list[throttling.Bucket]:
@@ -57,11 +61,3 @@ def buckets_of(username: str, address: str) -> list[throttling.Bucket]:
         throttling.Bucket(SCOPE, f"account:{client}|{fold(username)}", limit),
         throttling.Bucket(SCOPE, f"address:{client}|", ADDRESS_FACTOR * limit),
     ]
-
-
-def note_wrong(buckets: list[throttling.Bucket]) -> None:
-    """Count a wrong password; say in the log when one was the last for this minute."""
-    for bucket in buckets:
-        usage = bucket.add()
-        if usage.count == usage.limit:
-            log.warning("%d wrong passwords in a minute (%s).", usage.count, bucket.who)

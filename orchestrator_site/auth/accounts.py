@@ -53,18 +53,14 @@ def viewing(user: Any) -> set[str]:
     return set(user._viewing)
 
 
-@receiver(pre_save, sender=get_user_model(), dispatch_uid="keep_superuser")
-def keep_superuser(sender: Any, instance: Any, **_: Any) -> None:
-    """Store a lowered superuser, such as one who changes the password, as the superuser it is."""
-    if getattr(instance, "lowered", False):
-        instance.is_superuser = True
+@receiver([pre_save, post_save], sender=get_user_model(), dispatch_uid="keep_superuser")
+def keep_superuser(sender: Any, instance: Any, signal: Any, **_: Any) -> None:
+    """Store a lowered superuser, such as one who changes the password, as the superuser it is.
 
-
-@receiver(post_save, sender=get_user_model(), dispatch_uid="lower_superuser")
-def lower_superuser(sender: Any, instance: Any, **_: Any) -> None:
-    """Lower the account in memory again."""
+    After that it is lowered in memory again.
+    """
     if getattr(instance, "lowered", False):
-        instance.is_superuser = False
+        instance.is_superuser = signal is pre_save
 
 
 def find_account(username: str) -> Any:

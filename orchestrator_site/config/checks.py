@@ -106,19 +106,16 @@ def check_deployment(
     """Return what is weak and works all the same, for `check --deploy`."""
     return [
         Warning(sentence, id=f"orchestrator.W{number:03}")
-        for number, (weak, sentence) in enumerate(weaknesses(), start=2)
+        for number, (weak, sentence) in enumerate([*weak_access(), *weak_connections()], start=2)
         if weak
     ]
 
 
-def weaknesses() -> Iterator[tuple[bool, str]]:
-    """Yield each setting that may be weak: whether it is, and a sentence that says so."""
-    yield from weak_access()
-    yield from weak_connections()
-
-
 def weak_access() -> Iterator[tuple[bool, str]]:
-    """Yield what lets in, or counts as somebody else, more than it should."""
+    """Yield what lets in, or counts as somebody else, more than it should.
+
+    Of each setting: whether it does, and a sentence that says so.
+    """
     yield (
         settings.DEVELOPMENT,
         "ORCHESTRATOR_ENV is development: programs on this machine get tokens without a "

@@ -1,5 +1,6 @@
 """Health of the service and the links of its root."""
 
+import contextlib
 import dataclasses
 
 from django.conf import settings
@@ -68,7 +69,9 @@ class HealthViewSet(ApiViewSet):
         `unhealthy`, and `detail` says which. `redis` is `embedded` where none is configured.
         """
         redis, disk = redis_state(), storage.state_of_disk()
-        stats = None if disk else queue_stats_if_alive()
+        stats = None
+        with contextlib.suppress(DatabaseError):
+            stats = queue_stats() if not disk and database_answers() else None
         if stats is None:
             detail = UNHEALTHY[disk or "unreachable"]
             body = {"detail": detail, "status": "unhealthy", "redis": redis}
@@ -95,16 +98,6 @@ class LiveViewSet(ApiViewSet):
         For probes that restart what does not answer. Whether to send it requests, `/health` says.
         """
         return Response({"status": "alive"})
-
-
-def queue_stats_if_alive() -> dict[str, int] | None:
-    """Return the counts of tasks, or None when the database does not answer in time."""
-    if not database_answers():
-        return None
-    try:
-        return queue_stats()
-    except DatabaseError:
-        return None
 
 
 root = RootViewSet.as_view({"get": "retrieve"})

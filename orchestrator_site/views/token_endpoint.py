@@ -163,11 +163,9 @@ def staff_member(request: Request, encoded: str) -> Actor:
         username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         raise AuthenticationFailed("The Basic credential cannot be read.") from None
-    unfit = "\x00" in username + password
-    account = (
-        None if unfit else check_password(request._request, username=username, password=password)
-    )
-    if account is None or not account.is_staff:
+    fit = "\x00" not in username + password
+    account = fit and check_password(request._request, username=username, password=password)
+    if not account or not account.is_staff:
         raise AuthenticationFailed(
             "The username or password is wrong, or the account is not staff."
         )
