@@ -101,13 +101,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        address = page_of("orchestrator_site.apikey", obj.pk)
-        return one_time_secrets.keep(
-            request,
-            HttpResponseRedirect(address),
-            request.key_text,  # type: ignore[attr-defined]
-            of=f"key {obj.prefix}",
-        )
+        page = HttpResponseRedirect(page_of("orchestrator_site.apikey", obj.pk))
+        text = request.key_text  # type: ignore[attr-defined]
+        return one_time_secrets.keep(request, page, text, of=f"key {obj.prefix}")
 
     @dialog_action(
         "Revoke",

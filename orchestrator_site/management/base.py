@@ -17,16 +17,8 @@ OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "comma
 
 
 def add_role(parser: CommandParser) -> None:
-    """Declare `--role`."""
     meaning = "What it may do (default: agent)."
     parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help=meaning)
-
-
-def add_as(parser: CommandParser) -> None:
-    """Declare `--as`."""
-    parser.add_argument(
-        "--as", dest="username", metavar="USERNAME", help="The console account that does it."
-    )
 
 
 def operator(username: str | None) -> Actor:
@@ -52,7 +44,12 @@ class ServiceCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         if self.takes_account:
-            add_as(parser)
+            parser.add_argument(
+                "--as",
+                dest="username",
+                metavar="USERNAME",
+                help="The console account that does it.",
+            )
         parser.add_argument("--json", action="store_true", help="Answer as JSON on one line.")
 
     def handle(self, **options: Any) -> None:

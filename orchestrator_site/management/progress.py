@@ -22,7 +22,6 @@ class Progress(Pace):
         self._said, self.done = time.monotonic(), 0
 
     def __call__(self, done: int = 0) -> None:
-        """Rest, and say how far it is."""
         self.done = done
         if time.monotonic() - self._said >= SAY_EVERY:
             self._said = time.monotonic()

@@ -51,7 +51,6 @@ class Command(BaseCommand):
             self.say("Stopped before it began.")
 
     def start(self, options: dict[str, Any]) -> None:
-        """Take the port, prepare the stores, and serve."""
         listener = self.take_port(options)
         with contextlib.nullcontext() if settings.DATABASE_URL else self.take_folder():
             password = self.prepare(migrate=options["migrate"])
@@ -87,17 +86,12 @@ class Command(BaseCommand):
 
     def prepare(self, *, migrate: bool) -> str:
         """Bring the tables up to date where that is ours to do; return a first password or ""."""
-        if migrate or not settings.DATABASE_URL:
-            self.migrate()
-        else:
+        if settings.DATABASE_URL and not migrate:
             self.warn_of_missing_tables()
-        return "" if settings.DATABASE_URL else first_login()
-
-    def migrate(self) -> None:
-        """Apply the migrations that are due, if there are any."""
-        if due := migrations_due():
+        elif due := migrations_due():
             self.say(f"Preparing the database ({due} migrations) …")
             call_command("migrate", verbosity=0, interactive=False)
+        return "" if settings.DATABASE_URL else first_login()
 
     def warn_of_missing_tables(self) -> None:
         """Say what is missing, and serve all the same: an unreachable database may come back."""
@@ -150,7 +144,6 @@ def address(options: dict[str, Any]) -> tuple[str, int]:
 
 
 def migrations_due() -> int:
-    """Return how many migrations are not applied."""
     executor = MigrationExecutor(connection)
     return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
