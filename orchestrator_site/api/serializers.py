@@ -106,9 +106,10 @@ class RowSerializer(serializers.ModelSerializer):
     """
 
     def to_representation(self, row: Any) -> dict[str, Any]:
-        answer = {}
-        for name in self.Meta.fields:
-            method = getattr(self, f"get_{name}", None)
-            value = method(row) if method else getattr(row, name)
-            answer[name] = rfc3339(value) if isinstance(value, datetime) else value
-        return answer
+        return {name: self.value_of(row, name) for name in self.Meta.fields}
+
+    def value_of(self, row: Any, name: str) -> Any:
+        """Return one field; times as RFC 3339 in UTC."""
+        method = getattr(self, f"get_{name}", None)
+        value = method(row) if method else getattr(row, name)
+        return rfc3339(value) if isinstance(value, datetime) else value
