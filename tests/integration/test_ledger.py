@@ -27,25 +27,8 @@ def test_events_get_dense_positions_in_their_order(dev: Actor, now: datetime) ->
     for number in range(5):
         say(f"n{number}", dev, now)
 
-    assert sequencing.number_events() == 5 and sequencing.number_events() == 0
     assert list(Event.objects.order_by("pk").values_list("position", flat=True)) == [1, 2, 3, 4, 5]
     assert Ledger.objects.get().head == sequencing.head() == 5
-
-
-def test_more_than_a_batch_is_numbered(
-    dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 2)
-    for number in range(5):
-        say(f"n{number}", dev, now)
-
-    assert sequencing.number_events() == 5
-    assert [event.event_type for event in reading.read(after=1, limit=10)[0]] == [
-        "n1",
-        "n2",
-        "n3",
-        "n4",
-    ]
 
 
 def test_what_is_rolled_back_leaves_no_hole(dev: Actor, now: datetime) -> None:
