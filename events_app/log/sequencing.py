@@ -3,10 +3,9 @@
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F
 
-from events_app.hooks import tallies
-from events_app.models import Event, Ledger, Position
+from events_app.hooks import Move, tallies
+from events_app.models import Ledger, Position
 
 BATCH = 1000  # rows numbered in one transaction
 
@@ -45,13 +44,10 @@ def number_batch() -> int:
     head = Ledger.objects.select_for_update().values_list("head", flat=True).get()
     with connection.cursor() as rows:
         rows.execute(NUMBER, [head, BATCH])
-        names = ("event_type", "moved_from", "moved_to")
-        moves = [Event(**dict(zip(names, moved, strict=True))) for moved in rows.fetchall()]
+        moves = [Move(*moved) for moved in rows.fetchall()]
         if moves:
-            for model, count in tallies:
-                for name, number in count(moves).items():
-                    found = model._default_manager.filter(name=name)
-                    found.update(number=F("number") + number)
+            for count in tallies:
+                count(moves)
             rows.execute(ADVANCE, [len(moves)])
     return len(moves)
 

@@ -43,10 +43,10 @@ class WholeNumberField(serializers.IntegerField):
     def __init__(self, *, in_query: bool = False, **options: Any) -> None:
         """in_query: it may come as text."""
         super().__init__(**options)
-        self._in_query = in_query
+        self.in_query = in_query
 
     def to_internal_value(self, data: Any) -> int:
-        written = isinstance(data, str) and self._in_query and DIGITS.fullmatch(data)
+        written = isinstance(data, str) and self.in_query and DIGITS.fullmatch(data)
         if not written and (isinstance(data, bool | str) or not isinstance(data, int | float)):
             self.fail("invalid")
         return super().to_internal_value(data)

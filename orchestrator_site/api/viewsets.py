@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from orchestrator_site.api import idempotency, long_poll, throttling
+from orchestrator_site.api import compiled, idempotency, long_poll, throttling
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Invalid, TooMany
@@ -105,9 +105,7 @@ class ApiViewSet(viewsets.ViewSet):
     def checked(self, serializer_class: type[BaseSerializer], data: Any = None) -> dict[str, Any]:
         """Return the checked body, or the checked data if given; raise ValidationError."""
         context = {"caller": self.actor.name if self.actor else None}
-        serializer = serializer_class(data=self.body() if data is None else data, context=context)
-        serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
+        return compiled.checked(serializer_class, self.body() if data is None else data, context)
 
     def asked(self, serializer_class: type[BaseSerializer]) -> dict[str, Any]:
         """Return the checked query parameters, laid over the body where the method has one."""

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from approvals_app.errors import AskAnew
 from approvals_app.models import Status as ApprovalStatus
-from events_app.services import change
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED
@@ -37,7 +38,7 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
         raise
 
 
-@change
+@transaction.atomic
 def take_report(
     *,
     task_id: str,
@@ -114,7 +115,7 @@ def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: dateti
         raise LeaseLost(f"The lease on {task.task_id} has run out.", **facts)
 
 
-@change
+@transaction.atomic
 def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> Task:
     """Cancel a waiting or running task; what it asked sign-off for is withdrawn.
 

@@ -11,7 +11,6 @@ from approvals_app.errors import AlreadyDecided, NotGranted
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
-from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
@@ -48,9 +47,7 @@ def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
         Approval.objects.update(expires_at=now)
         assert approvals.expire_approvals(now=now) == 1
     elif status != "pending":
-        with change():
-            ending = ApprovalStatus(status)
-            approvals.close(approval_id=task.approval_id, status=ending, by=by, now=now)
+        approvals.close(approval_id=task.approval_id, status=ApprovalStatus(status), by=by, now=now)
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])
