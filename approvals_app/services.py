@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import connection
 
 from approvals_app import hooks, rules
 from approvals_app.errors import (
@@ -29,7 +29,7 @@ from approvals_app.event_types import (
 from approvals_app.models import Approval, ApprovalPolicy, Status, new_approval_id
 from approvals_app.pending_limit import pending_counts
 from events_app.models import Event
-from events_app.services import new_event, record_all
+from events_app.services import change, new_event, record_all
 from orchestrator_site.auth.accounts import may_decide as account_may_decide
 from orchestrator_site.auth.api_keys import persons_behind
 from orchestrator_site.core.actors import SYSTEM, Actor
@@ -188,7 +188,7 @@ def decide(
         ensure_may_decide(approval, by)
         ensure_shown(approval, shown)
         ensure_terms_hold(approval, now=now)
-        with transaction.atomic():
+        with change():
             return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
     except DomainError as refusal:
         if isinstance(refusal, AlreadyDecided) and (same := said_before(approval_id, verdict, by)):
@@ -220,7 +220,7 @@ def note_refusal(
     """Record a refused attempt; the same one by the same caller at most once a minute."""
     attempt = f"{fold(by.name)}|{approval.approval_id}|{verdict}|{reason}"
     if cache.add(f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}", 1, REFUSAL_NOTED_EVERY):
-        with transaction.atomic():
+        with change():
             tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=reason)
 
 
@@ -370,7 +370,7 @@ def expire_approvals(*, now: datetime, limit: int = 500) -> int:
     due = Approval.objects.run_out(now).order_by("expires_at").values_list("approval_id", flat=True)
     for approval_id in list(due[:limit]):
         try:
-            with transaction.atomic():
+            with change():
                 reason = "Nobody decided in time."
                 close(
                     approval_id=approval_id,

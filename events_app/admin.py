@@ -5,19 +5,19 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from events_app import services
 from events_app.configuration import Configuration
 from events_app.event_types import CONFIG_CHANGED
 from events_app.log import sequencing
 from events_app.log.reading import known_types
 from events_app.models import Event, Origin
-from events_app.services import record
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import ConsoleAdmin, ReadOnlyAdmin, page_of
@@ -57,12 +57,12 @@ class RecordedAdmin(ConsoleAdmin):
     def save_model(
         self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
     ) -> None:
-        with transaction.atomic():
+        with services.change():
             super().save_model(request, obj, form, change)
             self.tell(request, obj, "changed" if change else "added", changes_in(form))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        with transaction.atomic():
+        with services.change():
             self.tell(request, obj, "removed", {})
             super().delete_model(request, obj)
 
@@ -71,7 +71,7 @@ class RecordedAdmin(ConsoleAdmin):
         what = str(self.opts.verbose_name)
         payload = {"what": what, "name": str(obj), "did": did, "changes": changes}
         by, now = actor_of(request), times.now()
-        record(event_type=CONFIG_CHANGED, by=by, now=now, payload=payload)
+        services.record(event_type=CONFIG_CHANGED, by=by, now=now, payload=payload)
 
 
 class ConfiguredAdmin(RecordedAdmin):

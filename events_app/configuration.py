@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 
-from events_app.services import record
+from events_app import services
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import NotFound
 
@@ -29,7 +29,7 @@ class Configuration(Generic[Row]):
     unknown: Callable[[str], NotFound]
     wakes: Callable[[Any], Iterable[str]] = lambda row: ()
 
-    @transaction.atomic
+    @services.change
     def add(self, *, by: Actor, now: datetime, **fields: Any) -> Row:
         """Store a new row and record it."""
         row = self.model()
@@ -38,7 +38,7 @@ class Configuration(Generic[Row]):
         self.tell(row, "added", changes, by=by, now=now)
         return row
 
-    @transaction.atomic
+    @services.change
     def change(self, name: str, /, *, by: Actor, now: datetime, **fields: Any) -> Row:
         """Change a row and record what differs, if anything does. Raise NotFound."""
         row = self.lock(name)
@@ -47,7 +47,7 @@ class Configuration(Generic[Row]):
             self.tell(row, "changed", changes, by=by, now=now)
         return row
 
-    @transaction.atomic
+    @services.change
     def remove(self, name: str, /, *, by: Actor, now: datetime) -> None:
         """Delete a row and record it. Raise NotFound."""
         row = self.lock(name)
@@ -66,7 +66,9 @@ class Configuration(Generic[Row]):
     ) -> None:
         """Record what was done to a row."""
         payload = {self.said_as: getattr(row, self.key), "did": did, "changes": changes}
-        record(event_type=self.event_type, by=by, now=now, payload=payload, wakes=self.wakes(row))
+        services.record(
+            event_type=self.event_type, by=by, now=now, payload=payload, wakes=self.wakes(row)
+        )
 
 
 def apply(row: models.Model, fields: dict[str, Any]) -> dict[str, list[Any]]:

@@ -1,31 +1,21 @@
 """Hooks of the log: the apps above register functions, which this app calls."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from events_app.models import Event
 from orchestrator_site.infra import wakeups
 
-
-class Move(NamedTuple):
-    """What a numbered event changed: its type and the statuses that were left and taken."""
-
-    event_type: str
-    moved_from: str
-    moved_to: str
-
-
 Handler = Callable[[Event], None]
-Tally = Callable[[Iterable[Move]], None]
+Tally = Callable[[Iterable[Event]], Mapping[str, int]]
 PositionKeeper = Callable[[], int | None]
 EventKeeper = Callable[[QuerySet[Event]], QuerySet[Event]]
 Listener = Callable[[], None]
 
 handlers: dict[str, list[Handler]] = defaultdict(list)
-tallies: list[Tally] = []
+tallies: list[tuple[type[Model], Tally]] = []
 position_keepers: list[PositionKeeper] = []
 event_keepers: list[EventKeeper] = []
 
@@ -40,10 +30,17 @@ def on(event_type: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def tally(count: Tally) -> Tally:
-    """Call `count(moves)` for every event exactly once, in order, in the numbering transaction."""
-    tallies.append(count)
-    return count
+def tally(model: type[Model]) -> Callable[[Tally], Tally]:
+    """Add what `count(events)` returns to the rows of a model, in the commit of the events.
+
+    model: has a `name` and a `number`. count: {name: what is added}, for each event exactly once.
+    """
+
+    def register(count: Tally) -> Tally:
+        tallies.append((model, count))
+        return count
+
+    return register
 
 
 def keeps_position(keeper: PositionKeeper) -> PositionKeeper:

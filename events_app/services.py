@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
-
 from events_app import rules
 from events_app.hooks import handlers
+from events_app.log import writing
 from events_app.models import Event, Origin
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.infra import wakeups
+from orchestrator_site.infra import changes, wakeups
+from orchestrator_site.infra.changes import change as change
+
+changes.written_last(writing.write)
 
 SERVER = "orchestrator"
 
@@ -55,20 +57,18 @@ def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
 
 
 def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
-    """Record several events at once, and call their handlers before the commit."""
-    if not connection.in_atomic_block:
-        raise RuntimeError("An event belongs in the transaction of the change it tells of.")
-    if len(events) == 1:
-        events[0].save(force_insert=True)
-    else:
-        Event.objects.bulk_create(events)
+    """Record several events in the change under way, which writes them last; call their handlers.
+
+    Raise RuntimeError outside of a change.
+    """
+    changes.current().rows += events
     wake_after_commit(*wakes)
     for event in events:
         for handle in handlers.get(event.event_type, ()):
             handle(event)
 
 
-@transaction.atomic
+@change
 def publish(
     *, event_type: str, source_agent: str, by: Actor, now: datetime, **fields: Any
 ) -> Event:
@@ -81,11 +81,11 @@ def publish(
     event = new_event(event_type=event_type, by=by, now=now, **fields)
     event.origin, event.source_agent = by.origin, source_agent
     event.source_verified = rules.speaks_for(by, source_agent)
-    event.save(force_insert=True)
+    changes.current().rows.append(event)
     wake_after_commit()
     return event
 
 
 def wake_after_commit(*topics: str) -> None:
-    """Wake the readers of events after the commit; an error there fails nothing."""
-    transaction.on_commit(lambda: wakeups.wake(wakeups.EVENTS, *topics), robust=True)
+    """Wake the readers of events after the commit of the change; an error there fails nothing."""
+    changes.current().topics.extend((wakeups.EVENTS, *topics))

@@ -3,14 +3,13 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
 from events_app.consumers.services import find, remove
 from events_app.event_types import CONSUMER_RESET, SUBSCRIPTION_RESET
 from events_app.log import sequencing
 from events_app.models import Consumer, Event, Subscription
-from events_app.services import record
+from events_app.services import change, record
 from events_app.webhooks import services as webhooks
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
@@ -53,7 +52,7 @@ def ahead_of(head: int, rows: Any) -> list[Any]:
     ]
 
 
-@transaction.atomic
+@change
 def reset(*, name: str, to: str, by: Actor, now: datetime) -> Reader:
     """Have a reader go on after a position; deliveries ahead of the log are dropped.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.models import F
 
 from events_app import services
@@ -16,6 +15,7 @@ from events_app.errors import NameTaken, NotYours, UnknownConsumer
 from events_app.event_types import CONSUMER_CREATED, CONSUMER_DELETED
 from events_app.log import reading, sequencing
 from events_app.models import Consumer, ConsumerDelivery, Event
+from events_app.services import change
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.pagination import MOST_BYTES, bytes_of, fitting
@@ -40,7 +40,7 @@ def create(*, name: str, start: int, by: Actor, now: datetime, **stated: Any) ->
     """
     mark = sequencing.marked(start).mark
     fields = stated | {"owner": by.name, "position": start, "mark": mark, "created_at": now}
-    with transaction.atomic():
+    with change():
         _, created = Consumer.objects.get_or_create(name=name, defaults=fields)
         consumer = find(name, by=by)
         if created:
@@ -67,7 +67,7 @@ def owned(*, by: Actor, limit: int = 1000) -> list[Consumer]:
     return list((rows if by.role.covers(Role.ADMIN) else rows.filter(owner=by.name))[:limit])
 
 
-@transaction.atomic
+@change
 def delete(*, name: str, by: Actor, now: datetime) -> None:
     """Forget a consumer and what it has not acknowledged. Raise UnknownConsumer or NotYours."""
     find(name, by=by, lock=True).delete()
@@ -84,7 +84,7 @@ def fetch(
     CursorAhead if the log was replaced by an older copy.
     """
     sequencing.number_events()  # outside, so that nobody waits for us with the ledger locked
-    with transaction.atomic():
+    with change():
         consumer = find(name, by=by, lock=True)
         until = now + timedelta(seconds=ack_seconds or consumer.ack_seconds)
         delivered, more = hand_out_again(consumer, limit, now=now, until=until)
@@ -167,7 +167,7 @@ def parked(
     return [(row, events.get(row.event_id)) for row in rows], end
 
 
-@transaction.atomic
+@change
 def replay(
     *,
     name: str,

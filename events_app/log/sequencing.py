@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import F
 
-from events_app.hooks import Move, tallies
-from events_app.models import Ledger, Position
+from events_app.hooks import tallies
+from events_app.models import Event, Ledger, Position
 
 BATCH = 1000  # rows numbered in one transaction
 
@@ -44,10 +45,13 @@ def number_batch() -> int:
     head = Ledger.objects.select_for_update().values_list("head", flat=True).get()
     with connection.cursor() as rows:
         rows.execute(NUMBER, [head, BATCH])
-        moves = [Move(*moved) for moved in rows.fetchall()]
+        names = ("event_type", "moved_from", "moved_to")
+        moves = [Event(**dict(zip(names, moved, strict=True))) for moved in rows.fetchall()]
         if moves:
-            for count in tallies:
-                count(moves)
+            for model, count in tallies:
+                for name, number in count(moves).items():
+                    found = model._default_manager.filter(name=name)
+                    found.update(number=F("number") + number)
             rows.execute(ADVANCE, [len(moves)])
     return len(moves)
 

@@ -1,5 +1,7 @@
 """Events, and the row that says how far they are numbered."""
 
+from collections.abc import Mapping
+
 from django.db import models
 from django.db.models import Q, TextChoices
 
@@ -79,6 +81,7 @@ class Event(models.Model):
     created_at = models.DateTimeField()
 
     unread: int  # put beside by `console.large_values`
+    pruned: Mapping[str, int] = {}  # tasks it tells are gone, by status; for the counts, not stored
 
     objects = EventQuerySet.as_manager()
 

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import transaction
 
 from events_app.log.cloudevents import STRUCTURED, cloud_event
 from events_app.models import Delivery, Event, Format, Subscription
+from events_app.services import change
 from events_app.webhooks import http_client, retry, signing, url_policy
 from events_app.webhooks import services as webhooks
 from events_app.webhooks.fan_out import fan_out
@@ -204,7 +204,7 @@ def settle(sending: Sending, outcome: Outcome, *, now: datetime) -> None:
     working = Subscription.objects.filter(failing_since=None, dead_in_a_row=0)
     if outcome.arrived and row.filter(subscription__in=working).update(**changes):
         return
-    with transaction.atomic():
+    with change():
         locked = Subscription.objects.select_for_update()
         subscription = locked.filter(pk=delivery.subscription_id).first()
         if subscription is None:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F, Min
 
 from events_app import event_types
@@ -14,7 +13,7 @@ from events_app.errors import SwitchedOff, TooManySubscriptions, UnknownEvent, U
 from events_app.hooks import keeps_position
 from events_app.log import reading, sequencing
 from events_app.models import Delivery, DeliveryQuerySet, Event, Format, Position, Subscription
-from events_app.services import record
+from events_app.services import change, record
 from events_app.webhooks.signing import PREFIX, checked_secret
 from events_app.webhooks.url_policy import PORTS, Reach, ensure_may_subscribe, target_of
 from orchestrator_site.core.actors import Actor
@@ -39,7 +38,7 @@ def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-@transaction.atomic
+@change
 def subscribe(
     *,
     url: str,
@@ -100,7 +99,7 @@ def deliveries(
     return rows[:limit], rows[limit - 1].pk if len(rows) > limit else None
 
 
-@transaction.atomic
+@change
 def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     """Forget a subscription and what was on its way. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
@@ -110,7 +109,7 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     subscription.delete()
 
 
-@transaction.atomic
+@change
 def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     """Make a new secret; the old one signs beside it for a day. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
@@ -121,7 +120,7 @@ def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     return subscription
 
 
-@transaction.atomic
+@change
 def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     """Go on where it stopped, as far as the log is kept. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
@@ -135,7 +134,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
     return subscription
 
 
-@transaction.atomic
+@change
 def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -> Subscription:
     """Send nothing until it is switched on again; deliveries wait. Raise UnknownSubscription."""
     subscription = find(subscription_id, lock=True)
@@ -148,7 +147,7 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
     return subscription
 
 
-@transaction.atomic
+@change
 def resend(
     *,
     subscription_id: str,

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from events_app.services import record
+from events_app.services import change, record
 from orchestrator_site.auth import api_keys
 from orchestrator_site.core.actors import Actor, Door, Role
 from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -29,7 +29,7 @@ class NotYours(Forbidden):
     """This restriction is not the caller's to change."""
 
 
-@transaction.atomic
+@change
 def create_api_key(
     *,
     name: str,
@@ -65,7 +65,7 @@ def create_api_key(
     return key, text
 
 
-@transaction.atomic
+@change
 def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
     """End a key at once."""
     if not ApiKey.objects.filter(prefix=prefix, revoked_at=None).update(revoked_at=now):
@@ -110,7 +110,7 @@ def ensure_new(name: str, others: Iterable[str]) -> None:
         raise Invalid(f"This name is too much like {like}.", field="name")
 
 
-@transaction.atomic
+@change
 def save_principal(principal: Principal, *, by: Actor, now: datetime) -> Principal:
     """Add a restriction, or change one; raise Invalid or NotYours."""
     ensure_may_restrict(principal.name, by=by)
@@ -141,7 +141,7 @@ def ensure_may_be_restricted(name: str) -> None:
         ensure_new(name, used)
 
 
-@transaction.atomic
+@change
 def delete_principal(principal: Principal, *, by: Actor, now: datetime) -> None:
     """Lift a restriction; raise NotYours."""
     ensure_may_restrict(principal.name, by=by)

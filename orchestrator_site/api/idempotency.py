@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.api.negotiation import JSONRenderer
 from orchestrator_site.core.errors import Invalid
+from orchestrator_site.infra.changes import change
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
@@ -68,7 +68,7 @@ def answer_once(
         body_hash=digest(operation, body),
         created_at=now,
     )
-    with transaction.atomic():
+    with change():
         kept = claim(mine, now=now)
         if kept.pk == mine.pk:
             answer = perform()

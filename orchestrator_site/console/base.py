@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -28,6 +28,7 @@ from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.narrowing import by_fewest
 
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -91,6 +92,14 @@ class ConsoleAdmin(ModelAdmin):
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the page of a row shows besides its fields."""
         return {}
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with change_of(request):
+            return super().changeform_view(request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with change_of(request):
+            return super().delete_view(request, *args, **kwargs)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
@@ -245,6 +254,14 @@ class ReasonForm(BaseDialogForm):
 
 class NeedsReasonForm(ReasonForm):
     reason = reason_field(insist="Say why: it is kept with the decision.")
+
+
+def change_of(request: HttpRequest) -> AbstractContextManager[None]:
+    """Return the change that a posted form makes: Django's own rows are written before the events.
+
+    Nothing for a page that is only looked at.
+    """
+    return change() if request.method == "POST" else nullcontext()
 
 
 @contextmanager

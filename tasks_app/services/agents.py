@@ -4,10 +4,8 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-
 from events_app.configuration import Configuration
-from events_app.services import record
+from events_app.services import change, record
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app.errors import UnknownAgent, UnknownTaskType
@@ -48,7 +46,7 @@ def record_heartbeat(agent: Agent, *, by: Actor, now: datetime) -> None:
     return None
 
 
-@transaction.atomic
+@change
 def mark_active(agent: Agent, *, by: Actor, now: datetime) -> None:
     """End an agent's silence; of many at once one says so."""
     silent = Agent.objects.filter(pk=agent.pk, silent_since__isnull=False)
@@ -68,7 +66,7 @@ def mark_stale_agents(*, now: datetime) -> int:
     return silent
 
 
-@transaction.atomic
+@change
 def mark_stale(agent: Agent, *, now: datetime) -> int:
     """Mark one agent silent unless it was seen or marked meanwhile; return 1 if it was marked."""
     last_seen = agent.last_seen_at

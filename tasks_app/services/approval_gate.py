@@ -8,6 +8,7 @@ from approvals_app import services as approvals
 from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import Demand, Granted, Refused, demand_of
+from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
@@ -68,7 +69,7 @@ def ensure_open(task: Task, *, starting: bool) -> None:
     )
 
 
-@transaction.atomic
+@change
 def dequeue(*, task_id: str, now: datetime) -> None:
     """Take a task whose gate is shut out of the queue, which believed otherwise.
 
@@ -88,7 +89,7 @@ def dequeue(*, task_id: str, now: datetime) -> None:
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
-@transaction.atomic
+@change
 def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
     """Supersede a waiting request of which policy asks for more by now; ask on the new terms."""
     task = lock(task_id, by=SYSTEM, now=now, reason="Policy asks for more by now.")
@@ -114,7 +115,7 @@ def lock(
     caller's transaction.
     """
     while True:
-        with transaction.atomic():
+        with change():
             approvals.end_requests(
                 task_ids=[task_id], status=ending, by=by, now=now, reason=reason, wait=True
             )

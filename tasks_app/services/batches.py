@@ -4,8 +4,7 @@ from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from django.db import transaction
-
+from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
 from tasks_app.errors import Cycle
@@ -13,7 +12,7 @@ from tasks_app.models import Task
 from tasks_app.services import intake
 
 
-@transaction.atomic
+@change
 def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task]:
     """Create all of the tasks or, if one cannot be, none; return them in the order given."""
     tasks: dict[int, Task] = {}

@@ -12,6 +12,7 @@ from typing import Any
 from celery import current_app
 from django.db import connection, transaction
 
+from events_app.services import change
 from orchestrator_site.auth.accounts import find_account
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import DomainError
@@ -37,7 +38,7 @@ def start(*, verb: str, pks: list[int], by: Actor, now: datetime, **params: Any)
     verb: a key of SERVICES. pks: at most MOST_TASKS. params: for the service, such as `reason`.
     """
     actor = [by.name, by.role, by.door, by.assurance, by.credential]
-    with transaction.atomic():
+    with change():
         operation = BulkOperation.objects.create(
             verb=verb, params=params, actor=actor, started_at=now, total=len(pks)
         )
@@ -88,7 +89,7 @@ def run_step(
     return STEP
 
 
-@transaction.atomic
+@change
 def act_on_next(pk: int, pks: list[int], *, now: datetime) -> bool:
     """Act on the next task of an operation and count it; return False if it is over or in use."""
     skip = connection.features.has_select_for_update_skip_locked

@@ -15,7 +15,7 @@ from django.db.models import Count, F
 
 from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
-from events_app.services import new_event, record_all
+from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.core.pacing import no_rest
@@ -244,7 +244,7 @@ def settle_waiting(
     return settled
 
 
-@transaction.atomic
+@change
 def settle_step(*, now: datetime) -> int | None:
     """Do one step of what is left; return how many were settled, None if nothing was done."""
     rows = list(free(Settlement.objects.order_by("pk"))[: STEP // FIXED_COST])

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from events_app.models import Event
-from events_app.services import new_event, record_all
+from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import rules
@@ -17,7 +15,7 @@ from tasks_app.models import Status, Task
 from tasks_app.services import approval_gate, dependencies, routing
 
 
-@transaction.atomic
+@change
 def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
     """Take in one task: routed, gated where policy asks, with its events, in one transaction.
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from approvals_app.rules import Refused
-from events_app.services import new_event, record_all
+from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
 from tasks_app import queries, rules
@@ -95,7 +95,7 @@ def claim(
     return []
 
 
-@transaction.atomic
+@change
 def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
     """Lease the next tasks and record it; if gates are shut, only return their tasks."""
     tasks = take_within_limits(params)
@@ -227,7 +227,7 @@ def has_room(rule: RoutingRule) -> bool:
     return rule.concurrency_limit is None or running < rule.concurrency_limit
 
 
-@transaction.atomic
+@change
 def heartbeat(
     *,
     task_id: str,
@@ -266,7 +266,7 @@ def ensure_held(task: Task, *, attempt: int, by: Actor, now: datetime) -> None:
     ensure_may_report(task, by=by, attempt=attempt, now=now)
 
 
-@transaction.atomic
+@change
 def release(*, task_id: str, attempt: int, by: Actor, now: datetime, reason: str = "") -> Task:
     """Give a task back; it is the next in the queue again, and the attempt does not count.
 
@@ -294,7 +294,7 @@ def requeue_lost_leases(*, now: datetime, limit: int = 1000) -> int:
     return taken
 
 
-@transaction.atomic
+@change
 def reclaim(pk: int, attempt: int, *, now: datetime) -> int:
     """Requeue, or give up on, one task if this very attempt is still lost; return 1 if it was."""
     task = Task.objects.lease_lost(now).select_for_update().filter(pk=pk, attempt=attempt).first()

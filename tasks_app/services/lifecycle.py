@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from approvals_app.errors import AskAnew
 from approvals_app.models import Status as ApprovalStatus
+from events_app.services import change
 from orchestrator_site.core.actors import Actor, Role
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED
@@ -38,7 +37,7 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
         raise
 
 
-@transaction.atomic
+@change
 def take_report(
     *,
     task_id: str,
@@ -115,7 +114,7 @@ def ensure_may_report(task: Task, *, by: Actor, attempt: int | None, now: dateti
         raise LeaseLost(f"The lease on {task.task_id} has run out.", **facts)
 
 
-@transaction.atomic
+@change
 def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> Task:
     """Cancel a waiting or running task; what it asked sign-off for is withdrawn.
 

@@ -12,12 +12,12 @@ from django.db.models import Count, Exists, OuterRef
 from django.db.models.functions import Coalesce
 
 from approvals_app import services as approvals
-from events_app.services import record
+from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.pacing import StepSize, no_rest
 from orchestrator_site.infra.sqlite import small_checkpoints
 from tasks_app.event_types import TASKS_PRUNED
-from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskCount, TaskQuerySet
+from tasks_app.models import OPEN, Dependency, Settlement, Task, TaskQuerySet
 
 BATCH = 500  # tasks removed in one transaction, where they are removed quickly
 EDGES = 1000  # dependencies that go with them; one task may have as many
@@ -66,6 +66,7 @@ def candidates(before: datetime, *, after: int, limit: int) -> list[int]:
     return pks
 
 
+@change
 def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -> int:
     """Remove these tasks in the caller's transaction; return how many went.
 
@@ -84,9 +85,8 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
         Task.objects.filter(pk__in=gone),
     ):
         table._raw_delete(table.db)  # one statement each: nothing else hangs on them
-    statuses = Counter(status for _, _, status in tasks)
-    for status in sorted(statuses):  # in the order in which the log counts, to avoid deadlocks
-        TaskCount.add(status, -statuses[status])
     payload = {"number": len(tasks), "before": before.isoformat()}
-    record(event_type=TASKS_PRUNED, by=by, now=now, payload=payload)
+    event = new_event(event_type=TASKS_PRUNED, by=by, now=now, payload=payload)
+    event.pruned = Counter(status for _, _, status in tasks)
+    record_all([event])
     return len(tasks)

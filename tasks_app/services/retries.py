@@ -4,8 +4,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-
+from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.errors import DomainError
 from tasks_app import rules
@@ -75,7 +74,7 @@ def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> Non
     save_ended(lost, TASK_FAILED, fields=fields, by=SYSTEM, now=now)
 
 
-@transaction.atomic
+@change
 def requeue(*, task_id: str, by: Actor, now: datetime) -> Task:
     """Give a failed task a fresh set of attempts; a gated one needs a new sign-off.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.infra.cached_rows import CachedRows
 from tasks_app import rules
@@ -69,7 +70,7 @@ def first_waiting(limit: int, **which: Any) -> list[tuple[int, str, str, str]]:
     return list(rows.values_list("pk", "task_id", "type", "assigned_agent")[:limit])
 
 
-@transaction.atomic
+@change
 def assign(
     *, task_id: str, agent: str, by: Actor, now: datetime, only_from: str, reason: str = ""
 ) -> bool:

@@ -3,10 +3,10 @@
 from collections import Counter
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import connection
 
 from events_app.models import Event
-from events_app.services import new_event, record_all
+from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
 from orchestrator_site.core.times import rfc3339
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
@@ -36,7 +36,7 @@ def sweep(due: TaskQuerySet, *, now: datetime, limit: int) -> Counter[str]:
     return events
 
 
-@transaction.atomic
+@change
 def settle_batch(due: TaskQuerySet, *, now: datetime) -> Counter[str]:
     """Settle rows that no other sweep has locked; return how many events of each type that made."""
     skip = connection.features.has_select_for_update_skip_locked

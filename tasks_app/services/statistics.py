@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from events_app.hooks import Move, tally
-from events_app.log import sequencing
+from events_app.hooks import tally
+from events_app.models import Event
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Status, TaskCount
 
@@ -12,22 +12,21 @@ SLA_EVENTS = {SLA_WARNING: "sla_warnings", SLA_VIOLATION: "sla_violations"}
 NAMES = [status.value for status in Status] + list(SLA_EVENTS.values())
 
 
-@tally
-def count_moves(moves: Iterable[Move]) -> None:
-    """Count what the events of one batch moved."""
+@tally(TaskCount)
+def count_moves(events: Iterable[Event]) -> Counter[str]:
+    """Return how the events change the counts."""
     changes: Counter[str] = Counter()
-    for move in moves:
-        changes[move.moved_from] -= 1
-        changes[move.moved_to] += 1
-        changes[SLA_EVENTS.get(move.event_type, "")] += 1
+    for event in events:
+        changes[event.moved_from] -= 1
+        changes[event.moved_to] += 1
+        changes[SLA_EVENTS.get(event.event_type, "")] += 1
+        changes.subtract(event.pruned)
     del changes[""]
-    for name in sorted(changes):
-        TaskCount.add(name, changes[name])
+    return changes
 
 
 def counts() -> dict[str, int]:
     """Return the number of tasks in each status, and of SLA warnings and violations so far."""
-    sequencing.number_events()
     return dict.fromkeys(NAMES, 0) | dict(TaskCount.objects.values_list("name", "number"))
 
 

@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
 from django.db import connection, models, transaction
+from django.db.models import F
 
 from approvals_app.models import Approval
 from events_app import rules
@@ -147,7 +148,7 @@ def many_rows(number: int) -> Iterator[int]:
             add(rows, start, count, at)
         yield start + count
     for status, share in zip(ENDS, (48, 1, 1), strict=True):
-        TaskCount.add(status, number * share // 50)
+        TaskCount.objects.filter(name=status).update(number=F("number") + number * share // 50)
 
 
 def templates(now: datetime) -> dict[str, models.Model]:

@@ -11,6 +11,7 @@ from approvals_app.errors import AlreadyDecided, NotGranted
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
 from events_app.models import Event
+from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
@@ -47,7 +48,9 @@ def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
         Approval.objects.update(expires_at=now)
         assert approvals.expire_approvals(now=now) == 1
     elif status != "pending":
-        approvals.close(approval_id=task.approval_id, status=ApprovalStatus(status), by=by, now=now)
+        with change():
+            ending = ApprovalStatus(status)
+            approvals.close(approval_id=task.approval_id, status=ending, by=by, now=now)
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])

@@ -10,6 +10,7 @@ from events_app import services
 from events_app.log import reading, sequencing
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra import wakeups
 
 pytestmark = pytest.mark.django_db
 
@@ -27,25 +28,8 @@ def test_events_get_dense_positions_in_their_order(dev: Actor, now: datetime) ->
     for number in range(5):
         say(f"n{number}", dev, now)
 
-    assert sequencing.number_events() == 5 and sequencing.number_events() == 0
     assert list(Event.objects.order_by("pk").values_list("position", flat=True)) == [1, 2, 3, 4, 5]
     assert Ledger.objects.get().head == sequencing.head() == 5
-
-
-def test_more_than_a_batch_is_numbered(
-    dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 2)
-    for number in range(5):
-        say(f"n{number}", dev, now)
-
-    assert sequencing.number_events() == 5
-    assert [event.event_type for event in reading.read(after=1, limit=10)[0]] == [
-        "n1",
-        "n2",
-        "n3",
-        "n4",
-    ]
 
 
 def test_what_is_rolled_back_leaves_no_hole(dev: Actor, now: datetime) -> None:
@@ -80,14 +64,81 @@ def test_what_commits_late_is_read_later_and_not_passed_over(dev: Actor, now: da
     from concurrent.futures import ThreadPoolExecutor
 
     def in_other_connection() -> None:
-        say("late id, early commit", dev, now)
+        say("late, early commit", dev, now)
         connections.close_all()
 
-    with transaction.atomic():
-        say("early id, late commit", dev, now)
+    with services.change():
+        say("early, late commit", dev, now)
         with ThreadPoolExecutor(1) as pool:
             pool.submit(in_other_connection).result()
             before = pool.submit(lambda: (read(), connections.close_all())).result()[0]
 
-    assert before == (["late id, early commit"], 1)
-    assert read(after=1) == (["early id, late commit"], 2)
+    assert before == (["late, early commit"], 1)
+    assert read(after=1) == (["early, late commit"], 2)
+
+
+def test_events_belong_in_a_change(dev: Actor, now: datetime) -> None:
+    with pytest.raises(RuntimeError, match="belongs in the transaction"), transaction.atomic():
+        services.record(event_type="a.b", by=dev, now=now)
+    with pytest.raises(RuntimeError), services.change(), transaction.atomic():
+        services.record(event_type="a.b", by=dev, now=now)
+
+    assert read() == ([], 0)
+
+
+def test_what_is_undone_within_a_change_leaves_no_event(dev: Actor, now: datetime) -> None:
+    with services.change():
+        say("first", dev, now)
+        with pytest.raises(ZeroDivisionError), services.change():
+            say("never", dev, now)
+            raise ZeroDivisionError
+        with services.change():
+            say("nor this", dev, now)
+            transaction.set_rollback(True)
+        say("second", dev, now)
+        assert not Event.objects.exists()
+
+    assert read() == (["first", "second"], 2)
+
+
+def test_a_change_that_is_rolled_back_writes_nothing(dev: Actor, now: datetime) -> None:
+    with services.change():
+        say("never", dev, now)
+        transaction.set_rollback(True)
+
+    assert (read(), Ledger.objects.get().head) == (([], 0), 0)
+
+
+def test_many_events_of_a_change_stand_in_their_order(dev: Actor, now: datetime) -> None:
+    with services.change():
+        events = [say(f"n{number}", dev, now, payload={"n": number}) for number in range(200)]
+
+    assert [event.position for event in events] == list(range(1, 201))
+    stored = Event.objects.order_by("pk").values_list("position", "payload__n")
+    assert list(stored) == [(number + 1, number) for number in range(200)]
+
+
+def test_a_stored_event_is_what_was_recorded(dev: Actor, now: datetime) -> None:
+    payload = {"text": "ä \u2028 'quoted' %s", "n": [1, 2.5, None, True], "deep": {"é": {}}}
+    said = say("a.b", dev, now, payload=payload, task_id="task_1", trace_id="t", priority="P1")
+
+    [stored] = reading.read(after=None, limit=1)[0]
+    names = [field.name for field in Event._meta.concrete_fields if field.name != "id"]
+    assert [getattr(stored, name) for name in names] == [getattr(said, name) for name in names]
+
+
+@pytest.mark.usefixtures("db")
+def test_a_change_wakes_once(
+    dev: Actor,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    woken: list[tuple[str, ...]] = []
+    monkeypatch.setattr(wakeups, "wake", lambda *topics: woken.append(topics))
+    with django_capture_on_commit_callbacks(execute=True), services.change():
+        for number in range(3):
+            say(f"n{number}", dev, now)
+        services.record(event_type="a.b", by=dev, now=now, wakes=["tasks:dev_agent"])
+
+    assert woken == [("events", "tasks:dev_agent")]
