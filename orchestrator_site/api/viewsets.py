@@ -1,9 +1,15 @@
-"""The base of every API door: who, how often, checked input, one answer per key."""
+"""The base of every API door: who, how often, checked input, one answer per key.
 
-from collections.abc import Callable, Mapping
+An action that is a coroutine is answered on the event loop by `server.loop_adapter`, and hands its
+work to the group commit. Everywhere else the same coroutine is carried out in place.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
+from django.core.exceptions import SynchronousOnlyOperation
 from rest_framework import viewsets
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
@@ -14,6 +20,10 @@ from orchestrator_site.api import compiled, idempotency, long_poll, throttling
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import Invalid, TooMany
+from orchestrator_site.infra.group_commit import Grouped, Inline, Work
+
+T = TypeVar("T")
+INLINE = Inline()
 
 
 class LengthRequired(APIException):
@@ -41,6 +51,7 @@ class ApiViewSet(viewsets.ViewSet):
     noun: ClassVar[str] = ""
     http_method_names = ("get", "post", "put", "patch", "delete", "head")  # others are a 405
     _bad_body: APIException | None = None
+    executor: Inline | Grouped = INLINE  # the server's own on requests of its event loop
 
     @property
     def actor(self) -> Actor:
@@ -50,12 +61,12 @@ class ApiViewSet(viewsets.ViewSet):
     def now(self) -> datetime:
         return times.now()
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+    async def admit(self, request: Request) -> None:
         """Settle who calls, count the request, then whether they may: in this order."""
         self.format_kwarg = None
         failure: APIException | TooMany | None
         try:
-            actor, failure = cast(Actor | None, request.user), None
+            actor, failure = await self.ask(lambda: cast(Actor | None, request.user)), None
         except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
         self.count(request, actor)
@@ -67,7 +78,25 @@ class ApiViewSet(viewsets.ViewSet):
         )
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired
-        self.check_permissions(request)
+        await self.ask(lambda: self.check_permissions(request))
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """Return what a function returns; in a thread if it turns out to ask the database.
+
+        It may be called twice, and so must do nothing before it asks.
+        """
+        try:
+            return function()
+        except SynchronousOnlyOperation:
+            return cast(T, await self.executor.call(function))
+
+    async def write(self, work: Work, item: Any) -> Any:
+        """Return the outcome of one item of a work, once it is committed; raise its refusal."""
+        return raised(await self.executor.write(work, item))
+
+    async def read(self, work: Work, item: Any) -> Any:
+        """Return the outcome of one item of a work that only reads; raise its refusal."""
+        return raised(await self.executor.read(work, item))
 
     def rate_scope(self) -> str:
         """Return what this request counts as: a key of `settings.RATE_LIMITS`."""
@@ -124,19 +153,44 @@ class ApiViewSet(viewsets.ViewSet):
         return dict(data) if data else {}
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answer a request, and drop all that was needed for it.
+        """Answer a request: on the event loop a coroutine does, elsewhere this thread."""
+        self.executor = getattr(request, "executor", INLINE)
+        answer = self.answer(request, *args, **kwargs)
+        return answer if self.executor is not INLINE else in_place(answer)
 
-        REST framework's objects refer to each other in rings: a page of 4 MiB would stay in memory
-        until the garbage collector happens to run.
+    async def answer(self, http: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer a request as REST framework does, and drop all that was needed for it.
+
+        Its objects refer to each other in rings: a page of 4 MiB would stay in memory until the
+        garbage collector happens to run.
         """
-        answer = super().dispatch(request, *args, **kwargs)
+        self.args, self.kwargs, self.headers = args, kwargs, self.default_response_headers
+        self.request = request = self.initialize_request(http, *args, **kwargs)
+        try:
+            await self.admit(request)
+            answer = self.handler(request)(request, *args, **kwargs)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as error:
+            answer = self.handle_exception(error)
+        answer = self.finalize_response(request, answer, *args, **kwargs)
         answer.headers.setdefault("Cache-Control", "no-store")  # for nobody on the way to keep
         if isinstance(answer, Response):
             answer.render()
             answer.renderer_context, answer.data = {}, None  # type: ignore[attr-defined]
-        self.request.parser_context = {}
+        request.parser_context = {}
         self.__dict__.clear()
         return answer
+
+    def handler(self, request: Request) -> Callable[..., Any]:
+        """Return the method that answers a request, or the one that refuses its method."""
+        name = str(request.method).lower()
+        known = name in self.http_method_names
+        return (
+            getattr(self, name, self.http_method_not_allowed)
+            if known
+            else (self.http_method_not_allowed)
+        )
 
     def once(
         self,
@@ -172,3 +226,20 @@ def single(query: Mapping[str, Any]) -> dict[str, str]:
     if twice:
         raise ValidationError({twice[0]: ["Give it only once."]})
     return {name: values[0] for name, values in query.lists()}  # type: ignore[attr-defined]
+
+
+def raised(outcome: Any) -> Any:
+    """Return an outcome, or raise it if it is a refusal or a fault."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def in_place(answer: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing."""
+    try:
+        answer.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    answer.close()
+    raise RuntimeError("A coroutine waits although nothing here would wake it.")

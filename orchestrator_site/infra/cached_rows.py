@@ -1,5 +1,10 @@
-"""Small tables kept in memory: read often, changed seldom."""
+"""Small tables kept in memory: read often, changed seldom.
 
+On the event loop nothing is loaded, for that would hold up everybody: `renew` is called from a
+thread before a request is looked at, and what was loaded last counts until the next time.
+"""
+
+import asyncio
 import threading
 import time
 import weakref
@@ -12,6 +17,7 @@ from django.db.models import signals
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 _all: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_tables: "list[CachedRows[Any]]" = []
 
 
 class CachedRows(Generic[T]):
@@ -27,23 +33,41 @@ class CachedRows(Generic[T]):
         self._load, self._ttl = load, ttl
         self._lock = threading.Lock()
         self._kept: tuple[float, T] | None = None  # good until (monotonic), value
+        self._last: tuple[T] | tuple[()] = ()  # for the event loop
         self._generation = 0
         for label in model_labels:
             signals.post_save.connect(self._changed, sender=label, weak=False)
             signals.post_delete.connect(self._changed, sender=label, weak=False)
         _all.add(self)
+        _tables.append(self)
 
     def __call__(self) -> T:
         """Return the value, loading it when it is missing or too old."""
         kept = self._kept
         if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
+        if self._last and asyncio._get_running_loop() is not None:
+            return self._last[0]
+        return self._load_now()
+
+    def _load_now(self) -> T:
         generation, until = self._generation, time.monotonic() + self._ttl
         value = self._load()
         with self._lock:
             if generation == self._generation:  # else it changed while loading, and is not kept
-                self._kept = (until, value)
+                self._kept, self._last = (until, value), (value,)
         return value
+
+    @property
+    def fresh(self) -> bool:
+        """Return whether it need not be loaded for the rest of half its time."""
+        kept = self._kept
+        return kept is not None and time.monotonic() + self._ttl / 2 < kept[0]
+
+    def renew(self) -> None:
+        """Load it unless it is fresh."""
+        if not self.fresh:
+            self._load_now()
 
     def forget(self) -> None:
         """Load again at the next call."""
@@ -86,3 +110,14 @@ def forget_all() -> None:
     """Forget everything kept (for tests, whose rollbacks send no signal)."""
     for rows in list(_all):
         rows.forget()
+
+
+def all_fresh() -> bool:
+    """Return whether every small table is in memory, and new enough for the event loop."""
+    return all(rows.fresh for rows in _tables)
+
+
+def renew_all() -> None:
+    """Load the small tables that are not fresh; from a thread."""
+    for rows in _tables:
+        rows.renew()

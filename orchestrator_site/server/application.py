@@ -16,6 +16,8 @@ from django.conf import settings
 from orchestrator_site.api.long_poll import SCOPE_KEY, Continuation
 from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.infra import wakeups
+from orchestrator_site.infra.group_commit import Grouped
+from orchestrator_site.server.loop_adapter import LoopAdapter, action_of
 from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
 from orchestrator_site.server.waiters import WaiterRegistry
 from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
@@ -62,19 +64,25 @@ class Application:
         moment = self._waiters.moment
         continuation = Continuation()
         scope = {**scope, SCOPE_KEY: continuation}
-        answer = await self._adapter.ask(scope, body, send)
+        answer = await self._ask(scope, body, send)
         if continuation.stream is not None:
             return await self._stream(continuation.stream, answer, receive, send)
         if continuation.hold is not None:
 
             async def ask() -> tuple[Answer, bool]:
                 continuation.hold = None
-                answer = await self._adapter.ask(scope, body, send)
+                answer = await self._ask(scope, body, send)
                 return answer, continuation.hold is None
 
             wait = self._waiters.wait(continuation.hold, ask, answer, since=moment)
             answer = await until_disconnect(wait, receive) or answer
         await answer.send(send)
+
+    async def _ask(self, scope: Any, body: bytes, send: Any) -> Answer:
+        """Return the answer of a coroutine on this loop, or of Django in a thread."""
+        if (action := action_of(scope)) is not None:
+            return await self._on_loop.ask(action, scope, body)
+        return await self._adapter.ask(scope, body, send)
 
     async def _stream(self, wish: Any, answer: Answer, receive: Any, send: Any) -> None:
         """Send the answer's beginning, then events, until either side ends it."""
@@ -104,6 +112,7 @@ class Application:
         self._close()
         for task in self._tasks:
             task.cancel()
+        self._group_commit.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     def _start(self) -> None:
@@ -113,6 +122,8 @@ class Application:
             return
         self._loop = loop
         self._waiters, self._broadcaster = WaiterRegistry(), self._new_broadcaster()
+        self._group_commit = Grouped(loop)
+        self._on_loop = LoopAdapter(self._group_commit)
         works: list[Awaitable[None]] = [
             self._waiters.run(),
             self._broadcaster.run(),

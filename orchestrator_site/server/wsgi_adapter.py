@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -67,9 +67,7 @@ class WSGIAdapter:
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], None]:
             answer.status = int(status.split(" ", 1)[0])
-            answer.headers = [
-                (name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers
-            ]
+            answer.headers = encoded(headers)
             return parts.append
 
         response = self.application(environ, start)
@@ -87,6 +85,11 @@ class WSGIAdapter:
             getattr(response, "close", lambda: None)()
         answer.body = b"".join(parts)
         return answer
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Return headers as ASGI has them."""
+    return [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
 
 
 def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:

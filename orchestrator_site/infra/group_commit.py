@@ -1,0 +1,192 @@
+"""Carry out together what arrives together: one call and one commit for many requests.
+
+A work is a function that takes a list of items and returns one outcome for each, in their order: a
+value, or the refusal of that item. It opens the transaction that it needs.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra.connection_watchdog import watchdog
+
+MOST = 200  # items in one transaction
+IDLE = 1.0  # seconds after which a connection is looked at before it is used
+THREADS = 2  # for what is asked alone
+Work = Callable[[list[Any]], Sequence[Any]]
+DATABASE_GONE = (OperationalError, InterfaceError)
+
+
+class Job(NamedTuple):
+    """One item, and the future that gets its outcome."""
+
+    work: Work
+    item: Any
+    future: "asyncio.Future[Any]"
+
+
+class Inline:
+    """Carries out works at once, in the caller's thread: outside of a server nothing waits."""
+
+    async def write(self, work: Work, item: Any) -> Any:
+        return self._outcome(work, item)
+
+    async def read(self, work: Work, item: Any) -> Any:
+        return self._outcome(work, item)
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        return function()
+
+    def _outcome(self, work: Work, item: Any) -> Any:
+        [outcome] = work([item])
+        return outcome
+
+
+class Grouped:
+    """Carries out works on one writing and one reading thread; awaited on the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer, self._reader = Worker(loop, "writer"), Worker(loop, "reader")
+        self._loop, self._threads = loop, ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
+
+    def write(self, work: Work, item: Any) -> "asyncio.Future[Any]":
+        """Return the outcome of an item; it is committed."""
+        return self._writer.do(work, item)
+
+    def read(self, work: Work, item: Any) -> "asyncio.Future[Any]":
+        """Return the outcome of an item of a work that writes nothing."""
+        return self._reader.do(work, item)
+
+    def call(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """Return what a function that asks the database alone returns."""
+        return self._loop.run_in_executor(self._threads, watched, function)
+
+    def close(self) -> None:
+        """End the threads once what they have been given is done."""
+        self._writer.close()
+        self._reader.close()
+        self._threads.shutdown(wait=False)
+
+
+class Worker:
+    """A thread with a database connection that takes whatever has arrived, over and over."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self._loop, self._used_at = loop, 0.0
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def do(self, work: Work, item: Any) -> "asyncio.Future[Any]":
+        """Return, on the event loop, the outcome of an item."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._inbox.put(Job(work, item, future))
+        return future
+
+    def close(self) -> None:
+        """Have the thread end after what it has been given."""
+        self._inbox.put(None)
+
+    def _run(self) -> None:
+        while (first := self._inbox.get()) is not None:
+            jobs = [first, *self._arrived(MOST - 1)]
+            gone = self._carry_out(jobs)
+            if gone is not None:  # whoever waits behind them would wait for the same
+                waiting = self._arrived(self._inbox.qsize())
+                self._answer([(job, again(gone)) for job in waiting])
+        connection.close()
+
+    def _arrived(self, most: int) -> list[Job]:
+        jobs: list[Job] = []
+        with contextlib.suppress(queue.Empty):
+            while len(jobs) < most:
+                job = self._inbox.get_nowait()
+                if job is None:
+                    self._inbox.put(None)
+                    break
+                jobs.append(job)
+        return jobs
+
+    def _carry_out(self, jobs: list[Job]) -> Exception | None:
+        """Answer jobs; return the fault if the database is gone."""
+        if time.monotonic() - self._used_at > IDLE:
+            connection.close_if_unusable_or_obsolete()
+        with watchdog.watch():
+            outcomes = carried_out(jobs)
+        self._used_at = time.monotonic()
+        self._answer(list(zip(jobs, outcomes, strict=True)))
+        faults = [fault for fault in outcomes if isinstance(fault, DATABASE_GONE)]
+        if not faults:
+            return None
+        connection.close()
+        return faults[0]
+
+    def _answer(self, answers: list[tuple[Job, Any]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(settle, answers)
+
+
+def settle(answers: list[tuple[Job, Any]]) -> None:
+    """Give the futures their outcomes, on the event loop."""
+    for job, outcome in answers:
+        if not job.future.done():  # its caller may have left
+            job.future.set_result(outcome)
+
+
+def carried_out(jobs: list[Job]) -> list[Any]:
+    """Return the outcomes of jobs: one call for each work; on SQLite one commit for all."""
+    places: dict[Work, list[int]] = {}
+    for place, job in enumerate(jobs):
+        places.setdefault(job.work, []).append(place)
+    groups = [(work, [jobs[place].item for place in group]) for work, group in places.items()]
+    results = all_at_once(groups) if connection.vendor == "sqlite" and len(groups) > 1 else None
+    if results is None:
+        results = [together(work, items) for work, items in groups]
+    outcomes: list[Any] = [None] * len(jobs)
+    for group, result in zip(places.values(), results, strict=True):
+        for place, outcome in zip(group, result, strict=True):
+            outcomes[place] = outcome
+    return outcomes
+
+
+def all_at_once(groups: list[tuple[Work, list[Any]]]) -> list[list[Any]] | None:
+    """Return the outcomes of several works in one transaction, None if a fault undid it."""
+    try:
+        with transaction.atomic():
+            return [list(work(items)) for work, items in groups]
+    except Exception:
+        return None
+
+
+def together(work: Work, items: list[Any]) -> list[Any]:
+    """Return the outcomes of a work; what fails for all is tried for each item alone."""
+    try:
+        return list(work(items))
+    except DATABASE_GONE as fault:
+        return [again(fault) for _ in items]
+    except DomainError as refusal:
+        if len(items) == 1:
+            return [refusal]
+    except Exception as fault:
+        if len(items) == 1:
+            return [fault]
+    return [together(work, [item])[0] for item in items]
+
+
+def again(fault: Exception) -> Exception:
+    """Return a fault to be raised once more, by somebody else."""
+    return type(fault)(*fault.args)
+
+
+def watched(function: Callable[[], Any]) -> Any:
+    """Return what a function returns; a frozen database does not hold it for ever."""
+    connection.close_if_unusable_or_obsolete()
+    with watchdog.watch():
+        return function()

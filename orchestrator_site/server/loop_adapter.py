@@ -1,0 +1,109 @@
+"""From ASGI to those API actions that are coroutines: answered on the event loop, without a thread.
+
+Django's middlewares do not run here. What they do for an answer of the API is done here: the host
+is one of ours, and the headers are those that they would set.
+"""
+
+import functools
+import inspect
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.exception import response_for_exception
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+from django.http.request import split_domain_port, validate_host
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.urls import Resolver404, ResolverMatch, resolve
+
+from orchestrator_site.api.exceptions import DATABASE_GONE, note_outage
+from orchestrator_site.api.middleware import as_api, unavailable
+from orchestrator_site.infra import cached_rows
+from orchestrator_site.infra.group_commit import Grouped
+from orchestrator_site.server.wsgi_adapter import Answer, encoded, wsgi_environ
+
+
+def action_of(scope: Any) -> ResolverMatch | None:
+    """Return what answers a request on the loop, or None where Django does."""
+    try:
+        match = found(scope["path"])
+    except Resolver404:
+        return None
+    actions = getattr(match.func, "actions", None) or {}
+    name = actions.get("get" if scope["method"] == "HEAD" else scope["method"].lower(), "")
+    return match if name and is_coroutine(match.func, name) and is_ours(scope["headers"]) else None
+
+
+@functools.lru_cache(1024)
+def found(path: str) -> ResolverMatch:
+    """Return what answers at a path; raise Resolver404."""
+    return resolve(path)
+
+
+@functools.cache
+def is_coroutine(view: Any, name: str) -> bool:
+    """Return whether an action of a view is a coroutine."""
+    return inspect.iscoroutinefunction(getattr(view.cls, name))
+
+
+def is_ours(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether the Host header names this service."""
+    return any(name == b"host" and is_our_host(value) for name, value in headers)
+
+
+@functools.lru_cache(256)
+def is_our_host(host: bytes) -> bool:
+    """Return what Django finds of a host name."""
+    domain, _ = split_domain_port(host.decode("latin1"))
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+@functools.cache
+def common_headers() -> dict[str, str]:
+    """Return the headers that Django's middlewares put on every answer."""
+    request, response = WSGIRequest(wsgi_environ(PLAIN, b"")), HttpResponse()
+    SecurityMiddleware(lambda _: response).process_response(request, response)
+    XFrameOptionsMiddleware(lambda _: response).process_response(request, response)
+    return {name: value for name, value in response.headers.items() if name != "Content-Type"}
+
+
+PLAIN = {
+    "method": "GET",
+    "path": "/",
+    "query_string": b"",
+    "http_version": "1.1",
+    "headers": [],
+}
+
+
+class LoopAdapter:
+    """Answers coroutine actions."""
+
+    def __init__(self, executor: Grouped) -> None:
+        self._executor = executor
+
+    async def ask(self, action: ResolverMatch, scope: Any, body: bytes) -> Answer:
+        """Return the answer to a request."""
+        request: Any = WSGIRequest(wsgi_environ(scope, body))
+        request.executor = self._executor
+        try:
+            if not cached_rows.all_fresh():
+                await self._executor.call(cached_rows.renew_all)
+            response = await action.func(request, **action.kwargs)
+        except DATABASE_GONE as error:
+            response = unavailable(request, note_outage(error))
+        except Exception as error:
+            response = response_for_exception(request, error)
+        return answer_of(as_api(request, response))
+
+
+def answer_of(response: HttpResponse) -> Answer:
+    """Return a response as it is sent."""
+    headers = response.headers
+    for name, value in common_headers().items():
+        headers.setdefault(name, value)
+    body = response.content
+    headers["Content-Length"] = str(len(body))
+    response.close()
+    return Answer(response.status_code, encoded(headers.items()), body)
