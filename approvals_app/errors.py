@@ -6,6 +6,10 @@ from orchestrator_site.core.errors import Conflict, Forbidden, NotFound
 class UnknownApproval(NotFound):
     """There is no approval with this id."""
 
+    def __init__(self, approval_id: str) -> None:
+        """approval_id: of which there is none."""
+        super().__init__(f"There is no approval {approval_id}.")
+
 
 class AlreadyDecided(Conflict):
     """This request has been decided."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,7 +131,13 @@ def get_approval(approval_id: str) -> Approval:
     try:
         return Approval.objects.get(approval_id=approval_id)
     except Approval.DoesNotExist:
-        raise UnknownApproval(f"There is no approval {approval_id}.") from None
+        raise UnknownApproval(approval_id) from None
+
+
+def find_all(approval_ids: Sequence[str]) -> list[Approval | UnknownApproval]:
+    """Return each approval, or that there is none."""
+    rows = Approval.objects.in_bulk(set(approval_ids), field_name="approval_id")
+    return [rows.get(name) or UnknownApproval(name) for name in approval_ids]
 
 
 def verdict(

@@ -50,9 +50,10 @@ class ApprovalViewSet(ApiViewSet):
         return Response(PendingAnswer(answer).data)
 
     @extend_schema(responses=ApprovalAnswer)
-    def retrieve(self, request: Request, approval_id: str) -> Response:
+    async def retrieve(self, request: Request, approval_id: str) -> Response:
         """Return one approval and how it ended."""
-        return Response(ApprovalAnswer({"approval": services.get_approval(approval_id)}).data)
+        approval = await self.read(services.find_all, approval_id)
+        return Response(ApprovalAnswer({"approval": approval}).data)
 
     @extend_schema(parameters=[ApprovalListQuery], responses=HistoryAnswer)
     def history(self, request: Request) -> Response:

@@ -6,6 +6,10 @@ from orchestrator_site.core.errors import Conflict, Forbidden, Invalid, NotFound
 class UnknownTask(NotFound):
     """There is no task with this id."""
 
+    def __init__(self, task_id: str) -> None:
+        """task_id: of which there is none."""
+        super().__init__(f"There is no task {task_id}.")
+
 
 class UnknownParent(Invalid):
     """A parent is a task that exists."""

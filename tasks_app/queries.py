@@ -10,6 +10,7 @@ from events_app.models import Event
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
 from tasks_app import rules
+from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
 
 LARGE = ("payload", "metadata", "result")
@@ -42,6 +43,13 @@ def page(
         rows = rows.on_time(now)
     tasks, more = fitting(rows, limit=limit, large=LARGE)
     return with_gates(tasks), cursors.encode(TASKS, tasks[-1].pk) if tasks and more else None
+
+
+def find_all(task_ids: Sequence[str]) -> list[GatedTask | UnknownTask]:
+    """Return each task with its gate, or that there is none; two queries for all of them."""
+    tasks = with_gates(list(Task.objects.filter(task_id__in=set(task_ids))))
+    by_id = {row.task.task_id: row for row in tasks}
+    return [by_id.get(task_id) or UnknownTask(task_id) for task_id in task_ids]
 
 
 def with_gates(tasks: Sequence[Task]) -> list[GatedTask]:

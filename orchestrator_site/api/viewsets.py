@@ -64,6 +64,7 @@ class ApiViewSet(viewsets.ViewSet):
     async def admit(self, request: Request) -> None:
         """Settle who calls, count the request, then whether they may: in this order."""
         self.format_kwarg = None
+        await self.executor.prepare()
         failure: APIException | TooMany | None
         try:
             actor, failure = await self.ask(lambda: cast(Actor | None, request.user)), None

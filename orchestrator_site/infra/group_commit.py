@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 200  # items in one transaction
@@ -45,6 +46,9 @@ class Inline:
     async def call(self, function: Callable[[], Any]) -> Any:
         return function()
 
+    async def prepare(self) -> None:
+        """Small tables are loaded where they are asked for."""
+
     def _outcome(self, work: Work, item: Any) -> Any:
         [outcome] = work([item])
         return outcome
@@ -68,6 +72,11 @@ class Grouped:
     def call(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
         """Return what a function that asks the database alone returns."""
         return self._loop.run_in_executor(self._threads, watched, function)
+
+    async def prepare(self) -> None:
+        """Have the small tables in memory, for the event loop loads none."""
+        if not cached_rows.all_fresh():
+            await self.call(cached_rows.renew_all)
 
     def close(self) -> None:
         """End the threads once what they have been given is done."""

@@ -17,9 +17,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
 
-from orchestrator_site.api.exceptions import DATABASE_GONE, note_outage
-from orchestrator_site.api.middleware import as_api, unavailable
-from orchestrator_site.infra import cached_rows
+from orchestrator_site.api.middleware import as_api
 from orchestrator_site.infra.group_commit import Grouped
 from orchestrator_site.server.wsgi_adapter import Answer, encoded, wsgi_environ
 
@@ -88,11 +86,7 @@ class LoopAdapter:
         request: Any = WSGIRequest(wsgi_environ(scope, body))
         request.executor = self._executor
         try:
-            if not cached_rows.all_fresh():
-                await self._executor.call(cached_rows.renew_all)
             response = await action.func(request, **action.kwargs)
-        except DATABASE_GONE as error:
-            response = unavailable(request, note_outage(error))
         except Exception as error:
             response = response_for_exception(request, error)
         return answer_of(as_api(request, response))

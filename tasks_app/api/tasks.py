@@ -22,7 +22,7 @@ from tasks_app.api.serializers.tasks import (
     TaskListAnswer,
     TaskListQuery,
 )
-from tasks_app.models import Status, Task
+from tasks_app.models import Status
 from tasks_app.services import intake, lifecycle, statistics
 
 
@@ -77,9 +77,9 @@ class TaskViewSet(ApiViewSet):
         return Response(TaskListAnswer(answer).data)
 
     @extend_schema(responses=TaskAnswer)
-    def retrieve(self, request: Request, task_id: str) -> Response:
+    async def retrieve(self, request: Request, task_id: str) -> Response:
         """Return one task."""
-        [task] = queries.with_gates([Task.objects.get_or_refuse(task_id)])
+        task = await self.read(queries.find_all, task_id)
         return Response(TaskAnswer({"task_id": task_id, "task": task}).data)
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
@@ -98,9 +98,9 @@ class StatsViewSet(ApiViewSet):
     rate_scopes = {"stats": "stats"}
 
     @extend_schema(responses=StatsAnswer, auth=[])
-    def stats(self, request: Request) -> Response:
+    async def stats(self, request: Request) -> Response:
         """Return current queue statistics. Public: counts only."""
-        counted = statistics.counts()
+        counted = await self.read(statistics.counts_for, None)
         answer = {
             "queue": statistics.queue_stats(counted),
             "by_status": {status.value: counted[status.value] for status in Status},

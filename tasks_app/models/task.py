@@ -100,7 +100,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Return the task; raise UnknownTask. lock: its row, until the transaction ends."""
         task = (self.select_for_update() if lock else self).find(task_id)
         if task is None:
-            raise UnknownTask(f"There is no task {task_id}.")
+            raise UnknownTask(task_id)
         return task
 
     def open(self) -> "TaskQuerySet":

@@ -15,9 +15,8 @@ from django.db import connection, transaction
 from events_app.services import change
 from orchestrator_site.auth.accounts import find_account
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
-from orchestrator_site.core.errors import DomainError
+from orchestrator_site.core.errors import DomainError, NotFound
 from orchestrator_site.core.pacing import no_rest
-from tasks_app.errors import UnknownTask
 from tasks_app.models import BulkOperation, BulkTasks, Task
 from tasks_app.services import lifecycle, retries
 
@@ -102,7 +101,7 @@ def act_on_next(pk: int, pks: list[int], *, now: datetime) -> bool:
     task = Task.objects.filter(pk=pks[-operation.left]).only("task_id").first()
     try:
         if task is None:
-            raise UnknownTask
+            raise NotFound("The task is there no longer.")
         SERVICES[operation.verb](task_id=task.task_id, by=by, now=now, **operation.params)
         operation.done += 1
     except DomainError as refusal:  # somebody else was first

@@ -1,7 +1,7 @@
 """How many tasks stand where, at a cost that does not grow with the table."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from events_app.hooks import tally
 from events_app.models import Event
@@ -28,6 +28,11 @@ def count_moves(events: Iterable[Event]) -> Counter[str]:
 def counts() -> dict[str, int]:
     """Return the number of tasks in each status, and of SLA warnings and violations so far."""
     return dict.fromkeys(NAMES, 0) | dict(TaskCount.objects.values_list("name", "number"))
+
+
+def counts_for(readers: Sequence[object]) -> list[dict[str, int]]:
+    """Return `counts`, read once for all who want them."""
+    return [counts()] * len(readers)
 
 
 def queue_stats(counted: dict[str, int] | None = None) -> dict[str, int]:
