@@ -231,9 +231,12 @@ def single(query: Mapping[str, Any]) -> dict[str, str]:
 
 def raised(outcome: Any) -> Any:
     """Return an outcome, or raise it if it is a refusal or a fault."""
-    if isinstance(outcome, Exception):
+    if not isinstance(outcome, Exception):
+        return outcome
+    try:
         raise outcome
-    return outcome
+    finally:
+        del outcome  # else it and its traceback hold each other
 
 
 def in_place(answer: Coroutine[Any, Any, T]) -> T:
