@@ -1,8 +1,9 @@
 """Many tasks at once: all or none, or each for itself."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, cast
 
 from events_app.services import change
 from orchestrator_site.core.actors import Actor
@@ -15,16 +16,14 @@ from tasks_app.services import intake
 @change
 def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task]:
     """Create all of the tasks or, if one cannot be, none; return them in the order given."""
-    tasks: dict[int, Task] = {}
-    ids: dict[str, str] = {}
-    for place in in_order(dict(enumerate(news))):
-        try:
-            tasks[place] = create_one(news[place], ids, by=by, now=now)
-        except DomainError as refusal:
-            raise Invalid(f"Task {place} of the batch: {refusal}", field=f"tasks.{place}") from None
-    return [tasks[place] for place in range(len(news))]
+    outcomes = created(dict(enumerate(news)), by=by, now=now)
+    for place, outcome in outcomes.items():
+        if isinstance(outcome, DomainError):
+            raise Invalid(f"Task {place} of the batch: {outcome}", field=f"tasks.{place}")
+    return [cast(Task, outcomes[place]) for place in range(len(news))]
 
 
+@change
 def create_each(
     news: list[dict[str, Any] | DomainError], *, by: Actor, now: datetime
 ) -> list[Task | DomainError]:
@@ -32,43 +31,50 @@ def create_each(
 
     news: the fields of each task, or why it was refused before.
     """
+    valid = {place: new for place, new in enumerate(news) if not isinstance(new, DomainError)}
+    outcomes = created(valid, by=by, now=now)
+    return [outcomes[place] if place in valid else new for place, new in enumerate(news)]  # type: ignore[misc]
+
+
+def created(
+    news: dict[int, dict[str, Any]], *, by: Actor, now: datetime
+) -> dict[int, Task | DomainError]:
+    """Return what became of each task, by its place; those that others wait for come first."""
     outcomes: dict[int, Task | DomainError] = {}
-    valid: dict[int, dict[str, Any]] = {}
-    for place, new in enumerate(news):
-        if isinstance(new, DomainError):
-            outcomes[place] = new
-        else:
-            valid[place] = new
     ids: dict[str, str] = {}
-    for place in in_order(valid):
-        try:
-            outcomes[place] = create_one(valid[place], ids, by=by, now=now)
-        except DomainError as refusal:
-            outcomes[place] = refusal
-    return [outcomes[place] for place in range(len(news))]
+    for places in in_steps(news):
+        step = [intake.NewTask(without_refs(news[place], ids), by, now) for place in places]
+        for place, outcome in zip(places, intake.create_all(step), strict=True):
+            outcomes[place] = outcome
+            ref = news[place].get("ref")
+            if ref and isinstance(outcome, Task):
+                ids[ref] = outcome.task_id
+    return outcomes
 
 
-def create_one(new: dict[str, Any], ids: dict[str, str], *, by: Actor, now: datetime) -> Task:
-    """Create one task of a batch. ids: the task ids of the `ref`s so far; this one's is added."""
+def without_refs(new: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of a task of a batch. ids: the task ids of the `ref`s so far."""
     fields = {name: value for name, value in new.items() if name != "ref"}
     if needed := fields.get("depends_on"):
         fields["depends_on"] = [ids.get(name, name) for name in needed]
-    task = intake.create_task(**fields, by=by, now=now)
-    if ref := new.get("ref"):
-        ids[ref] = task.task_id
-    return task
+    return fields
 
 
-def in_order(news: dict[int, dict[str, Any]]) -> list[int]:
-    """Return the places of a batch so that each comes after those it waits for; raise Cycle."""
+def in_steps(news: dict[int, dict[str, Any]]) -> Iterator[list[int]]:
+    """Yield the places of a batch in steps, each after those that it waits for; raise Cycle."""
     refs = {new["ref"]: place for place, new in news.items() if new.get("ref")}
     if len(refs) < sum(1 for new in news.values() if new.get("ref")):
         raise Invalid("Each ref may be used once in a batch.", field="tasks")
-    graph = {
-        place: [refs[name] for name in new.get("depends_on", ()) if name in refs]
-        for place, new in news.items()
-    }
+    sorter = TopologicalSorter(
+        {
+            place: [refs[name] for name in new.get("depends_on", ()) if name in refs]
+            for place, new in news.items()
+        }
+    )
     try:
-        return list(TopologicalSorter(graph).static_order())
+        sorter.prepare()
     except CycleError:
         raise Cycle(field="depends_on") from None
+    while places := sorted(sorter.get_ready()):
+        yield places
+        sorter.done(*places)

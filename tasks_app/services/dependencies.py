@@ -5,7 +5,7 @@ ends it, the rest by a job. `Settlement` names the ended tasks that have depende
 locks many rows, so it skips those that are locked and leaves them to the next, to avoid deadlocks.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -42,6 +42,13 @@ class Step(NamedTuple):
     number: int
     some_left: bool
     failed: list[Task]
+
+
+def lock(task_ids: Collection[str]) -> None:
+    """Lock the tasks that new ones wait for, in the one order that all take."""
+    if task_ids:
+        rows = light().filter(task_id__in=task_ids).order_by("pk")
+        list(rows.select_for_update().values_list("pk"))
 
 
 def wanted(task: Task, task_ids: Iterable[str]) -> list[Task]:

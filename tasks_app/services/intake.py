@@ -1,12 +1,13 @@
 """Create tasks: routed, gated where policy asks, with their events."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from events_app.models import Event
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import rules
 from tasks_app.errors import UnknownParent, UnknownType
@@ -15,28 +16,83 @@ from tasks_app.models import Status, Task
 from tasks_app.services import approval_gate, dependencies, routing
 
 
-@change
-def create_task(*, by: Actor, now: datetime, **new: Any) -> Task:
-    """Take in one task: routed, gated where policy asks, with its events, in one transaction.
+class NewTask(NamedTuple):
+    """What is to be created, by whom and when.
 
-    new: type, payload; optional priority, source, metadata, sla_target, trace_id, parent_task_id,
-    not_before, depends_on, on_dependency_failure, max_attempts. Raise UnknownType, UnknownParent or
-    UnknownDependency.
+    fields: type, payload; optional priority, source, metadata, sla_target, trace_id,
+    parent_task_id, not_before, depends_on, on_dependency_failure, max_attempts.
     """
-    task = build(by=by, now=now, **new)
-    store(task, new.get("depends_on", ()), by=by, now=now)
+
+    fields: dict[str, Any]
+    by: Actor
+    now: datetime
+
+
+def create_task(*, by: Actor, now: datetime, **fields: Any) -> Task:
+    """Take in one task; raise why it cannot be, as `create_all` says."""
+    [outcome] = create_all([NewTask(fields, by, now)])
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
+
+
+@change
+def create_all(news: Sequence[NewTask]) -> list[Task | DomainError]:
+    """Take in tasks: routed, gated where policy asks, with their events, in one transaction.
+
+    Return each task, or why it cannot be: UnknownType, UnknownParent, UnknownDependency,
+    TooManyDependents or TooManyPending. The others are created all the same.
+    """
+    parents = known_parents(news)
+    dependencies.lock({name for new in news for name in new.fields.get("depends_on", ())})
+    outcomes = [accepted(new, parents) for new in news]
+    created = [
+        (new, task) for new, task in zip(news, outcomes, strict=True) if isinstance(task, Task)
+    ]
+    Task.objects.bulk_create([task for _, task in created if task.pk is None])
+    events = [event for new, task in created for event in intake_events(task, new.by, new.now)]
+    agents = {task.assigned_agent for _, task in created} - {""}
+    if events:
+        record_all(events, wakes=map(tasks_of, sorted(agents)))
+    return outcomes
+
+
+def known_parents(news: Iterable[NewTask]) -> set[str]:
+    """Return which of the parents that are named exist."""
+    named = {new.fields.get("parent_task_id") for new in news} - {None, ""}
+    if not named:
+        return set()
+    return set(Task.objects.filter(task_id__in=named).values_list("task_id", flat=True))
+
+
+def accepted(new: NewTask, parents: Collection[str]) -> Task | DomainError:
+    """Return a task that can be stored, or why it cannot; what it asks for is asked.
+
+    One that waits for others is stored at once, so that the next one counts it.
+    """
+    fields = {name: value for name, value in new.fields.items() if name != "depends_on"}
+    try:
+        task = build(parents, by=new.by, now=new.now, **fields)
+        needed = dependencies.wanted(task, new.fields.get("depends_on", ()))
+        approval_gate.request(task, by=new.by, now=new.now)
+    except DomainError as refusal:
+        return refusal
+    if needed:
+        task.save(force_insert=True)
+        dependencies.store(task, needed)
     return task
 
 
-def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: Any) -> Task:
+def build(parents: Collection[str], *, by: Actor, now: datetime, **fields: Any) -> Task:
     """Return a task as it will be stored, routed and with its deadlines."""
-    rule = routing.routing_rules().get(new["type"])
+    rule = routing.routing_rules().get(fields["type"])
     if rule is None:
-        raise UnknownType(f"No agent takes tasks of type {new['type']!r}.", field="type")
-    if parent := new.get("parent_task_id"):
-        ensure_parent(parent)
+        raise UnknownType(f"No agent takes tasks of type {fields['type']!r}.", field="type")
+    parent = fields.get("parent_task_id")
+    if parent and parent not in parents:
+        raise UnknownParent(f"There is no task {parent} to be the parent.", field="parent_task_id")
     agent = rules.agent_for(rule, routing.agents())
-    task = Task(created_by=by.name, door=by.door, created_at=now, **new)
+    task = Task(created_by=by.name, door=by.door, created_at=now, **fields)
     task.creator_credential = by.credential
     task.report_by(by)
     task.assigned_agent = agent
@@ -50,24 +106,7 @@ def build(*, by: Actor, now: datetime, depends_on: Iterable[str] = (), **new: An
     return task
 
 
-def ensure_parent(task_id: str) -> None:
-    """Raise UnknownParent unless the task exists."""
-    if not Task.objects.filter(task_id=task_id).exists():
-        raise UnknownParent(f"There is no task {task_id} to be the parent.", field="parent_task_id")
-
-
-def store(task: Task, depends_on: Iterable[str], *, by: Actor, now: datetime) -> None:
-    """Insert a task, its dependencies, approval and events, in the caller's transaction."""
-    needed = dependencies.wanted(task, depends_on) if depends_on else []
-    approval_gate.request(task, by=by, now=now)
-    task.save(force_insert=True)
-    if needed:
-        dependencies.store(task, needed)
-    wakes = [tasks_of(task.assigned_agent)] if task.assigned_agent else []
-    record_all(intake_events(task, by=by, now=now), wakes=wakes)
-
-
-def intake_events(task: Task, *, by: Actor, now: datetime) -> list[Event]:
+def intake_events(task: Task, by: Actor, now: datetime) -> list[Event]:
     """Return what the log says of a new task: created, and assigned if it has an agent."""
     about: dict[str, Any] = {
         "by": by,
