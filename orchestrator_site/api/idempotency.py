@@ -7,15 +7,16 @@ write lock) and then read its answer. If the work fails, the row is rolled back 
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from rest_framework.exceptions import APIException
 
 from orchestrator_site.api.negotiation import JSONRenderer
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.changes import change
+from orchestrator_site.infra.group_commit import Work
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
@@ -80,6 +81,91 @@ def answer_once(
     if kept.body_hash != mine.body_hash:
         raise KeyReused
     return kept.response.encode(), True
+
+
+class Keyed(NamedTuple):
+    """One item of a work that is done once for its key.
+
+    write: what the answer says of the outcome. operation, body: as for `answer_once`.
+    """
+
+    work: Work
+    item: Any
+    write: Callable[[Any], Mapping[str, Any]]
+    principal: str
+    key: str
+    operation: str
+    body: Mapping[str, Any]
+    now: datetime
+
+    def row(self) -> IdempotencyKey:
+        """Return the row that keeps the answer."""
+        return IdempotencyKey(
+            principal=self.principal,
+            key=self.key,
+            operation=self.operation[:300],
+            body_hash=digest(self.operation, self.body),
+            created_at=self.now,
+        )
+
+
+@change
+def answer_all(requests: Sequence[Keyed]) -> list[tuple[bytes, bool] | Exception]:
+    """Return for each request the answer as JSON and whether it is a repetition, or its refusal.
+
+    A key that is used twice among them is answered in a second round.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for place, request in enumerate(requests):
+        first.setdefault((request.principal, request.key), place)
+    now = [first[name] for name in sorted(first)]  # in one order for all who wait for keys
+    later = sorted(set(range(len(requests))) - set(now))
+    answers = answer_distinct([requests[place] for place in now])
+    outcomes = dict(zip(now, answers, strict=True))
+    if later:
+        outcomes |= zip(later, answer_all([requests[place] for place in later]), strict=True)
+    return [outcomes[place] for place in range(len(requests))]
+
+
+def answer_distinct(requests: Sequence[Keyed]) -> list[tuple[bytes, bool] | Exception]:
+    """Do what `answer_all` does where every key is used once. Runs in the caller's transaction."""
+    rows = [request.row() for request in requests]
+    kept = [claim(row, now=row.created_at) for row in rows]
+    outcomes = [
+        None if mine.pk == row.pk else repeated(mine, row)
+        for mine, row in zip(kept, rows, strict=True)
+    ]
+    mine = [place for place, outcome in enumerate(outcomes) if outcome is None]
+    done = carried_out([requests[place] for place in mine])
+    for place, outcome in zip(mine, done, strict=True):
+        outcomes[place] = kept_answer(rows[place], requests[place], outcome)
+    return cast(list[tuple[bytes, bool] | Exception], outcomes)
+
+
+def repeated(kept: IdempotencyKey, mine: IdempotencyKey) -> tuple[bytes, bool] | KeyReused:
+    """Return the answer that is kept, or the refusal if it belongs to another request."""
+    return KeyReused() if kept.body_hash != mine.body_hash else (kept.response.encode(), True)
+
+
+def carried_out(requests: Sequence[Keyed]) -> list[Any]:
+    """Return the outcomes of the items, each work called once."""
+    outcomes: dict[int, Any] = {}
+    for work in {request.work for request in requests}:
+        places = [place for place, request in enumerate(requests) if request.work == work]
+        done = work([requests[place].item for place in places])
+        outcomes |= zip(places, done, strict=True)
+    return [outcomes[place] for place in range(len(requests))]
+
+
+def kept_answer(row: IdempotencyKey, request: Keyed, outcome: Any) -> Any:
+    """Keep the answer for its key, or give the key back if it was refused; return either."""
+    mine = IdempotencyKey.objects.filter(pk=row.pk)
+    if isinstance(outcome, Exception):
+        mine.delete()
+        return outcome
+    text = JSONRenderer().render(request.write(outcome))
+    mine.update(response=text.decode())
+    return text, False
 
 
 def claim(mine: IdempotencyKey, *, now: datetime) -> IdempotencyKey:

@@ -193,6 +193,34 @@ class ApiViewSet(viewsets.ViewSet):
             else (self.http_method_not_allowed)
         )
 
+    async def write_once(
+        self,
+        work: Work,
+        item: Any,
+        answer: Callable[[Any], Mapping[str, Any]],
+        *,
+        key: str | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Write one item of a work and answer with what `answer` makes of its outcome.
+
+        With a key it is written the first time only; key, body: as for `once`.
+        """
+        key = self.request.META.get("HTTP_IDEMPOTENCY_KEY", key)
+        if key is None:
+            return Response(answer(await self.write(work, item)))
+        keyed = idempotency.Keyed(
+            work=work,
+            item=item,
+            write=answer,
+            principal=self.actor.name,
+            key=idempotency.checked_key(key),
+            operation=f"{self.request.method} {self.request.path}",
+            body=self.body() if body is None else body,
+            now=self.now,
+        )
+        return replayed(*await self.write(idempotency.answer_all, keyed))
+
     def once(
         self,
         perform: Callable[[], Mapping[str, Any]],
@@ -209,7 +237,7 @@ class ApiViewSet(viewsets.ViewSet):
         key = self.request.META.get("HTTP_IDEMPOTENCY_KEY", key)
         if key is None:
             return Response(perform())
-        answer, again = idempotency.answer_once(
+        answered = idempotency.answer_once(
             principal=self.actor.name,
             key=key,
             operation=f"{self.request.method} {self.request.path}",
@@ -218,7 +246,7 @@ class ApiViewSet(viewsets.ViewSet):
             now=self.now,
             shown_once=shown_once,
         )
-        return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
+        return replayed(*answered)
 
 
 def single(query: Mapping[str, Any]) -> dict[str, str]:
@@ -227,6 +255,11 @@ def single(query: Mapping[str, Any]) -> dict[str, str]:
     if twice:
         raise ValidationError({twice[0]: ["Give it only once."]})
     return {name: values[0] for name, values in query.lists()}  # type: ignore[attr-defined]
+
+
+def replayed(answer: bytes, again: bool) -> Response:
+    """Return the answer kept for a key. again: whether it had been given before."""
+    return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
 
 
 def raised(outcome: Any) -> Any:

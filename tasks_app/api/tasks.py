@@ -22,7 +22,7 @@ from tasks_app.api.serializers.tasks import (
     TaskListAnswer,
     TaskListQuery,
 )
-from tasks_app.models import Status
+from tasks_app.models import Status, Task
 from tasks_app.services import intake, lifecycle, statistics
 
 
@@ -56,18 +56,11 @@ class TaskViewSet(ApiViewSet):
         return "claim" if leased else super().rate_scope()
 
     @extend_schema(request=NewTaskSerializer, responses=TaskCreatedAnswer)
-    def create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response:
         """Create a task and route it to the appropriate agent."""
-        new = traced(self.checked(NewTaskSerializer), request)
-
-        def perform() -> dict[str, Any]:
-            task = intake.create_task(**new, by=self.actor, now=self.now)
-            agent = task.assigned_agent
-            message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
-            answer = {"task_id": task.task_id, "task": queries.created(task)}
-            return TaskCreatedAnswer({**answer, "message": f"Task created{message}"}).data
-
-        return self.once(perform)
+        fields = traced(self.checked(NewTaskSerializer), request)
+        new = intake.NewTask(fields, self.actor, self.now)
+        return await self.write_once(intake.create_all, new, created_answer)
 
     @extend_schema(parameters=[TaskListQuery], responses=TaskListAnswer)
     def list(self, request: Request) -> Response:
@@ -108,6 +101,14 @@ class StatsViewSet(ApiViewSet):
             "timestamp": self.now,
         }
         return Response(StatsAnswer(answer).data)
+
+
+def created_answer(task: Task) -> dict[str, Any]:
+    """Return what is said of a new task."""
+    agent = task.assigned_agent
+    message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
+    answer = {"task_id": task.task_id, "task": queries.created(task)}
+    return TaskCreatedAnswer({**answer, "message": f"Task created{message}"}).data
 
 
 def traced(new: dict[str, Any], request: Request) -> dict[str, Any]:
