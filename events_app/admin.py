@@ -15,7 +15,6 @@ from unfold.decorators import display
 from events_app import services
 from events_app.configuration import Configuration
 from events_app.event_types import CONFIG_CHANGED
-from events_app.log import sequencing
 from events_app.log.reading import known_types
 from events_app.models import Event, Origin
 from orchestrator_site.console import rendering
@@ -171,11 +170,6 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = (OfFamily, OfOrigin, OfPublisher)
     ordering = ("-position",)
     change_form_template = "admin/events_app/event/page.html"
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Return the log in the order that readers see, up to now."""
-        sequencing.number_events()
-        return super().get_queryset(request).filter(position__gt=0)
 
     def wanted(self, term: str) -> Q:
         """Return what an id names, or else the newest events by this publisher or of this type."""

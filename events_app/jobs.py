@@ -5,18 +5,12 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 
-from events_app.log import retention, sequencing
+from events_app.log import retention
 from events_app.webhooks import fan_out, sender, trigger
 from orchestrator_site.core import times
 from orchestrator_site.core.pacing import Pace
 
 PRUNE_STEPS = 50  # in one run
-
-
-@shared_task
-def number_events() -> None:
-    """Beat: number committed events, so that counters stay fresh when nobody reads."""
-    sequencing.number_events()
 
 
 @shared_task

@@ -89,6 +89,6 @@ def plain(event: Event) -> dict[str, Any]:
     """Return an event as every reader gets it: by page, stream, consumer or webhook."""
     fields = {name: getattr(event, name) for name in FIELDS}
     return fields | {
-        "cursor": None if event.position is None else cursor(event.place),
+        "cursor": cursor(event.place),
         "created_at": rfc3339(event.created_at),
     }

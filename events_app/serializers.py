@@ -54,6 +54,36 @@ class PublishedAnswer(SuccessSerializer):
     event_id = serializers.CharField()
 
 
+class EventBatchSerializer(serializers.Serializer):
+    """A batch whose events are not checked yet: one by one in mode `each`."""
+
+    events = serializers.ListField(child=serializers.DictField(), min_length=1, max_length=100)
+    mode = serializers.ChoiceField(choices=["all", "each"], default="all")
+
+
+class EventBatchRequest(EventBatchSerializer):
+    """Up to 100 events, published all or none, or each that can be."""
+
+    events = PublishSerializer(many=True)
+
+
+class EventBatchResultSerializer(serializers.Serializer):
+    """An event that is stored, or why there is none."""
+
+    success = serializers.BooleanField()
+    event_type = serializers.CharField(allow_null=True)
+    event_id = serializers.CharField(allow_null=True)
+    detail = serializers.CharField(allow_null=True)
+
+
+class EventBatchAnswer(SuccessSerializer):
+    """One result for each event, in the order given."""
+
+    mode = serializers.CharField()
+    published = serializers.IntegerField()
+    results = EventBatchResultSerializer(many=True)
+
+
 class EventSerializer(RowSerializer):
     """A fact of the log. `cursor` goes into `after` to go on from here."""
 

@@ -1,14 +1,15 @@
 """Write events: `record` for the server itself, `publish` for agents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from events_app import rules
 from events_app.hooks import handlers
 from events_app.log import writing
 from events_app.models import Event, Origin
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.core.errors import DomainError, Invalid
 from orchestrator_site.infra import changes, wakeups
 from orchestrator_site.infra.changes import change as change
 
@@ -68,22 +69,63 @@ def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
             handle(event)
 
 
+class Publication(NamedTuple):
+    """An event that an agent wants stored; it changes no state.
+
+    fields: payload, task_id, trace_id and priority, as for `new_event`.
+    """
+
+    event_type: str
+    source_agent: str
+    by: Actor
+    now: datetime
+    fields: dict[str, Any]
+
+    def event(self) -> Event | DomainError:
+        """Return the event, not yet stored, or why the caller may not publish it."""
+        try:
+            rules.ensure_may_say(self.event_type, self.source_agent)
+        except DomainError as refusal:
+            return refusal
+        event = new_event(event_type=self.event_type, by=self.by, now=self.now, **self.fields)
+        event.origin, event.source_agent = self.by.origin, self.source_agent
+        event.source_verified = rules.speaks_for(self.by, self.source_agent)
+        return event
+
+
 @change
+def publish_all(items: Sequence[Publication]) -> list[Event | DomainError]:
+    """Store events of agents; return each or why it is refused: ReservedEventType, ReservedSource.
+
+    No handler is called: what agents say changes no state.
+    """
+    outcomes = [item.event() for item in items]
+    if events := [outcome for outcome in outcomes if isinstance(outcome, Event)]:
+        changes.current().rows += events
+        wake_after_commit()
+    return outcomes
+
+
+@change
+def publish_together(items: Sequence[Publication]) -> list[Event]:
+    """Store all of these events or, if one is refused, none; raise Invalid, which names it."""
+    events = []
+    for place, outcome in enumerate(publish_all(items)):
+        if isinstance(outcome, DomainError):
+            sentence = f"Event {place} of the batch: {outcome}"
+            raise Invalid(sentence, field=f"events.{place}")
+        events.append(outcome)
+    return events
+
+
 def publish(
     *, event_type: str, source_agent: str, by: Actor, now: datetime, **fields: Any
 ) -> Event:
-    """Store an event of an agent; it changes no state.
-
-    fields: payload, task_id, trace_id and priority, as for `new_event`. Raise ReservedEventType or
-    ReservedSource for what only the server may publish.
-    """
-    rules.ensure_may_say(event_type, source_agent)
-    event = new_event(event_type=event_type, by=by, now=now, **fields)
-    event.origin, event.source_agent = by.origin, source_agent
-    event.source_verified = rules.speaks_for(by, source_agent)
-    changes.current().rows.append(event)
-    wake_after_commit()
-    return event
+    """Store one event of an agent; raise what `publish_all` would return as its refusal."""
+    [outcome] = publish_all([Publication(event_type, source_agent, by, now, fields)])
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
 
 
 def wake_after_commit(*topics: str) -> None:

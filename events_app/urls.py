@@ -12,6 +12,7 @@ SUBSCRIPTION = "events/subscriptions/<public_id:subscription_id>"
 urlpatterns = [
     path("events", EventViewSet.as_view({"get": "list"})),
     path("events/publish", EventViewSet.as_view({"post": "publish"})),
+    path("events/publish/batch", EventViewSet.as_view({"post": "publish_batch"})),
     path("events/stream", EventViewSet.as_view({"get": "stream"})),
     path("events/consumers", ConsumerViewSet.as_view({"get": "list", "post": "create"})),
     path(CONSUMER, ConsumerViewSet.as_view({"get": "retrieve", "delete": "destroy"})),

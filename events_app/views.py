@@ -1,7 +1,7 @@
 """The API of events: publish, read, stream."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,8 +12,12 @@ from rest_framework.response import Response
 from events_app import rules, services
 from events_app.errors import TooManyStreams
 from events_app.log import cloudevents, reading, sequencing
+from events_app.models import Event
 from events_app.serializers import (
     CloudEventSerializer,
+    EventBatchAnswer,
+    EventBatchRequest,
+    EventBatchSerializer,
     EventFilter,
     EventListAnswer,
     EventListQuery,
@@ -23,10 +27,12 @@ from events_app.serializers import (
 from events_app.streams.sse import BEGIN, StreamRequest, one_page, quota
 from orchestrator_site.api import long_poll
 from orchestrator_site.api.parsers import StrictJSONParser
+from orchestrator_site.api.serializers import first_error
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.auth.authentication import credentials_of
 from orchestrator_site.core import tracing
 from orchestrator_site.core.actors import Role
+from orchestrator_site.core.errors import DomainError
 
 EVENT_STREAM = "text/event-stream"
 NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
@@ -43,14 +49,29 @@ class EventViewSet(ApiViewSet):
     """Publish events for others to hear, and hear those of others."""
 
     parser_classes = [StrictJSONParser, CloudEventParser]
-    roles = {"publish": Role.AGENT, "list": Role.USER, "stream": Role.USER}
-    rate_scopes = {"publish": "events_publish", "list": "events_read", "stream": "events_read"}
-    once_actions = ("publish",)
+    roles = {
+        "publish": Role.AGENT,
+        "publish_batch": Role.AGENT,
+        "list": Role.USER,
+        "stream": Role.USER,
+    }
+    rate_scopes = {
+        "publish": "events_publish",
+        "publish_batch": "events_batch",
+        "list": "events_read",
+        "stream": "events_read",
+    }
+    once_actions = ("publish", "publish_batch")
     examples = {
         "publish": {
             "event_type": "pr.merged",
             "source_agent": "dev_agent",
             "payload": {"pull_request": 42},
+        },
+        "publish_batch": {
+            "events": [
+                {"event_type": "test.passed", "source_agent": "dev_agent", "payload": {"n": 1}}
+            ]
         },
     }
 
@@ -69,7 +90,7 @@ class EventViewSet(ApiViewSet):
         """
         sent = cloudevents.sent_in(request.META, self.body())
         body = self.body() if sent is None else cloudevents.as_published(sent)
-        body.setdefault("trace_id", tracing.trace_id_of(request.META.get("HTTP_TRACEPARENT", "")))
+        body.setdefault("trace_id", self._trace())
         params = self.checked(PublishSerializer, body)
 
         def perform() -> dict[str, Any]:
@@ -85,6 +106,38 @@ class EventViewSet(ApiViewSet):
         if sent is None:
             return self.once(perform)
         return self.once(perform, key=cloudevents.idempotency_key(sent), body=params)
+
+    def _trace(self) -> str:
+        return tracing.trace_id_of(self.request.META.get("HTTP_TRACEPARENT", ""))
+
+    @extend_schema(request=EventBatchRequest, responses=EventBatchAnswer)
+    def publish_batch(self, request: Request) -> Response:
+        """Publish up to 100 events: `all` or none, or `each` that can be. Each counts in the rate.
+
+        They stand in the log in the order given, with nothing between them.
+        """
+        params = self.checked(EventBatchSerializer)
+        self.count_items(len(params["events"]))
+        publish = self._all if params["mode"] == "all" else self._each
+        return self.once(lambda: batch_answer(params["mode"], publish(params["events"])))
+
+    def _all(self, items: list[dict[str, Any]]) -> list[Event]:
+        checked = self.checked(EventBatchRequest, {"events": items})["events"]
+        return services.publish_together([self._publication(item) for item in checked])
+
+    def _each(self, items: list[dict[str, Any]]) -> list[Event | DomainError]:
+        read = [PublishSerializer(data=item) for item in items]
+        good = [self._publication(item.validated_data) for item in read if item.is_valid()]
+        outcomes = iter(services.publish_all(good))
+        return [
+            next(outcomes) if item.is_valid() else DomainError(first_error(item.errors))
+            for item in read
+        ]
+
+    def _publication(self, said: dict[str, Any]) -> services.Publication:
+        fields = {"trace_id": self._trace()} | said
+        names = fields.pop("event_type"), fields.pop("source_agent")
+        return services.Publication(*names, by=self.actor, now=self.now, fields=fields)
 
     @extend_schema(
         parameters=[EventListQuery],
@@ -138,7 +191,6 @@ class EventViewSet(ApiViewSet):
         position = place(request.META.get("HTTP_LAST_EVENT_ID") or after)
         if position is None:
             position, _ = sequencing.bounds()
-        sequencing.number_events()
         reading.ensure_readable(position)
         return StreamRequest(
             position=position,
@@ -153,6 +205,23 @@ class EventViewSet(ApiViewSet):
 def place(after: str) -> int | None:
     """Return the position that `after` names; None for the oldest kept. Raise BadCursor."""
     return PLACES[after]() if after in PLACES else rules.position_of(after)
+
+
+def batch_answer(mode: str, outcomes: Sequence[Event | DomainError]) -> dict[str, Any]:
+    """Return what a batch answers: one result for each event, in the order given."""
+    results = [
+        {
+            "success": True,
+            "event_type": row.event_type,
+            "event_id": row.event_id,
+            "detail": None,
+        }
+        if isinstance(row, Event)
+        else {"success": False, "event_type": None, "event_id": None, "detail": str(row)}
+        for row in outcomes
+    ]
+    published = sum(isinstance(row, Event) for row in outcomes)
+    return EventBatchAnswer({"mode": mode, "published": published, "results": results}).data
 
 
 def as_batch(

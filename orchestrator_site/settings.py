@@ -59,6 +59,7 @@ RATE_LIMITS = {  # requests a minute: the guide's table in its order, then what 
         "approval_reject": 5,
         "stats": 30,
         "tasks_batch": 600,  # tasks, not requests
+        "events_batch": 600,  # events, not requests
         "claim": 600,
         "heartbeat": 600,
         "events_read": 600,
@@ -176,7 +177,6 @@ CELERY_BEAT_SCHEDULE = {
         "settle-dependents": "tasks_app.jobs.settle_dependents",
         "continue-bulk-operations": "tasks_app.jobs.continue_bulk_operations",
         "expire-approvals": "approvals_app.jobs.expire_approvals",
-        "number-events": "events_app.jobs.number_events",
     }.items()
 } | {
     "deliver-webhooks": {  # a retry is due after 5 s; what is new is sent at once, by a message

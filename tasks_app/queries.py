@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from approvals_app.models import Approval
-from events_app.log import sequencing
 from events_app.models import Event
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
@@ -75,7 +74,6 @@ def timeline(
 
     Raise BadCursor.
     """
-    sequencing.number_events()
     rows = Event.objects.of_task(task.task_id).order_by("pk")
     if cursor:
         rows = rows.filter(pk__gt=cursors.decode(cursor, TIMELINE, int)[0])

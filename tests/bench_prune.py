@@ -29,7 +29,6 @@ from tests.support.growth import analyse, fill_events, fill_tasks
 old = timezone.now() - timedelta(days=100)
 task = intake.create_task(type="bugfix", payload={{"text": "x" * 300}}, by=SYSTEM, now=old)
 lifecycle.report_status(task_id=task.task_id, status=Status.COMPLETED, by=SYSTEM, now=old)
-sequencing.number_events()
 task.refresh_from_db()
 fill_tasks(task, {tasks} - 1)
 fill_events(Event.objects.first(), 3 * {tasks})

@@ -57,7 +57,6 @@ def start_position(text: str) -> int:
     if (time := time_of(text)) is not None:
         return reading.position_at(time)
     position = position_of(text, field="start")
-    sequencing.number_events()
     reading.ensure_readable(position)
     return position
 

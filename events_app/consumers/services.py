@@ -83,7 +83,6 @@ def fetch(
     Raise UnknownConsumer, NotYours, CursorExpired if events it has not read were pruned, or
     CursorAhead if the log was replaced by an older copy.
     """
-    sequencing.number_events()  # outside, so that nobody waits for us with the ledger locked
     with change():
         consumer = find(name, by=by, lock=True)
         until = now + timedelta(seconds=ack_seconds or consumer.ack_seconds)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 
 from events_app.errors import CursorAhead, CursorExpired
-from events_app.log.sequencing import bounds, marked, number_events, state
+from events_app.log.sequencing import bounds, marked, state
 from events_app.models import Event, Position
 from events_app.rules import cursor, matches
 from orchestrator_site.infra.pagination import MOST_BYTES, fitting
@@ -19,10 +19,9 @@ MOST_SOUGHT = 20  # of these, each by a statement of its own
 # Each type is one step in the index.
 KNOWN_TYPES = """
     WITH RECURSIVE known(kind) AS (
-        SELECT MIN(event_type) FROM events_app_event WHERE position IS NOT NULL
+        SELECT MIN(event_type) FROM events_app_event
         UNION ALL
-        SELECT (SELECT MIN(event_type) FROM events_app_event
-                WHERE position IS NOT NULL AND event_type > kind)
+        SELECT (SELECT MIN(event_type) FROM events_app_event WHERE event_type > kind)
         FROM known WHERE kind IS NOT NULL
     ) SELECT kind FROM known WHERE kind IS NOT NULL LIMIT %s
 """
@@ -37,7 +36,6 @@ def read(
     at `limit` events or at 4 MiB of payload. An empty list with a position that moved means:
     nothing matched so far, go on. Raise CursorExpired or CursorAhead.
     """
-    number_events()
     return page(after=after, limit=limit, types=types, **equal)
 
 
@@ -108,7 +106,6 @@ def position_at(time: datetime) -> int:
 
     Positions follow the clock only about: a transaction may last DISORDER.
     """
-    number_events()
     pruned_to, end = bounds()
     if 0 < pruned_to < end and created_at(pruned_to + 1) > time:
         raise CursorExpired(oldest=cursor(pruned_to))

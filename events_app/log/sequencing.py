@@ -1,25 +1,11 @@
-"""Give committed events their positions, so that a forward reader misses none."""
+"""Ask how far the log goes, and which event stands at a position."""
 
 from typing import Any
 
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import connection
 
-from events_app.hooks import tallies
-from events_app.models import Event, Ledger, Position
+from events_app.models import Position
 
-BATCH = 1000  # rows numbered in one transaction
-
-NUMBER = """
-    UPDATE events_app_event AS event SET position = place.position FROM (
-        SELECT id, %s + row_number() OVER (ORDER BY id) AS position
-        FROM events_app_event WHERE position IS NULL ORDER BY id LIMIT %s
-    ) AS place WHERE event.id = place.id
-    RETURNING event_type, moved_from, moved_to
-"""
-
-ADVANCE = "UPDATE events_app_ledger SET head = head + %s"
-UNNUMBERED = "SELECT 1 FROM events_app_event WHERE position IS NULL LIMIT 1"
 STATE = """
     SELECT pruned_to, head,
         (SELECT event_id FROM events_app_event WHERE position = COALESCE(%s, head))
@@ -27,43 +13,13 @@ STATE = """
 """
 
 
-def number_events() -> int:
-    """Give every committed event its place in the order; return how many got one.
-
-    The lock of the ledger's row serialises numbering; whoever waited for it finds nothing left.
-    """
-    numbered, batch = 0, BATCH
-    while batch == BATCH and row(UNNUMBERED):
-        batch = number_batch()
-        numbered += batch
-    return numbered
-
-
-@transaction.atomic
-def number_batch() -> int:
-    """Number one batch and call the tallies with it, exactly once; return its size."""
-    head = Ledger.objects.select_for_update().values_list("head", flat=True).get()
-    with connection.cursor() as rows:
-        rows.execute(NUMBER, [head, BATCH])
-        names = ("event_type", "moved_from", "moved_to")
-        moves = [Event(**dict(zip(names, moved, strict=True))) for moved in rows.fetchall()]
-        if moves:
-            for model, count in tallies:
-                for name, number in count(moves).items():
-                    found = model._default_manager.filter(name=name)
-                    found.update(number=F("number") + number)
-            rows.execute(ADVANCE, [len(moves)])
-    return len(moves)
-
-
 def head() -> Position:
     """Return the position of the newest committed event."""
-    number_events()
     return bounds()[1]
 
 
 def bounds() -> tuple[int, Position]:
-    """Return the positions up to which events are pruned, and up to which they are numbered."""
+    """Return the positions up to which events are pruned, and up to which there are any."""
     pruned_to, end, event_id = state()
     return pruned_to, Position(end, event_id or "")
 

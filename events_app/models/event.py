@@ -1,4 +1,4 @@
-"""Events, and the row that says how far they are numbered."""
+"""Events, and the row that says how far the log goes."""
 
 from collections.abc import Mapping
 
@@ -48,15 +48,12 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(matching)
 
 
-NUMBERED = Q(position__isnull=False)
-
-
 class Event(models.Model):
-    """What happened, who said so, and by which door. Never changed, only numbered once."""
+    """What happened, who said so, and by which door. Never changed."""
 
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id, editable=False)
     position = models.BigIntegerField(
-        null=True, editable=False, help_text="Place in the order readers see."
+        unique=True, editable=False, help_text="Place in the order readers see."
     )
     event_type = models.CharField(max_length=128)
     origin = models.CharField(max_length=8, choices=Origin.choices)
@@ -86,26 +83,16 @@ class Event(models.Model):
     objects = EventQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["position"], condition=NUMBERED, name="event_position"),
-        ]
         indexes = [
-            models.Index(
-                fields=["id"], condition=Q(position__isnull=True), name="event_unnumbered"
-            ),
             models.Index(fields=["task_id", "id"], condition=~Q(task_id=""), name="event_of_task"),
             models.Index(
                 fields=["trace_id", "id"], condition=~Q(trace_id=""), name="event_of_trace"
             ),
-            models.Index(
-                fields=["event_type", "position"], condition=NUMBERED, name="event_by_type"
-            ),
-            models.Index(
-                fields=["publisher", "position"], condition=NUMBERED, name="event_by_publisher"
-            ),
+            models.Index(fields=["event_type", "position"], name="event_by_type"),
+            models.Index(fields=["publisher", "position"], name="event_by_publisher"),
             models.Index(
                 fields=["origin", "position"],
-                condition=NUMBERED & ~Q(origin="system"),
+                condition=~Q(origin="system"),
                 name="event_by_origin",
             ),
         ]
@@ -115,14 +102,14 @@ class Event(models.Model):
 
     @property
     def place(self) -> Position:
-        """Return its position, which names it; only for one that is numbered."""
-        return Position(self.position or 0, self.event_id)
+        """Return its position, which names it; only for one that is stored."""
+        return Position(self.position, self.event_id)
 
 
 class Ledger(models.Model):
-    """One row: how far events are numbered. Whoever holds its lock numbers the next ones."""
+    """One row: how far the log goes. Whoever holds its lock writes the next events."""
 
-    head = models.BigIntegerField(default=0, help_text="Position of the newest numbered event.")
+    head = models.BigIntegerField(default=0, help_text="Position of the newest event.")
     pruned_to = models.BigIntegerField(
         default=0, help_text="Events up to this position are no longer kept."
     )

@@ -18,7 +18,6 @@ PAGES = 20  # in one run, so that whoever catches up keeps nobody waiting
 
 def fan_out(*, now: datetime) -> int:
     """Read the log for every active subscription; return how many deliveries that makes."""
-    sequencing.number_events()
     created, head = 0, Ledger.objects.values("head")
     for _ in range(PAGES):
         behind = Subscription.objects.active().exclude(position=Subquery(head))

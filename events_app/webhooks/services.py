@@ -178,8 +178,7 @@ def resend(
 
 def resend_one(subscription: Subscription, event_id: str, *, now: datetime) -> int:
     """Send one event again, or for the first time."""
-    sequencing.number_events()
-    event = Event.objects.filter(event_id=event_id, position__isnull=False).first()
+    event = Event.objects.filter(event_id=event_id).first()
     if event is None:
         raise UnknownEvent(f"There is no event {event_id}, or it is no longer kept.")
     delivery = new_delivery(subscription, event, now=now)

@@ -113,3 +113,9 @@ class RowSerializer(serializers.ModelSerializer):
         method = getattr(self, f"get_{name}", None)
         value = method(row) if method else getattr(row, name)
         return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def first_error(errors: dict[str, Any]) -> str:
+    """Return the first thing wrong with an item of a batch, as one sentence."""
+    field, sentences = next(iter(errors.items()))
+    return f"{field}: {sentences[0] if isinstance(sentences, list) else sentences}"

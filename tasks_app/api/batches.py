@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from orchestrator_site.api.serializers import first_error
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
@@ -59,12 +60,6 @@ class BatchViewSet(ApiViewSet):
             for item in read
         ]
         return batches.create_each(news, by=self.actor, now=self.now)
-
-
-def first_error(errors: dict[str, Any]) -> str:
-    """Return the first thing wrong with an item of a batch, as one sentence."""
-    field, sentences = next(iter(errors.items()))
-    return f"{field}: {sentences[0] if isinstance(sentences, list) else sentences}"
 
 
 def answer_of(mode: str, outcomes: Sequence[Task | DomainError]) -> dict[str, Any]:

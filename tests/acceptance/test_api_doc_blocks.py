@@ -33,6 +33,7 @@ RATES = {  # what the page calls the scopes of the settings
     "POST /approvals/{id}/reject": "approval_reject",
     "GET /stats": "stats",
     "tasks in POST /tasks/batch": "tasks_batch",
+    "events in POST /events/publish/batch": "events_batch",
     "claiming tasks": "claim",
     "heartbeats": "heartbeat",
     "reading events": "events_read",

@@ -91,6 +91,7 @@ DOORS: dict[str, tuple[str, dict[str, Any], str]] = {
     "task, unknown field": ("/tasks", TASK, "unheard_of"),
     "event payload": ("/events/publish", EVENT, "payload"),
     "batch": ("/tasks/batch", {"tasks": [TASK]}, "extra"),
+    "batch of events": ("/events/publish/batch", {"events": [EVENT]}, "extra"),
     "claim": ("/tasks/claim", {"agent": "dev_agent"}, "extra"),
 }
 

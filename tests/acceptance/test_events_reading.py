@@ -3,7 +3,7 @@
 import pytest
 
 from events_app import services
-from events_app.log import reading, sequencing
+from events_app.log import reading
 from events_app.models import Event, Ledger
 from events_app.rules import cursor
 
@@ -136,7 +136,6 @@ def test_many_rare_types_cost_a_read_no_more_statements_than_one(
         say("often")
     for number in range(reading.MOST_SOUGHT + 1):
         say(f"rare.n{number}")
-    sequencing.number_events()
 
     with django_assert_max_num_queries(15):
         first = api("user").get("/events?types=rare.*").json()
@@ -149,7 +148,6 @@ def test_many_rare_types_cost_a_read_no_more_statements_than_one(
 def test_a_place_older_than_what_is_kept_is_gone(api, say, path: str) -> None:
     say("pr.merged")
     say("pr.opened")
-    sequencing.number_events()
     Ledger.objects.update(pruned_to=1)
 
     answer = api("user").get(f"{path}?after={cursor(0)}")

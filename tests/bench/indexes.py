@@ -13,14 +13,13 @@ from pathlib import Path
 from django.db import connection, models
 
 from approvals_app.models import Approval
-from events_app.log import sequencing
 from events_app.models import Event
 from tasks_app.models import Task
 from tests.bench.fill import create
 
 BLOCK = 100  # creates
 ESSENTIAL = {"task_queue", "task_due", "task_sla_warn", "task_leases", "task_scheduled"}
-ESSENTIAL |= {"task_open_of_agent", "event_unnumbered", "event_of_task"}
+ESSENTIAL |= {"task_open_of_agent", "event_of_task"}
 
 
 def main(rounds: str) -> None:
@@ -55,7 +54,6 @@ def block() -> float:
     now, began = datetime.now(UTC), processor_seconds()
     for number in range(BLOCK):
         create(now, trace_id=f"t{number}", sla_target=3600)
-        sequencing.number_events()
     return (processor_seconds() - began) / BLOCK * 1000
 
 

@@ -14,7 +14,6 @@ from django.db import transaction
 
 from approvals_app import services as approvals
 from events_app.log import retention as log_retention
-from events_app.log import sequencing
 from events_app.webhooks import fan_out, sender
 from orchestrator_site.api import idempotency
 from orchestrator_site.core import times
@@ -47,7 +46,6 @@ SWEEPS: dict[str, Callable[[], Any]] = {
     "notice_silence": lambda: agents.mark_stale_agents(now=times.now()),
     "settle_dependents": lambda: dependencies.settle_waiting(clock=times.now),
     "expire_approvals": lambda: approvals.expire_approvals(now=times.now()),
-    "number_events": sequencing.number_events,
     "deliver_webhooks": lambda: sender.deliver(clock=times.now),
     "forget_deliveries": lambda: fan_out.forget(now=times.now()),
     "prune_answers": lambda: idempotency.prune_answers(now=times.now()),

@@ -57,7 +57,7 @@ TEETH: dict[str, tuple[str, Run]] = {
         "embedded",
         lambda service, seed: work.reports_at_expiry(service, rounds=100, seed=seed),
     ),
-    "cursor_by_id": (
+    "number_taken_early": (
         "servers",
         lambda service, seed: ordering(service, writers=8, events=60, seed=seed),
     ),

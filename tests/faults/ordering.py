@@ -1,7 +1,7 @@
 """Many write at once, transactions commit out of order, and those who read forward miss nothing.
 
-How it was seen that this run has teeth: against a service whose readers go by id alone
-(`cursor_by_id` in `planted.py`) it counts thousands of events that were passed over.
+How it was seen that this run has teeth: against a service that numbers events too early
+(`number_taken_early` in `planted.py`) it counts the events that were passed over.
 """
 
 import itertools

@@ -67,25 +67,34 @@ def claim_without_lock() -> None:
 
 
 @fault
-def cursor_by_id() -> None:
-    """Let readers go by id: what commits late lies behind them."""
-    from django.db import connection, transaction
+def number_taken_early() -> None:
+    """Number events when they are recorded, from a sequence: what commits late lies behind the
+    readers.
+    """
+    from django.db import connection
 
-    from events_app.log import sequencing
-    from events_app.models import Ledger
+    from events_app import services
+    from events_app.log import writing
+    from orchestrator_site.infra import changes
 
-    @transaction.atomic
-    def number_batch() -> int:
-        Ledger.objects.select_for_update().get()
+    new_event = services.new_event
+
+    def numbered(**fact: Any) -> Any:
+        event = new_event(**fact)
         with connection.cursor() as rows:
-            rows.execute("UPDATE events_app_event SET position = id WHERE position IS NULL")
-            rows.execute(
-                "UPDATE events_app_ledger SET head = "
-                "(SELECT coalesce(max(position), 0) FROM events_app_event)"
-            )
-        return 0
+            rows.execute("SELECT nextval('events_app_event_id_seq')")
+            event.position = rows.fetchone()[0]
+        return event
 
-    sequencing.number_batch = number_batch
+    def write(events: list[Any]) -> None:
+        with connection.cursor() as rows:
+            for event in events:
+                writing.insert(rows, [event], event.position)
+            last = max(event.position for event in events)
+            rows.execute("UPDATE events_app_ledger SET head = GREATEST(head, %s)", [last])
+
+    services.new_event = numbered
+    changes._writers[:] = [write]
 
 
 @fault
@@ -101,7 +110,7 @@ def event_after_commit() -> None:
     def record_late(told: Any, *, wakes: Any = ()) -> None:
         def write() -> None:
             time.sleep(0.01)
-            with transaction.atomic():
+            with events.change():
                 record_all(told, wakes=wakes)
 
         transaction.on_commit(write)

@@ -1,6 +1,6 @@
 """The order of the log while many write, in the short form; `make faults` runs the long one.
 
-How it was seen that this has teeth: `test_a_cursor_by_id_is_caught`.
+How it was seen that this has teeth: `test_a_number_taken_early_is_caught`.
 """
 
 import pytest
@@ -20,10 +20,10 @@ def test_who_reads_forward_misses_nothing(stores: Stores, seed: int) -> None:
     assert not report.broken, str(report)
 
 
-def test_a_cursor_by_id_is_caught(stores: Stores) -> None:
+def test_a_number_taken_early_is_caught(stores: Stores) -> None:
     if stores is not on_servers:
         pytest.skip("transactions of the embedded database commit in the order of their ids")
-    with stores(planted="cursor_by_id") as service:
+    with stores(planted="number_taken_early") as service:
         report = ordering(service, writers=8, events=60, seed=1)
     assert any("skipped" in fault for fault in report.broken), str(report)
 

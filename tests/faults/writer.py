@@ -12,8 +12,8 @@ import sys
 import time
 from typing import Any
 
-ROLLED_BACK = 0.1  # share of the transactions
-LONGEST = 0.005  # seconds between the insert and the commit
+ROLLED_BACK = 0.1  # share of the transactions; half of them when their event has its number
+LONGEST = 0.005  # seconds between the recording and the commit
 
 
 class Undone(Exception):
@@ -27,6 +27,10 @@ def main() -> None:
     import django
 
     django.setup()
+    from tests.faults.planted import FAULTS
+
+    if planted := os.environ.get("PLANTED_FAULT"):
+        FAULTS[planted]()
     dice = random.Random(f"{seed}/{writer}")
     committed = [number for number in range(events) if write(writer, number, dice)]
     print(json.dumps(committed), flush=True)
@@ -37,7 +41,7 @@ def write(writer: int, number: int, dice: random.Random) -> bool:
     from django.db import OperationalError, transaction
     from django.utils import timezone
 
-    from events_app.services import publish
+    from events_app.services import change, publish
     from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 
     by = Actor(f"writer-{writer}", Role.AGENT, Door.API, Assurance.SHARED, "jwt")
@@ -48,9 +52,12 @@ def write(writer: int, number: int, dice: random.Random) -> bool:
     }
     try:
         with transaction.atomic():
-            publish(**said, by=by, now=timezone.now())
-            time.sleep(dice.uniform(0, LONGEST))
-            if dice.random() < ROLLED_BACK:
+            with change():
+                publish(**said, by=by, now=timezone.now())
+                time.sleep(dice.uniform(0, LONGEST))
+                if dice.random() < ROLLED_BACK / 2:
+                    raise Undone
+            if dice.random() < ROLLED_BACK / 2:
                 raise Undone
     except Undone:
         return False

@@ -103,13 +103,6 @@ def test_expire_approvals_says_how_many(make_task: Make) -> None:
     assert run_json("expire_approvals") == {"expired": 0}
 
 
-def test_number_events_says_how_many(make_task: Make) -> None:
-    make_task()
-
-    assert run("number_events") == "2 event(s) numbered; the log has 2"
-    assert run_json("number_events") == {"numbered": 0, "head": 2}
-
-
 def test_list_pending_shows_the_most_urgent_first(make_task: Make) -> None:
     assert run("list_pending") == "Nothing waits for a decision"
     high, critical = make_task(priority="P1"), make_task(priority="P0")

@@ -13,7 +13,7 @@ from events_app.consumers import services as consumers
 from events_app.consumers.serializers import start_position
 from events_app.consumers.services import Delivered
 from events_app.errors import NameTaken, NotYours, UnknownConsumer
-from events_app.log import reading, sequencing
+from events_app.log import reading
 from events_app.models import Consumer, ConsumerDelivery
 from events_app.rules import cursor
 from orchestrator_site.core.actors import Actor
@@ -211,7 +211,6 @@ def test_a_start_is_now_the_beginning_a_cursor_or_a_time(say, now) -> None:
 def test_a_time_finds_its_place_although_commits_are_out_of_order(say, now) -> None:
     for second in (0, 30, 10, 40, 20, 90, 70, 80):
         say("a.n", when=now + timedelta(seconds=second))
-    sequencing.number_events()
 
     assert reading.position_at(now + timedelta(seconds=35)) == 3
     assert reading.position_at(now + timedelta(seconds=85)) == 5
@@ -221,7 +220,6 @@ def test_a_time_finds_its_place_although_commits_are_out_of_order(say, now) -> N
 def test_several_processes_share_a_name_without_doubles_or_gaps(say, dev, now) -> None:
     consumers.create(name="c", start=0, by=dev, now=now, types=["a.*"])
     say(*[f"a.n{number}" for number in range(60)])
-    sequencing.number_events()
 
     def take(_: int) -> list[str]:
         try:

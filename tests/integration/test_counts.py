@@ -23,7 +23,6 @@ from hypothesis.stateful import (
 
 from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
-from events_app.log import sequencing
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -259,11 +258,7 @@ class Operations(RuleBasedStateMachine):
     @invariant()
     def positions_have_no_gap(self) -> None:
         head = Ledger.objects.get().head
-        places = (
-            Event.objects.exclude(position=None)
-            .order_by("position")
-            .values_list("position", flat=True)
-        )
+        places = Event.objects.order_by("position").values_list("position", flat=True)
         assert list(places) == list(range(1, head + 1))
 
 
@@ -296,11 +291,3 @@ def test_whatever_is_done_the_counts_are_right_and_the_gate_holds(db: None) -> N
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-def test_numbering_goes_on_after_a_batch(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 3)
-    for _ in range(4):
-        make_task()
-
-    assert (sequencing.head(), counts()) == (8, really())

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from events_app import services
 from events_app.consumers import services as consumers
 from events_app.errors import CursorExpired
-from events_app.log import reading, retention, sequencing
+from events_app.log import reading, retention
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
 
@@ -26,7 +26,6 @@ def old(dev: Actor, now: datetime) -> list[Event]:
     for number in range(10):
         say(f"old.n{number}", dev, now - timedelta(days=8))
     say("new", dev, now)
-    sequencing.number_events()
     return list(Event.objects.order_by("position"))
 
 
@@ -75,7 +74,6 @@ def test_pruning_looks_at_what_is_spared_once_and_stops_where_it_is_told(
     task, old = make_task(now=now - timedelta(days=8)), now - timedelta(days=8)
     for number in range(6):
         say(f"old.n{number}", dev, old, task_id=task.task_id if number % 2 else "")
-    sequencing.number_events()
     done: list[int] = []
 
     some_left = retention.prune(older_than=WEEK, now=now, steps=1, between=done.append)
@@ -88,7 +86,6 @@ def test_pruning_looks_at_what_is_spared_once_and_stops_where_it_is_told(
 def test_an_old_event_behind_a_young_one_waits_for_it(dev: Actor, now: datetime) -> None:
     say("new", dev, now)
     say("old", dev, now - timedelta(days=8))
-    sequencing.number_events()
 
     assert prune(now).events == 0
 
@@ -161,7 +158,6 @@ def test_events_of_an_open_task_stay(
     task = make_task(now=now - timedelta(days=8))
     say("pr.merged", dev, now - timedelta(days=8), task_id=task.task_id)
     say("pr.merged", dev, now - timedelta(days=8), task_id="task_of_nobody")
-    sequencing.number_events()
 
     prune(now)
 

@@ -13,7 +13,6 @@ SWEEPS = {
     "deliver_webhooks",
     "expire_approvals",
     "notice_silence",
-    "number_events",
     "requeue_lost_leases",
     "route_pending",
     "settle_dependents",

@@ -26,6 +26,12 @@ STORE = "postgres" if os.environ.get("DATABASE_URL") else "sqlite"
 SQL = (HERE / f"{STORE}.sql").read_text(encoding="utf-8")
 OLD: dict[str, Any] = json.loads((HERE / f"{STORE}.json").read_text(encoding="utf-8"))
 TASKS: dict[str, str] = OLD["tasks"]
+# The old version numbered events after their commit, and was stopped before the last had its turn.
+LATE = """;
+    UPDATE events_app_event SET position = NULL
+        WHERE position = (SELECT head FROM events_app_ledger);
+    UPDATE events_app_ledger SET head = head - 1;
+"""
 SETTINGS = {
     "ORCHESTRATOR_WEBHOOK_ALLOW_NETS": "127.0.0.0/8",
     "ORCHESTRATOR_SWEEP_SECONDS": "1",
@@ -44,7 +50,7 @@ def server(receiver: Receiver) -> Iterator[LiveServer]:
     """Today's service, started on the old database."""
 
     def load(environment: dict[str, str]) -> None:
-        sql = SQL.replace(OLD["hook"], receiver.url)
+        sql = SQL.replace(OLD["hook"], receiver.url) + LATE
         if url := environment.get("DATABASE_URL"):
             with psycopg.connect(url) as postgres:
                 postgres.execute(sql.encode())

@@ -40,8 +40,7 @@ TYPICAL = {
         "event_by_type": "3000000 100000 1",
         "event_of_task": "3000000 4 1",
         "event_of_trace": "3000000 10 1",
-        "event_position": "3000000 1",
-        "event_unnumbered": "10 1",
+        "sqlite_autoindex_events_app_event_2": "3000000 1",
     },
     "events_app_delivery": {
         "delivery_dead": "1000 1",
