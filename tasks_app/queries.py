@@ -8,6 +8,7 @@ from approvals_app.models import Approval
 from events_app.models import Event
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
+from orchestrator_site.infra.rows import placeholders, select
 from tasks_app import rules
 from tasks_app.errors import UnknownTask
 from tasks_app.models import Task
@@ -46,7 +47,8 @@ def page(
 
 def find_all(task_ids: Sequence[str]) -> list[GatedTask | UnknownTask]:
     """Return each task with its gate, or that there is none; two queries for all of them."""
-    tasks = with_gates(list(Task.objects.filter(task_id__in=set(task_ids))))
+    names = sorted(set(task_ids))
+    tasks = with_gates(select(Task, f"task_id IN ({placeholders(len(names))})", names))
     by_id = {row.task.task_id: row for row in tasks}
     return [by_id.get(task_id) or UnknownTask(task_id) for task_id in task_ids]
 

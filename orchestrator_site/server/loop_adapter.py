@@ -99,5 +99,4 @@ def answer_of(response: HttpResponse) -> Answer:
         headers.setdefault(name, value)
     body = response.content
     headers["Content-Length"] = str(len(body))
-    response.close()
     return Answer(response.status_code, encoded(headers.items()), body)

@@ -8,6 +8,7 @@ from events_app.models import Event
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra import rows
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import rules
 from tasks_app.errors import UnknownParent, UnknownType
@@ -49,7 +50,7 @@ def create_all(news: Sequence[NewTask]) -> list[Task | DomainError]:
     created = [
         (new, task) for new, task in zip(news, outcomes, strict=True) if isinstance(task, Task)
     ]
-    Task.objects.bulk_create([task for _, task in created if task.pk is None])
+    rows.insert(Task, [task for _, task in created if task.pk is None])
     events = [event for new, task in created for event in intake_events(task, new.by, new.now)]
     agents = {task.assigned_agent for _, task in created} - {""}
     if events:

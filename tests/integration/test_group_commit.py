@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -98,7 +98,7 @@ def test_a_caller_who_has_left_holds_nobody_up() -> None:
 
 def test_outside_of_a_server_a_coroutine_may_not_wait() -> None:
     class Later:
-        def __await__(self) -> Iterator[None]:
+        def __await__(self) -> Generator[None, None, None]:
             yield
 
     async def waits() -> None:
