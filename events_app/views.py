@@ -82,7 +82,7 @@ class EventViewSet(ApiViewSet):
         },
         responses=PublishedAnswer,
     )
-    def publish(self, request: Request) -> Response:
+    async def publish(self, request: Request) -> Response:
         """Publish an event to the event bus for other agents to consume.
 
         CloudEvents 1.0 are taken too, structured (`application/cloudevents+json`) or binary
@@ -92,20 +92,11 @@ class EventViewSet(ApiViewSet):
         body = self.body() if sent is None else cloudevents.as_published(sent)
         body.setdefault("trace_id", self._trace())
         params = self.checked(PublishSerializer, body)
-
-        def perform() -> dict[str, Any]:
-            event = services.publish(**params, by=self.actor, now=self.now)
-            message = "Event published successfully"
-            answer = {
-                "event_type": event.event_type,
-                "message": message,
-                "event_id": event.event_id,
-            }
-            return PublishedAnswer(answer).data
-
+        said, write = self._publication(params), services.publish_all
         if sent is None:
-            return self.once(perform)
-        return self.once(perform, key=cloudevents.idempotency_key(sent), body=params)
+            return await self.write_once(write, said, published_answer)
+        key = cloudevents.idempotency_key(sent)
+        return await self.write_once(write, said, published_answer, key=key, body=params)
 
     def _trace(self) -> str:
         return tracing.trace_id_of(self.request.META.get("HTTP_TRACEPARENT", ""))
@@ -200,6 +191,13 @@ class EventViewSet(ApiViewSet):
             cloud=cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")),
             **filters,
         )
+
+
+def published_answer(event: Event) -> dict[str, Any]:
+    """Return what is said of an event that was stored."""
+    message = "Event published successfully"
+    answer = {"event_type": event.event_type, "message": message, "event_id": event.event_id}
+    return PublishedAnswer(answer).data
 
 
 def place(after: str) -> int | None:
