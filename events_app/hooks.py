@@ -13,11 +13,13 @@ Tally = Callable[[Iterable[Event]], Mapping[str, int]]
 PositionKeeper = Callable[[], int | None]
 EventKeeper = Callable[[QuerySet[Event]], QuerySet[Event]]
 Listener = Callable[[], None]
+Receiver = Callable[[list[Event]], None]
 
 handlers: dict[str, list[Handler]] = defaultdict(list)
 tallies: list[tuple[type[Model], Tally]] = []
 position_keepers: list[PositionKeeper] = []
 event_keepers: list[EventKeeper] = []
+receivers: list[Receiver] = []
 
 
 def on(event_type: str) -> Callable[[Handler], Handler]:
@@ -53,6 +55,16 @@ def keeps_events(keeper: EventKeeper) -> EventKeeper:
     """Keep single old events: `keeper(events)` returns the given events without those to keep."""
     event_keepers.append(keeper)
     return keeper
+
+
+def receive(receiver: Receiver) -> Callable[[], None]:
+    """Call `receiver(events)` with what this process commits; return a function that ends it.
+
+    It runs in the committing thread, before the wake-ups, and must not block. Of two commits the
+    later may come first.
+    """
+    receivers.append(receiver)
+    return lambda: receivers.remove(receiver)
 
 
 def on_wakeup(topic: str) -> Callable[[Listener], Listener]:

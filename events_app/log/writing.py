@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model
 
-from events_app.hooks import tallies
+from events_app.hooks import receivers, tallies
 from events_app.models import Event
 
 FIELDS = [field for field in Event._meta.concrete_fields if not field.primary_key]
@@ -41,6 +41,8 @@ def write(events: list[Event]) -> None:
                     rows.execute(*addition(model, numbers))
     for position, event in enumerate(events, start=first):
         event.position = position
+    for receive in tuple(receivers):
+        transaction.on_commit(functools.partial(receive, list(events)), robust=True)
 
 
 def add_up(counted: Mapping[str, int]) -> dict[str, int]:

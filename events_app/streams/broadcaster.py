@@ -2,7 +2,8 @@
 
 A stream first catches up by pages of its own, then joins: from there on the broadcaster reads and
 encodes each event once for all members. It keeps what it has just read for a while, so that
-joining leaves no gap and repeats nothing.
+joining leaves no gap and repeats nothing. What this process commits comes to it from memory, and is
+read from the log only where something is missing before it.
 """
 
 import asyncio
@@ -20,13 +21,16 @@ from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
 from events_app.errors import CursorAhead, CursorExpired
+from events_app.hooks import receive
 from events_app.log import reading
+from events_app.models import Event
 from events_app.rules import cursor
 from events_app.streams import sse
 from events_app.streams.sse import EncodedEvent, StreamRequest
 from orchestrator_site.auth.authentication import authenticate_headers
 
 TICK = 1.0  # seconds; what a lost wake-up costs
+SOON = 0.05  # seconds until the log is read though memory had what came next
 QUIET = float(settings.STREAM_CHECK_SECONDS)  # seconds of silence until a keep-alive
 CHECKED_EVERY = float(settings.STREAM_CHECK_SECONDS)  # seconds between two looks at a credential
 STUCK = 50.0  # seconds a reader may take nothing
@@ -135,6 +139,8 @@ class Broadcaster:
         self._members: set[StreamWriter] = set()
         self._recent: collections.deque[EncodedEvent] = collections.deque()
         self._recent_size = 0
+        self._committed: collections.deque[Event] = collections.deque(maxlen=sse.PAGE)
+        self._soon: asyncio.TimerHandle | None = None
         self._woken = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="streams")
         self._closing = False
@@ -144,6 +150,11 @@ class Broadcaster:
     def wake(self) -> None:
         """Look for new events now."""
         self._woken.set()
+
+    def take(self, events: list[Event]) -> None:
+        """Keep what was just committed, from any thread, until the wake-up that follows."""
+        if self._members:
+            self._committed.extend(events)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Return what a function that uses the database returns."""
@@ -203,13 +214,43 @@ class Broadcaster:
 
     async def run(self) -> None:
         """Read whenever there is something to read, and every second."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self._woken.wait()
-            self._woken.clear()
-            if self._members:
-                await self._read()
+        end = receive(self.take)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await self._woken.wait()
+                self._woken.clear()
+                if self._write_committed():
+                    self._read_soon()
+                elif self._members:
+                    await self._read()
+        finally:
+            end()
+
+    def _write_committed(self) -> bool:
+        """Write what follows in memory on what was written; return whether anything did.
+
+        What comes after a gap is read.
+        """
+        events: list[Event] = []
+        while self._committed and self._committed[0].position <= self.position + len(events) + 1:
+            event = self._committed.popleft()
+            if event.position == self.position + len(events) + 1:
+                events.append(event)
+        if events and self._members:
+            forms = {stream.request.cloud for stream in self.streams}
+            self._broadcast([sse.encode(event, forms) for event in events], events[-1].place)
+        return bool(events) and not self._committed
+
+    def _read_soon(self) -> None:
+        """Read what another process may have committed meanwhile, its wake-up merged with ours."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON, self._wake_again)
+
+    def _wake_again(self) -> None:
+        self._soon = None
+        self.wake()
 
     async def _read(self) -> None:
         full = True

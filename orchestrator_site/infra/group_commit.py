@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows
+from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 200  # items in one transaction
@@ -168,7 +169,7 @@ def carried_out(jobs: list[Job]) -> list[Any]:
 def all_at_once(groups: list[tuple[Work, list[Any]]]) -> list[list[Any]] | None:
     """Return the outcomes of several works in one transaction, None if a fault undid it."""
     try:
-        with transaction.atomic():
+        with change():
             return [list(work(items)) for work, items in groups]
     except Exception:
         return None

@@ -260,3 +260,79 @@ def test_what_is_kept_for_those_who_join_is_bounded(monkeypatch: pytest.MonkeyPa
         )
 
     run(story)
+
+
+def committed(position: int, event_type: str = "a.x") -> Event:
+    moment = datetime.fromisoformat("2026-01-31T12:00:00Z")
+    return Event(position=position, event_type=event_type, created_at=moment)
+
+
+def test_what_was_just_committed_is_written_from_memory() -> None:
+    async def story() -> None:
+        hub, socket = Broadcaster(), Socket()
+        member = stream(socket, position=3)
+        writing = asyncio.create_task(member.write())
+        hub.streams.add(member)
+        assert hub._join(member)
+
+        hub.take([committed(3, "seen.before"), committed(4, "a.four"), committed(5, "a.five")])
+        hub._write_committed()
+        await settle()
+
+        assert socket.text.count(b"event: a.") == 2 and b"seen.before" not in socket.text
+        assert hub.position == member.position == 5
+        writing.cancel()
+
+    run(story)
+
+
+def test_nothing_is_written_from_memory_after_a_gap() -> None:
+    async def story() -> None:
+        hub, socket = Broadcaster(), Socket()
+        member = stream(socket, position=3)
+        hub.streams.add(member)
+        assert hub._join(member)
+
+        hub.take([committed(5)])
+        hub._write_committed()
+        assert hub.position == 3
+        hub.take([committed(4)])
+        hub._write_committed()
+        assert hub.position == 3  # the log is read, as both are in it
+
+        hub._broadcast([frame(4), frame(5)], 5)
+        hub.take([committed(6)])
+        hub._write_committed()
+        assert hub.position == 6
+
+    run(story)
+
+
+def test_nothing_is_kept_where_nobody_listens() -> None:
+    async def story() -> None:
+        hub = Broadcaster()
+        hub.take([committed(1)])
+        assert not hub._committed
+
+    run(story)
+
+
+def test_the_log_is_read_soon_after_memory_for_what_others_committed() -> None:
+    async def story() -> None:
+        hub = Broadcaster()
+        member = stream(Socket(), position=3)
+        assert hub._join(member)
+        hub._woken.clear()
+
+        hub.take([committed(4)])
+        assert hub._write_committed() and not hub._write_committed()
+        hub._read_soon()
+        first = hub._soon
+        hub._read_soon()
+        assert hub._soon is first is not None and not hub._woken.is_set()
+
+        hub._wake_again()
+        assert hub._woken.is_set() and hub._soon is None
+        first.cancel()
+
+    run(story)
