@@ -93,7 +93,6 @@ class Publication(NamedTuple):
         return event
 
 
-@change
 def publish_all(items: Sequence[Publication]) -> list[Event | DomainError]:
     """Store events of agents; return each or why it is refused: ReservedEventType, ReservedSource.
 
@@ -101,8 +100,7 @@ def publish_all(items: Sequence[Publication]) -> list[Event | DomainError]:
     """
     outcomes = [item.event() for item in items]
     if events := [outcome for outcome in outcomes if isinstance(outcome, Event)]:
-        changes.current().rows += events
-        wake_after_commit()
+        changes.gather(events, [wakeups.EVENTS])
     return outcomes
 
 

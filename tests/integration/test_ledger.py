@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from events_app import services
 from events_app.log import reading, sequencing
@@ -142,3 +143,14 @@ def test_a_change_wakes_once(
         services.record(event_type="a.b", by=dev, now=now, wakes=["tasks:dev_agent"])
 
     assert woken == [("events", "tasks:dev_agent")]
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_an_agent_says_is_one_statement_where_one_is_enough(dev: Actor, now: datetime) -> None:
+    say("first", dev, now)
+    with CaptureQueriesContext(connection) as sent:
+        said = say("second", dev, now)
+
+    words = [query["sql"].split()[0] for query in sent]
+    one = ["WITH"] if connection.vendor == "postgresql" else ["BEGIN", "UPDATE", "INSERT", "COMMIT"]
+    assert (words, said.position, read()[1]) == (one, 2, 2)
