@@ -136,7 +136,7 @@ DATABASES = {"default": env.database(DATABASE_URL, data_dir=DATA_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOCAL_CACHE = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-    "OPTIONS": {"MAX_ENTRIES": 100_000},  # the default of 300 would throw counters away
+    "OPTIONS": {"MAX_ENTRIES": 100_000},  # the default of 300 would throw notes away
 }
 REDIS_CACHE = {
     "BACKEND": "orchestrator_site.infra.redis_cache.ResilientRedisCache",

@@ -20,6 +20,8 @@ from pytest_django.plugin import blocking_manager_key
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.infra import cached_rows
+from orchestrator_site.infra.counters.local import LOCAL
+from orchestrator_site.infra.counters.shared import SHARED
 from tasks_app.models import Task
 from tasks_app.services import intake
 from tests.contract import client as contract
@@ -42,6 +44,8 @@ def fresh_memory(settings: Any) -> Iterator[None]:
     """Forget what a test kept in memory: its rollback tells no cache."""
     settings.RATE_LIMIT_SCALE = 1000  # the limits have tests of their own
     cached_rows.forget_all()
+    LOCAL.forget()
+    SHARED.forget()
     cache.clear()
     yield
     cached_rows.forget_all()

@@ -45,7 +45,7 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Any
     if account is not None:
         return account
     for bucket in buckets:
-        usage = bucket.add()
+        usage = bucket.count()
         if usage.count == usage.limit:
             log.warning("%d wrong passwords in a minute (%s).", usage.count, bucket.who)
     return None

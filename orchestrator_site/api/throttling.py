@@ -1,6 +1,5 @@
-"""How often: counted by django-ratelimit, per identity and endpoint, in windows of a minute."""
+"""How often: per identity and endpoint, in windows of a minute as django-ratelimit reckons them."""
 
-import contextlib
 import dataclasses
 import functools
 import ipaddress
@@ -10,21 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import caches
-from django.core.cache.backends.locmem import LocMemCache
-from django_ratelimit.core import EXPIRATION_FUDGE, _get_window, _make_cache_key, get_usage
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django_ratelimit.core import _get_window, _make_cache_key
 
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import TooMany
 from orchestrator_site.core.names import fold
+from orchestrator_site.infra.counters.local import LOCAL, Counter, Counters
+from orchestrator_site.infra.counters.shared import SHARED, redis_url
 
 PERIOD = 60  # seconds
-IN_MEMORY = LocMemCache("local-rates", {"OPTIONS": {"MAX_ENTRIES": 100_000}})
 WITH_PORT = re.compile(r"(?P<v4>[\d.]+):\d{1,5}|\[(?P<v6>[\da-fA-F:.]+)\](?::\d{1,5})?", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)  # frozen takes three times as long to make
 class Usage:
     """Where a caller stands. reset: Unix time of the next window. wait: seconds until then."""
 
@@ -67,69 +67,57 @@ class RateLimited(TooMany):
         self.wait = usage.wait
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Bucket:
-    """A counter that begins anew every minute.
+    """A counter that begins anew every minute, in the windows of django-ratelimit.
 
     scope: a key of `settings.RATE_LIMITS`. who: whose it is, ended by a bar, for django-ratelimit
-    puts what follows right behind it. limit: how much it takes.
+    puts what follows right behind it. limit: how much it takes. shared: with the other processes;
+    what must answer when no store does counts by itself.
     """
 
     scope: str
     who: str
     limit: int
+    shared: bool = True
 
     def read(self) -> Usage:
         """Return where it stands."""
-        return self._usage(increment=False)
+        return self.count(0)
 
-    def add(self) -> Usage:
-        """Count one, and return where it stands then."""
-        return self._usage(increment=True)
+    def count(self, items: int = 1) -> Usage:
+        """Count items, all or none; return where it stands then.
 
-    def add_all(self, items: int) -> Usage:
-        """Count several at once, or none of them when they are too many."""
-        usage = self.read()
-        key = _make_cache_key(
-            self.scope, _get_window(self.who, PERIOD), (self.limit, PERIOD), self.who, None
-        )
-        try:
-            counted = caches["default"].incr(key, items)
-        except ValueError:  # the minute has turned
-            caches["default"].set(key, items, PERIOD + EXPIRATION_FUDGE)
-            counted = items
-        if counted > self.limit:
-            with contextlib.suppress(ValueError):
-                caches["default"].decr(key, items)
-        return dataclasses.replace(usage, count=counted)
+        Redis may be asked: on the event loop use `add`.
+        """
+        counters, counter, now = self._find()
+        return self._usage(counter, counters.add(counter, items, self.limit), now)
 
-    def _usage(self, *, increment: bool) -> Usage:
-        for _ in range(2):  # a counter that ends between django-ratelimit's steps is begun anew
-            window = get_usage(
-                None,
-                group=self.scope,
-                key=lambda *_: self.who,
-                rate=(self.limit, PERIOD),
-                increment=increment,
-            )
-            if window["limit"]:
-                break
+    async def add(self) -> Usage:
+        """Count one on the event loop, and return where it stands then."""
+        return await self.add_all(1)
+
+    async def add_all(self, items: int) -> Usage:
+        """Count several on the event loop, all or none. Where no loop runs nothing is awaited."""
+        counters, counter, now = self._find()
+        return self._usage(counter, await counters.aadd(counter, items, self.limit), now)
+
+    def _find(self) -> tuple[Counters, Counter, int]:
+        """Return where this is counted, its present window, and the time."""
+        now = int(time.time())  # noqa: TID251 - django-ratelimit counts by it
+        counters = SHARED if self.shared and redis_url() else LOCAL
+        name = (self.scope, self.who, self.limit, self.shared)
+        return counters, counters.current(name, now, self._begin), now
+
+    def _begin(self) -> Counter:
+        """Return the present window as django-ratelimit reckons and names it."""
+        ends = _get_window(self.who, PERIOD)
+        key = _make_cache_key(self.scope, ends, (self.limit, PERIOD), self.who, None)
+        return Counter(key, ends - PERIOD, ends)
+
+    def _usage(self, counter: Counter, counted: int, now: int) -> Usage:
         # The window's last second is still part of it: without the one more, who obeys is refused.
-        wait = max(1, window["time_left"] + 1)
-        counted = window["count"] if window["limit"] else self.limit + 1
-        return Usage(self.limit, counted, int(time.time()) + wait, wait)  # noqa: TID251 - django-ratelimit counts by it
-
-
-class LocalBucket(Bucket):
-    """A counter in the memory of this process, for what must answer when no store does."""
-
-    def _usage(self, *, increment: bool) -> Usage:
-        window = _get_window(self.who, PERIOD)
-        key = f"{self.scope}|{window}|{self.who}"
-        IN_MEMORY.add(key, 0, PERIOD + EXPIRATION_FUDGE)
-        counted = IN_MEMORY.incr(key) if increment else IN_MEMORY.get(key)
-        now = int(time.time())  # noqa: TID251 - as django-ratelimit
-        wait = max(1, window - now + 1)
+        wait = max(1, counter.ends - now + 1)
         return Usage(self.limit, counted, now + wait, wait)
 
 
@@ -138,7 +126,7 @@ def count(scope: str, *, actor: Actor | None, address: str) -> Usage:
 
     scope: a key of `settings.RATE_LIMITS`. address: of the client, as `client_address` gives it.
     """
-    return bucket_of(scope, actor=actor, address=address).add()
+    return bucket_of(scope, actor=actor, address=address).count()
 
 
 def bucket_of(scope: str, *, actor: Actor | None, address: str) -> Bucket:
@@ -146,7 +134,8 @@ def bucket_of(scope: str, *, actor: Actor | None, address: str) -> Bucket:
     if actor is None:
         return Bucket(scope, f"address:{block(address)}|", rate(scope, None))
     # What a key mints counts with the key where the key has a rate of its own, else by name.
-    name = actor.key_name if scope in dict(actor.rate_limits) else actor.name
+    own = actor.rate_limits and scope in dict(actor.rate_limits)
+    name = actor.key_name if own else actor.name
     kind = "jwt" if actor.credential == "jwt" else "key"
     return Bucket(scope, f"{kind}:{fold(name)}|", rate(scope, actor))
 
@@ -154,7 +143,20 @@ def bucket_of(scope: str, *, actor: Actor | None, address: str) -> Bucket:
 def rate(scope: str, actor: Actor | None) -> int:
     """Return requests a minute: the caller's own rate or the endpoint's, scaled."""
     own = dict(actor.rate_limits).get(scope) if actor and actor.rate_limits else None
+    return scaled(scope, own)
+
+
+@functools.lru_cache(maxsize=4096)
+def scaled(scope: str, own: int | None) -> int:
+    """Return a caller's own rate, or without one the endpoint's, times the scale."""
     return max(1, round((own or settings.RATE_LIMITS[scope]) * settings.RATE_LIMIT_SCALE))
+
+
+@receiver(setting_changed)
+def reload_rates(*, setting: str, **_: Any) -> None:
+    """Reckon rates anew (for tests, which alone change settings)."""
+    if setting in ("RATE_LIMITS", "RATE_LIMIT_SCALE"):
+        scaled.cache_clear()
 
 
 def client_address(meta: Mapping[str, Any]) -> str:

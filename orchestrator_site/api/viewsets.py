@@ -107,7 +107,7 @@ class ApiViewSet(viewsets.ViewSet):
         """Count the request; raise RateLimited when it is one too many."""
         bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        self.note_usage(long_poll.once_per_request(request, bucket.add))
+        self.note_usage(long_poll.once_per_request(request, bucket.count))
 
     def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one.
@@ -118,7 +118,7 @@ class ApiViewSet(viewsets.ViewSet):
         if items > bucket.limit:
             raise Invalid(f"At most {bucket.limit} items a minute are allowed; send fewer at once.")
         if items > 1:
-            self.note_usage(bucket.add_all(items - 1))
+            self.note_usage(bucket.count(items - 1))
 
     def bucket(self, actor: Actor | None) -> throttling.Bucket:
         """Return where this request counts."""

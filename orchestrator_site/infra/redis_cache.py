@@ -1,4 +1,4 @@
-"""Where requests are counted: Redis, and while it is down the memory of each process."""
+"""Redis as a cache, and while it is down the memory of each process."""
 
 import functools
 import logging
@@ -12,7 +12,7 @@ from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 SKIPPED_FOR = 5.0  # seconds without a try after a failure
-COUNTERS_KEPT = 100_000
+ENTRIES_KEPT = 100_000  # in memory
 OPERATIONS = (
     *("add", "get", "set", "touch", "incr", "delete", "has_key", "clear"),
     *("get_many", "set_many", "delete_many"),
@@ -63,14 +63,6 @@ class OneClient(RedisCacheClient):
     def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         return self._redis
 
-    def incr(self, key: Any, delta: int) -> int:
-        """Add in one round trip; a key that was not there keeps nothing."""
-        value = self._redis.incr(key, delta)
-        if value == delta:
-            self._redis.delete(key)
-            raise ValueError(f"Key {key!r} not found.")
-        return value
-
 
 def resilient(operation: str) -> Any:
     """Return an operation of the cache that is carried out in memory while Redis is away."""
@@ -91,12 +83,12 @@ def resilient(operation: str) -> Any:
 
 
 class ResilientRedisCache(RedisCache):
-    """Django's Redis cache, which falls back to memory so that limits hold when Redis is down."""
+    """Django's Redis cache, which falls back to memory while Redis is down."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._class = OneClient
-        self.memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": COUNTERS_KEPT}})
+        self.memory = LocMemCache("redis-is-down", {"OPTIONS": {"MAX_ENTRIES": ENTRIES_KEPT}})
 
     def alive(self) -> bool:
         """Return whether Redis answers now, whatever happened before."""

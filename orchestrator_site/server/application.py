@@ -16,6 +16,7 @@ from django.conf import settings
 from orchestrator_site.api.long_poll import SCOPE_KEY, Continuation
 from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.infra import wakeups
+from orchestrator_site.infra.counters.shared import SHARED
 from orchestrator_site.infra.group_commit import Grouped
 from orchestrator_site.server.loop_adapter import LoopAdapter, action_of
 from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
@@ -113,6 +114,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         self._group_commit.close()
+        await asyncio.to_thread(SHARED.tell)
         await send({"type": "lifespan.shutdown.complete"})
 
     def _start(self) -> None:

@@ -89,7 +89,7 @@ class LiveViewSet(ApiViewSet):
 
     def bucket(self, actor: Actor | None) -> throttling.Bucket:
         """Return a counter of this process: no store is asked."""
-        return throttling.LocalBucket(**dataclasses.asdict(super().bucket(actor)))
+        return dataclasses.replace(super().bucket(actor), shared=False)
 
     @extend_schema(responses=LiveSerializer)
     def retrieve(self, request: Request) -> Response:

@@ -210,10 +210,10 @@ def test_six_batches_of_a_hundred_are_let_in_a_minute(api: Callable[..., Any]) -
 def test_a_batch_begins_a_new_minute_by_itself(clock: Clock) -> None:
     bucket = throttling.Bucket("tasks_batch", "jwt:dev|", 10)
 
-    assert bucket.add_all(9).count == 9
-    assert bucket.add_all(2).refused and bucket.read().count == 9
+    assert bucket.count(9).count == 9
+    assert bucket.count(2).refused and bucket.read().count == 9
     clock.now += 61
-    assert bucket.add_all(10).count == 10
+    assert bucket.count(10).count == 10
 
 
 def claimed(agent: Any) -> dict[str, Any]:
