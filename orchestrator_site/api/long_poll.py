@@ -5,7 +5,7 @@ a plain WSGI server there is none: nothing waits there, and every answer is sent
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 SCOPE_KEY = "orchestrator.continuation"  # in the ASGI scope
@@ -69,11 +69,11 @@ def start_stream(request: Any, stream: Any) -> bool:
     return True
 
 
-def once_per_request(request: Any, find: Callable[[], T]) -> T:
+async def once_per_request(request: Any, find: Callable[[], Awaitable[T]]) -> T:
     """Return what `find` returned when this request was run for the first time."""
     waits = continuation_of(request)
     if waits is None:
-        return find()
+        return await find()
     if waits.kept is None:
-        waits.kept = find()
+        waits.kept = await find()
     return waits.kept

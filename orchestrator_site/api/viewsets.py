@@ -70,7 +70,7 @@ class ApiViewSet(viewsets.ViewSet):
             actor, failure = await self.ask(lambda: cast(Actor | None, request.user)), None
         except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
-        self.count(request, actor)
+        await self.count(request, actor)
         needed = self.roles.get(self.action or "", Role.ADMIN)
         if failure is not None and (needed is not None or self.refuses_bad_credentials):
             raise failure
@@ -103,11 +103,11 @@ class ApiViewSet(viewsets.ViewSet):
         """Return what this request counts as: a key of `settings.RATE_LIMITS`."""
         return self.rate_scopes.get(self.action or "", "other")
 
-    def count(self, request: Request, actor: Actor | None) -> None:
+    async def count(self, request: Request, actor: Actor | None) -> None:
         """Count the request; raise RateLimited when it is one too many."""
         bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        self.note_usage(long_poll.once_per_request(request, bucket.count))
+        self.note_usage(await long_poll.once_per_request(request, bucket.add))
 
     def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one.
