@@ -4,12 +4,14 @@
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import orjson
 from django.conf import settings
 
 from events_app.event_types import STREAM_ENDED
@@ -120,10 +122,17 @@ def encode(event: Event, forms: Collection[bool]) -> EncodedEvent:
 
 
 def message(event_type: str, data: Mapping[str, Any], place: str = "") -> bytes:
-    """Return one server-sent event. JSON in ASCII holds no line end, so it ends where it should."""
+    """Return one server-sent event."""
     head = f"id: {place}\n" if place else ""
-    text = json.dumps(data, separators=(",", ":"))
-    return f"{head}event: {event_type}\ndata: {text}\n\n".encode()
+    return f"{head}event: {event_type}\ndata: ".encode() + in_ascii(data) + b"\n\n"
+
+
+def in_ascii(data: Mapping[str, Any]) -> bytes:
+    """Return JSON in ASCII: it holds no line end, so a message ends where it should."""
+    with contextlib.suppress(TypeError):  # numbers over 64 bits, half surrogate pairs
+        if (text := orjson.dumps(data)).isascii():
+            return text
+    return json.dumps(data, separators=(",", ":")).encode()
 
 
 def end_message(status: int, reason: DomainError | str) -> bytes:

@@ -2,13 +2,16 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.utils.serializer_helpers import BindingDict
 
+from orchestrator_site.api import answers
 from orchestrator_site.core.times import rfc3339
 
 DIGITS = re.compile(r"-?[0-9]{1,19}")
@@ -23,6 +26,7 @@ class SharedFieldsSerializer(serializers.Serializer):
     """
 
     _shared_fields: BindingDict
+    _plan: list[answers.Entry]
 
     @property
     def fields(self) -> BindingDict:
@@ -32,6 +36,17 @@ class SharedFieldsSerializer(serializers.Serializer):
             shared = super(SharedFieldsSerializer, self.__class__()).fields
             self.__class__._shared_fields = shared
         return shared
+
+    def to_representation(self, row: Any) -> dict[str, Any]:
+        return self.of(row)
+
+    @classmethod
+    def of(cls, row: Any) -> dict[str, Any]:
+        """Return the answer for a row or a mapping, without making a serializer for it."""
+        plan: list[answers.Entry] | None = cls.__dict__.get("_plan")
+        if plan is None:
+            cls._plan = plan = answers.plan_of(cls())
+        return answers.written(plan, row)
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -105,12 +120,18 @@ class RowSerializer(serializers.ModelSerializer):
     the schema.
     """
 
+    @cached_property
+    def methods(self) -> dict[str, Callable[[Any], Any]]:
+        """Return the methods that give fields."""
+        found = {name: getattr(self, f"get_{name}", None) for name in self.Meta.fields}
+        return {name: method for name, method in found.items() if method is not None}
+
     def to_representation(self, row: Any) -> dict[str, Any]:
         return {name: self.value_of(row, name) for name in self.Meta.fields}
 
     def value_of(self, row: Any, name: str) -> Any:
         """Return one field; times as RFC 3339 in UTC."""
-        method = getattr(self, f"get_{name}", None)
+        method = self.methods.get(name)
         value = method(row) if method else getattr(row, name)
         return rfc3339(value) if isinstance(value, datetime) else value
 

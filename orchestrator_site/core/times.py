@@ -142,4 +142,6 @@ keeper = Keeper()
 
 def rfc3339(moment: datetime) -> str:
     """Return an aware time as the API writes it: in UTC, with `Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat()[:-6]}Z"

@@ -42,18 +42,18 @@ class ClaimViewSet(ApiViewSet):
             due = leases.seconds_to_next(agent=params["agent"], now=self.now, types=types)
             key = (topic, *sorted(types or ()))
             wait_for(request, topics=[topic], seconds=seconds, key=key, again_after=due)
-        return Response(ClaimAnswer({"tasks": queries.with_gates(tasks)}).data)
+        return Response(ClaimAnswer.of({"tasks": queries.with_gates(tasks)}))
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     def heartbeat(self, request: Request, task_id: str) -> Response:
         """Extend your lease, and learn whether the task was cancelled."""
         params = self.checked(HeartbeatSerializer)
         task = leases.heartbeat(task_id=task_id, **params, by=self.actor, now=self.now)
-        return Response(HeartbeatAnswer(task).data)
+        return Response(HeartbeatAnswer.of(task))
 
     @extend_schema(request=ReleaseSerializer, responses=StatusAnswer)
     def release(self, request: Request, task_id: str) -> Response:
         """Give a task back; somebody else takes it, and the attempt does not count."""
         params = self.checked(ReleaseSerializer)
         task = leases.release(task_id=task_id, **params, by=self.actor, now=self.now)
-        return Response(StatusAnswer(task).data)
+        return Response(StatusAnswer.of(task))
