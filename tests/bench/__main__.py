@@ -3,6 +3,7 @@
     python -m tests.bench                 a server of its own, on the embedded stores
     python -m tests.bench --servers       a server of its own, on a private PostgreSQL and Redis
     python -m tests.bench --url http://127.0.0.1:8000
+    python -m tests.bench --against REV   this tree beside another revision, measured in turn
 
 A running server must have its limits out of the way: start it with
 ORCHESTRATOR_RATE_LIMIT_SCALE=100000. Server and clients share the machine, so compare figures of
@@ -10,6 +11,7 @@ one machine only.
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
@@ -17,54 +19,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from tests.bench import against
 from tests.bench.client import EVENT, TASK, Client, bearer, spread
+from tests.bench.load import CONNECTIONS, MEASURES, Caller, sample
 from tests.faults.service import embedded, on_servers
-
-CONNECTIONS = (1, 8, 32)
-
-
-def create(client: Client) -> str:
-    """Hand in a task; return its id."""
-    return str(client.send("POST", "/tasks", TASK)["task_id"])
-
-
-def publish(client: Client) -> None:
-    """Publish an event."""
-    client.send("POST", "/events/publish", EVENT)
-
-
-def read(client: Client) -> None:
-    """Read a task."""
-    client.send("GET", "/tasks?limit=1")
-
-
-def cycle(client: Client) -> None:
-    """Hand in a task, take one, complete it."""
-    create(client)
-    for task in client.send("POST", "/tasks/claim", {"agent": "dev_agent"})["tasks"]:
-        report = {"status": "completed", "attempt": task["attempt"]}
-        client.send("PATCH", f"/tasks/{task['task_id']}/status", report)
-
-
-def rate(
-    connect: Callable[[], Client], step: Callable[[Client], Any], connections: int, seconds: float
-) -> str:
-    """Return what all connections do in a second together, and how long one step takes."""
-    times: list[float] = []
-    end = time.monotonic() + seconds
-
-    def run(_: int) -> None:
-        client = connect()
-        while (start := time.monotonic()) < end:
-            step(client)
-            times.append(time.monotonic() - start)
-
-    with ThreadPoolExecutor(connections) as pool:
-        list(pool.map(run, range(connections)))
-    return f"{len(times) / seconds:8,.0f}/s   {spread(times)}"
 
 
 def pickup(connect: Callable[[], Client], rounds: int) -> str:
@@ -167,32 +129,48 @@ def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         yield service.url, service.settings["ORCHESTRATOR_JWT_SECRET"]
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; return the exit status."""
     asked = argparse.ArgumentParser(
         prog="make bench", description="What the service does in a second."
     )
-    asked.add_argument("--url", help="a running server on this machine")
+    which = asked.add_mutually_exclusive_group()
+    which.add_argument("--url", help="a running server on this machine")
+    which.add_argument("--against", metavar="REV", help="measure this tree and that one in turn")
     asked.add_argument(
         "--servers", action="store_true", help="start one on a private PostgreSQL and Redis"
     )
     asked.add_argument("--seconds", type=float, default=4, help="for each rate")
+    asked.add_argument("--rounds", type=int, default=3, help="of --against")
+    asked.add_argument("--only", default="", help="measures of --against with this in their name")
+    asked.add_argument(
+        "--json", type=Path, default=Path("build/bench.json"), help="where --against writes figures"
+    )
     options = asked.parse_args()
+    if options.against:
+        return against.main(options)
     with server(options) as (url, secret):
-        measure(lambda: Client(url, bearer(secret)), options.seconds)
+        rates(url, secret, options.seconds)
+        arrivals(lambda: Client(url, bearer(secret)))
+    return 0
 
 
-def measure(connect: Callable[[], Client], seconds: float) -> None:
-    """Print all figures."""
-    for name, step in (
-        ("create", create),
-        ("read", read),
-        ("publish", publish),
-        ("create → claim → complete", cycle),
-    ):
+def rates(url: str, secret: str, seconds: float) -> None:
+    """Print what is done in a second."""
+    for name, step in MEASURES.items():
         for connections in CONNECTIONS:
-            figures = rate(connect, step, connections, seconds)
-            print(f"{name:28} {connections:3} connections {figures}", flush=True)
+            connect = partial(Caller, url, bearer(secret))
+            done = asyncio.run(sample(connect, step, connections, seconds))
+            if done.errors:
+                sys.exit(f"{len(done.errors)} of {name} failed: {done.errors[0]}")
+            print(
+                f"{name:28} {connections:3} connections {done.rate:8,.0f}/s   {spread(done.times)}",
+                flush=True,
+            )
+
+
+def arrivals(connect: Callable[[], Client]) -> None:
+    """Print how long news takes to arrive."""
     print(
         f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}",
         flush=True,
@@ -206,4 +184,4 @@ def measure(connect: Callable[[], Client], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

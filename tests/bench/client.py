@@ -3,7 +3,6 @@
 import http.client
 import json
 import math
-import sys
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,17 @@ import jwt
 
 TASK = {"type": "bugfix", "payload": {"issue": "123"}, "priority": "P2"}
 EVENT = {"event_type": "bench.tick", "source_agent": "bench", "payload": {"n": 1}}
+
+
+class Refused(SystemExit):
+    """An answer other than 200. It ends the program with its sentence where nobody counts it."""
+
+    def __init__(self, method: str, path: str, status: int, text: bytes) -> None:
+        super().__init__(
+            "The server limits its callers: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000."
+            if status == 429
+            else f"{method} {path} was answered {status}: {text[:300]!r}"
+        )
 
 
 class Client:
@@ -27,12 +37,8 @@ class Client:
         self.http.request(method, path, None if body is None else json.dumps(body), self.headers)
         answer = self.http.getresponse()
         text = answer.read()
-        if answer.status == 429:
-            sys.exit(
-                "The server limits its callers: start it with ORCHESTRATOR_RATE_LIMIT_SCALE=100000."
-            )
         if answer.status != 200:
-            sys.exit(f"{method} {path} was answered {answer.status}: {text[:300]!r}")
+            raise Refused(method, path, answer.status, text)
         return text
 
     def send(self, method: str, path: str, body: Any = None) -> Any:

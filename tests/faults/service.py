@@ -7,12 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jwt
 import requests
 from requests.adapters import HTTPAdapter
 
+from tests.stores import ROOT
 from tests.support import processes
 from tests.support.servers import free_port, private_postgres, private_redis
 
@@ -44,10 +46,11 @@ class Service:
     command: list[str]
     url: str = ""
     process: processes.Server | None = None
+    tree: Path = ROOT  # whose code it runs
 
     def start(self) -> None:
         """Start it, and return when it answers; on a port that may be another one each time."""
-        self.process = processes.Server(self.command, {"PORT": "0", **self.settings})
+        self.process = processes.Server(self.command, {"PORT": "0", **self.settings}, self.tree)
         self.url = self.process.wait_for(r"http://\S+?:\d+").group()
 
     def stop(self) -> int:
