@@ -40,7 +40,7 @@ check: install-dev lint ## All that CI runs: lint, migrations, schema, every tes
 demo: install ## A day in the life: three agents work against the running server (ARGS="--approve")
 	@exec $(PY) -m demo $(ARGS)
 
-bench: install-dev ## Measure throughput and latency
+bench: install-dev ## Measure throughput and latency (ARGS="--against REV": beside another commit, in turn)
 	@exec $(PY) -m tests.bench $(ARGS)
 
 bench-large: install-dev ## Measure every call among 1,000,000 tasks (20 minutes; ARGS="--servers" for PostgreSQL)

@@ -53,7 +53,7 @@ class Figures:
         cpu = f"{statistics.median(used):7,.0f}" if used else f"{'?':>7}"
         return (
             f"{statistics.median(self.rate):7,.0f}/s  {cpu} µs CPU   p50 {self.p50_ms:6.1f}  "
-            f"p99 {self.p99_ms:6.1f} ms  N={self.n}, {self.errors} errors {self.first_error}"
+            f"p99 {self.p99_ms:6.1f} ms  N={self.n:,}, {self.errors} errors {self.first_error}"
         ).rstrip()
 
 
