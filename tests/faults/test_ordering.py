@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(300)]
 
 def test_who_reads_forward_misses_nothing(stores: Stores, seed: int) -> None:
     with stores() as service:
-        report = ordering(service, writers=8, events=125 if stores is on_servers else 50, seed=seed)
+        writers, events = (8, 125) if stores is on_servers else (4, 100)
+        report = ordering(service, writers=writers, events=events, seed=seed)
     print(report)
     assert not report.broken, str(report)
 

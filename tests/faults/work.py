@@ -51,7 +51,8 @@ def killed_agents(
     come back in time.
     """
     chance = random.Random(seed)
-    ids = service.caller("creator").create(tasks, max_attempts=100)
+    run = f"killed-agents-{seed}"
+    ids = service.caller("creator").create(tasks, max_attempts=100, trace_id=run)
     with tempfile.TemporaryDirectory() as folder:
         alive = [
             start_agent(service, f"agent-{number}", folder, seed + number)
@@ -63,7 +64,7 @@ def killed_agents(
             alive[place].kill()
             alive[place].wait()
             alive[place] = start_agent(service, f"agent-{place}", folder, seed + 1000 + kill)
-        wait_until_done(service, ids, seconds=120 + tasks / 10)
+        wait_until_done(service, run, seconds=120 + tasks / 10)
         for agent in alive:
             agent.kill()
             agent.wait()
@@ -95,13 +96,14 @@ def start_agent(
     )
 
 
-def wait_until_done(service: Service, ids: list[str], *, seconds: float) -> None:
-    """Return when no task is open any more, or the time is over."""
+def wait_until_done(service: Service, trace_id: str, *, seconds: float) -> None:
+    """Return when no task of a trace is open any more, or the time is over."""
     admin, deadline = service.caller("judge", "admin"), time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        queue = admin.get("/stats")["queue"]
-        if not queue["pending_tasks"] and not queue["processing_tasks"]:
-            return
+    pages = [
+        f"/tasks?trace_id={trace_id}&status={status}&limit=1"
+        for status in ("pending", "assigned", "in_progress")
+    ]
+    while time.monotonic() < deadline and any(admin.get(page)["tasks"] for page in pages):
         time.sleep(0.5)
 
 
