@@ -184,8 +184,7 @@ def test_an_open_stream_ends_with_the_key_behind_its_token() -> None:
     assert "ended" in refusal(wish)
 
 
-def test_an_account_takes_its_tokens_with_it(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def test_an_account_takes_its_tokens_with_it() -> None:
     boss = User.objects.create_superuser("boss", password="pw")
     basic = {"Authorization": "Basic " + base64.b64encode(b"boss:pw").decode()}
     mine = minted(basic, "ghost", "admin")

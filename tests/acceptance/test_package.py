@@ -16,7 +16,10 @@ import pytest
 import requests
 
 import orchestrator_site
+from tests.support.marks import brings_its_own_stores
 from tests.support.processes import ROOT, Process, environment
+
+pytestmark = brings_its_own_stores
 
 
 def run(*command: object, cwd: Path = ROOT, **settings: str) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.stores import environment
+from tests.support.marks import brings_its_own_stores
 from tests.support.processes import ROOT
 
+pytestmark = brings_its_own_stores
 ENTRIES = {
     "up": ["manage.py", "up", "--port", "0"],
     "worker": ["-m", "celery", "-A", "orchestrator_site", "worker"],

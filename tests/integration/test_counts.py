@@ -285,7 +285,7 @@ def test_whatever_is_done_the_counts_are_right_and_the_gate_holds(db: None) -> N
     run_state_machine_as_test(
         RolledBack,
         settings=settings(
-            max_examples=50,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

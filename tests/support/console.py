@@ -9,11 +9,8 @@ from django.test import Client
 
 
 @pytest.fixture
-def login(db: None, settings: Any) -> Callable[..., Client]:
+def login(db: None) -> Callable[..., Client]:
     """Sign in: `login("Approvers")` as a new account of a group, `login(None)` as a superuser."""
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher"
-    ]  # the real one takes its time
 
     def sign_in(group: str | None, name: str = "dana", **client: Any) -> Client:
         user = User.objects.create_user(
