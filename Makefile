@@ -15,13 +15,13 @@ help: ## This list
 up: install ## Start the service on http://127.0.0.1:8000 (PORT, HOST, DATA_DIR; ARGS="--help" for more)
 	@exec $(PY) manage.py up $(ARGS)
 
-quick: install-dev ## Run the tests that start no server, on SQLite, two at a time (ARGS="-k approve" for some)
-	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile -m "not serial" tests/unit tests/integration $(ARGS)
+quick: install-dev ## Run the tests that start no server, on SQLite (ARGS="-k approve" for some)
+	@$(EMBEDDED) $(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not serial" tests/integration tests/unit $(ARGS)
 
 cov: install-dev ## Show what the tests that start no server leave out of services, rules and core
 	@$(MAKE) --no-print-directory quick ARGS="--cov $(ARGS)"
 
-test: install-dev node-modules ## Run every test, on every store there is (ARGS="-k approve" for some)
+test: install-dev node-modules ## Run all tests but those that kill processes or measure times, on every store there is (ARGS likewise)
 	@exec $(PY) -m tests.stores $(ARGS)
 
 lint: install-dev ## The checks that run no test: lint, format, types, imports
@@ -30,12 +30,12 @@ lint: install-dev ## The checks that run no test: lint, format, types, imports
 	$(EMBEDDED) $(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-check: install-dev lint ## All that CI runs: lint, migrations, schema, every test, coverage
+check: install-dev node-modules lint ## All that CI runs: lint, migrations, schema, every test on every store, coverage
 	$(EMBEDDED) $(PY) manage.py makemigrations --check --dry-run
 	@mkdir -p build
 	$(EMBEDDED) $(PY) manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u tests/contract/openapi.yaml build/openapi.yaml || { echo "The schema changed: make schema" >&2; exit 1; }
-	@$(MAKE) --no-print-directory test ARGS="$(or $(ARGS),--cov)"
+	@exec $(PY) -m tests.stores --all $(or $(ARGS),--cov)
 
 demo: install ## A day in the life: three agents work against the running server (ARGS="--approve")
 	@exec $(PY) -m demo $(ARGS)

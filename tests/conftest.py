@@ -25,6 +25,7 @@ from orchestrator_site.infra.counters.shared import SHARED
 from tasks_app.models import Task
 from tasks_app.services import intake
 from tests.contract import client as contract
+from tests.support.turns import turn
 
 
 def pytest_configure() -> None:
@@ -43,6 +44,7 @@ def pytest_configure() -> None:
 def fresh_memory(settings: Any) -> Iterator[None]:
     """Forget what a test kept in memory: its rollback tells no cache."""
     settings.RATE_LIMIT_SCALE = 1000  # the limits have tests of their own
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # others are slow
     cached_rows.forget_all()
     LOCAL.forget()
     SHARED.forget()
@@ -175,6 +177,15 @@ def make_task(db: None, dev: Actor, now: datetime) -> Callable[..., Task]:
         )
 
     return make
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-timeout looks at the time
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let nothing run on the other store beside a test that is timed."""
+    marker = item.get_closest_marker("serial")
+    lock = os.environ.get("TEST_LOCK", "") if marker else ""
+    with turn(lock, alone=bool(marker and marker.kwargs.get("timed"))):
+        return (yield)
 
 
 def pytest_make_parametrize_id(val: Any) -> str | None:

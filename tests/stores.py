@@ -1,28 +1,30 @@
-"""Run the tests on every store there is: `python -m tests.stores [--cov] [arguments for pytest]`.
+"""Run the tests on every store there is: `python -m tests.stores [--all] [--cov] [for pytest …]`.
 
 First on the embedded stores (SQLite, memory), then on PostgreSQL and Redis: those that
 TEST_DATABASE_URL and TEST_REDIS_URL name, else private ones where the server programs are
-installed. With --cov the embedded run also measures what is covered, and fails below the floor.
+installed. Two tests run at a time, those marked `serial` not at all. With --all these follow: one
+at a time, but those of both stores side by side, because they mostly wait. With --cov the first
+run also measures what is covered, and fails below the floor.
+
+Those marked `serial(timed=True)` compare with the clock on the wall: for each of them the other
+store makes a pause.
 """
 
 import contextlib
 import dataclasses
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 import redis
 
+from tests.support.runs import Run, minutes, run_alone, run_together
 from tests.support.servers import NotInstalled, private_postgres, private_redis
 
-ROOT = Path(__file__).parent.parent
 OWN_SETTINGS = (
     "DATABASE_URL",
     "REDIS_URL",
@@ -33,37 +35,76 @@ OWN_SETTINGS = (
     "HOST",
     "PORT",
 )
+CHOICES = ("-n", "-m", "--dist", "no:xdist")  # arguments that choose processes or marks themselves
+# In the order of the folders: slow files come first, so no process is left with one at the end.
+TWO_AT_A_TIME = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+DEBUGS = {"--pdb", "--trace", "-s"}  # arguments with which a run needs the terminal
 
 
 @dataclasses.dataclass
 class Stores:
-    """What one run of the tests stands on."""
+    """What the tests run on. missing: why there is nothing to run on."""
 
     name: str
     settings: dict[str, str]
-    measured: bool = False  # whether what is covered is measured
-    missing: str = ""  # why there is nothing to run on
-    status: int = 0  # pytest's exit status
+    missing: str = ""
+    runs: list[Run] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
         if self.missing:
             return f"{self.name} not run: {self.missing}"
-        return f"{self.name} {'FAILED' if self.status else 'passed'}"
+        outcome = "FAILED" if worst(self.runs) else "passed"
+        return f"{self.name} {outcome} ({' + '.join(minutes(run.seconds) for run in self.runs)})"
 
 
 def main(arguments: list[str]) -> int:
     """Run the tests on all stores; return 0 when every run passed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended
-    measured = "--cov" in arguments
-    arguments = [argument for argument in arguments if argument != "--cov"]
-    runs = [Stores("embedded (SQLite)", {}, measured)]
-    runs[0].status = run_tests(runs[0], arguments)
+    coverage, everything = "--cov" in arguments, "--all" in arguments
+    arguments = [argument for argument in arguments if argument not in ("--cov", "--all")]
+    chosen = any(argument.startswith(CHOICES) for argument in arguments)
+    most = [] if chosen else [*TWO_AT_A_TIME, "-m", "not serial"]
     with contextlib.ExitStack() as stack:
-        runs.append(servers(stack))
-        if not runs[1].missing:
-            runs[1].status = run_tests(runs[1], arguments)
-    print("\nstores: " + " · ".join(map(str, runs)), flush=True)
-    return max(run.status for run in runs)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
+        stores = [Stores("embedded (SQLite)", {}), servers(stack)]
+        present = [one for one in stores if not one.missing]
+        for one in present:
+            measured = ["--cov"] if coverage and one is present[0] else []
+            run_alone(new_run(one, [*most, *measured, *arguments], folder))
+        if everything and not chosen:
+            run_together([new_run(one, ["-m", "serial", *arguments], folder) for one in present])
+    print("\nstores: " + " · ".join(map(str, stores)), flush=True)
+    return verdict([run for one in stores for run in one.runs])
+
+
+def new_run(stores: Stores, options: list[str], folder: Path) -> Run:
+    """Return a run of pytest on the stores. folder: of all runs, in which it gets its own."""
+    settings = stores.settings | {
+        "ORCHESTRATOR_ENV": "development",
+        "DATA_DIR": tempfile.mkdtemp(dir=folder),
+        "TEST_LOCK": str(folder / "lock"),
+    }
+    run = Run(
+        stores.name,
+        [sys.executable, "-m", "pytest", *options],
+        environment() | settings,
+        terminal=not DEBUGS.isdisjoint(options),
+    )
+    stores.runs.append(run)
+    return run
+
+
+def verdict(runs: list[Run]) -> int:
+    """Return the exit status of all: that no test was chosen counts only if none was anywhere."""
+    if all(run.status == pytest.ExitCode.NO_TESTS_COLLECTED for run in runs):
+        print("No test was chosen. Those marked `serial` run with --all (make check).")
+        return int(pytest.ExitCode.NO_TESTS_COLLECTED)
+    return worst(runs)
+
+
+def worst(runs: list[Run]) -> int:
+    """Return the highest exit status, 0 where no test was chosen."""
+    return max({run.status for run in runs} - {pytest.ExitCode.NO_TESTS_COLLECTED}, default=0)
 
 
 def servers(stack: contextlib.ExitStack) -> Stores:
@@ -86,49 +127,6 @@ def servers(stack: contextlib.ExitStack) -> Stores:
     if not names:
         return Stores("PostgreSQL + Redis", {}, missing="; ".join(missing))
     return Stores(" + ".join(names) + "".join(f" ({absence})" for absence in missing), settings)
-
-
-def run_tests(stores: Stores, arguments: list[str]) -> int:
-    """Run pytest on the stores; return the worst exit status."""
-    print(f"\n=== {stores.name} ===", flush=True)
-    data_dir = tempfile.mkdtemp(prefix="orchestrator-")
-    settings = stores.settings | {"ORCHESTRATOR_ENV": "development", "DATA_DIR": data_dir}
-    try:
-        command = [sys.executable, "-m", "pytest"]
-        statuses = {
-            run([*command, *part, *arguments], cwd=ROOT, env=environment() | settings)
-            for part in parts(arguments, measured=stores.measured)
-        }
-    finally:
-        shutil.rmtree(data_dir, ignore_errors=True)
-    return max(statuses - {pytest.ExitCode.NO_TESTS_COLLECTED} or statuses)
-
-
-def parts(arguments: list[str], *, measured: bool) -> list[list[str]]:
-    """Return the options of each run of pytest: most tests two at a time, the `serial` ones alone.
-
-    Arguments that choose processes or marks themselves (-n, -m, -p no:xdist) make it one run.
-    """
-    coverage = ["--cov"] if measured else []
-    if any(argument.startswith(("-n", "-m", "--dist", "no:xdist")) for argument in arguments):
-        return [coverage]
-    return [["-n", "2", "--dist", "loadfile", "-m", "not serial", *coverage], ["-m", "serial"]]
-
-
-def run(command: list[str], **options: Any) -> int:
-    """Run a command.
-
-    Return its exit status. When we are stopped it gets the chance to end what it started.
-    """
-    process = subprocess.Popen(command, **options)
-    try:
-        return process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
-        raise
 
 
 def environment() -> dict[str, str]:

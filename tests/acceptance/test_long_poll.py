@@ -54,6 +54,7 @@ def waiting(seconds: float = 0.5) -> None:
     time.sleep(seconds)
 
 
+@pytest.mark.serial(timed=True)
 def test_who_waits_hears_within_a_tenth_of_a_second(server: LiveServer) -> None:
     caller = Caller(server)
     caller.post("/events/consumers", {"name": "quick", "types": ["quick.*"]})
@@ -148,6 +149,7 @@ def test_a_waiting_request_counts_once(server: LiveServer) -> None:
     assert max(left[0] - left[1], left[1] - left[2]) == 1
 
 
+@pytest.mark.serial(timed=True)
 def test_a_claim_waits_for_its_task(server: LiveServer) -> None:
     caller = Caller(server)
     asked = {"agent": "dev_agent", "types": ["refactor"], "wait_seconds": 20}
@@ -163,6 +165,7 @@ def test_a_claim_waits_for_its_task(server: LiveServer) -> None:
     assert at - said < 0.1
 
 
+@pytest.mark.serial(timed=True)
 def test_a_scheduled_task_is_handed_out_on_time(server: LiveServer) -> None:
     caller, late = Caller(server), []
     for _ in range(3):  # the best of three: the machine does other things too

@@ -179,7 +179,7 @@ def test_cloudevents_are_streamed_to_who_accepts_them(server: LiveServer) -> Non
     assert message.data["specversion"] == "1.0" and message.data["data"] == {"a": 1}
 
 
-@pytest.mark.serial  # it is timed
+@pytest.mark.serial(timed=True)
 def test_the_server_ends_its_streams_when_it_is_stopped(tmp_path: Any) -> None:
     with up(tmp_path) as running:
         secret = (tmp_path / "orchestrator_jwt_secret").read_text().strip()

@@ -17,8 +17,10 @@ import pytest
 import requests
 
 from orchestrator_site.server.runner import LIMIT_SECONDS
+from tests.support.marks import brings_its_own_stores
 from tests.support.processes import ROOT, process, up
 
+pytestmark = brings_its_own_stores
 UP = [sys.executable, "manage.py", "up"]
 END_OF_BANNER = "there is no TLS"
 
@@ -66,7 +68,7 @@ def test_the_curl_of_the_banner_works_as_it_stands(tmp_path: Path) -> None:
         assert '"access_token"' in answer
 
 
-@pytest.mark.serial
+@pytest.mark.serial(timed=True)
 def test_the_second_start_keeps_everything_and_shows_no_password(tmp_path: Path) -> None:
     with up(tmp_path) as server:
         password = server.wait_for(r"Login +admin / (\S+)")[1]
@@ -110,7 +112,7 @@ def test_a_signal_sent_twice_at_once_is_one(tmp_path: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.serial
+@pytest.mark.serial(timed=True)
 def test_a_request_without_end_does_not_hold_it_up(tmp_path: Path) -> None:
     with (
         up(tmp_path) as server,

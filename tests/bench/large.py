@@ -25,7 +25,8 @@ from typing import Any
 
 from tests.bench.client import EVENT, TASK, Client, bearer, percentile
 from tests.faults.service import Service, common
-from tests.stores import ROOT, environment
+from tests.stores import environment
+from tests.support.runs import ROOT
 from tests.support.servers import private_postgres, private_redis
 
 FEW = 20_000  # tasks of the small one: a week of decisions fills a page of the console

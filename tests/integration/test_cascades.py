@@ -82,7 +82,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the lock over all rows is SQLite's")
-@pytest.mark.serial  # it is timed
+@pytest.mark.serial(timed=True)
 def test_a_cancellation_over_50_000_edges_holds_the_write_lock_for_200_ms_at_most(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:

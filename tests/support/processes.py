@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.stores import environment
+from tests.support.runs import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 READY_SECONDS = 60  # on a busy machine; a test of the time itself measures it
 
 
