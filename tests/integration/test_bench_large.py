@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import ROOT, environment
+from tests.stores import environment
+from tests.support.marks import brings_its_own_stores
+from tests.support.runs import ROOT
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, brings_its_own_stores]
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
