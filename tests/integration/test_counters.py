@@ -29,7 +29,7 @@ from orchestrator_site.infra.counters.shared import (
 )
 from orchestrator_site.server import application
 from tests.conftest import Clock
-from tests.stores import ROOT, environment
+from tests.support.runs import ROOT, environment
 from tests.support.servers import Server, private_redis
 
 SMALL, LARGE = 10, EXACT_UP_TO + 50
