@@ -25,7 +25,7 @@ from tests.bench.cpu import cpu_seconds
 from tests.bench.load import CONNECTIONS, MEASURES, Caller, Sample, sample
 from tests.bench.ratios import Cell, Figures, Row, turns
 from tests.faults.service import Service, common
-from tests.stores import ROOT
+from tests.support.runs import ROOT
 from tests.support.servers import private_postgres, private_redis
 
 

@@ -14,8 +14,8 @@ import jwt
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.stores import ROOT
 from tests.support import processes
+from tests.support.runs import ROOT
 from tests.support.servers import free_port, private_postgres, private_redis
 
 LEASE = 5  # seconds, the shortest a claim may ask for

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import ROOT, environment
+from tests.stores import environment
+from tests.support.runs import ROOT
 
 pytestmark = [
     pytest.mark.serial,

@@ -29,7 +29,8 @@ from orchestrator_site.infra.counters.shared import (
 )
 from orchestrator_site.server import application
 from tests.conftest import Clock
-from tests.support.runs import ROOT, environment
+from tests.stores import environment
+from tests.support.runs import ROOT
 from tests.support.servers import Server, private_redis
 
 SMALL, LARGE = 10, EXACT_UP_TO + 50
