@@ -60,6 +60,7 @@ class Stores:
 def main(arguments: list[str]) -> int:
     """Run the tests on all stores; return 0 when every run passed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     coverage, everything = "--cov" in arguments, "--all" in arguments
     arguments = [argument for argument in arguments if argument not in ("--cov", "--all")]
     chosen = any(argument.startswith(CHOICES) for argument in arguments)
