@@ -47,20 +47,20 @@ class ApprovalViewSet(ApiViewSet):
         """List what waits for a decision, most urgent first."""
         found, following = queries.pending(**self.asked(ApprovalListQuery), now=self.now)
         answer = {"count": len(found), "approvals": found, "next": following}
-        return Response(PendingAnswer(answer).data)
+        return Response(PendingAnswer.of(answer))
 
     @extend_schema(responses=ApprovalAnswer)
     async def retrieve(self, request: Request, approval_id: str) -> Response:
         """Return one approval and how it ended."""
         approval = await self.read(services.find_all, approval_id)
-        return Response(ApprovalAnswer({"approval": approval}).data)
+        return Response(ApprovalAnswer.of({"approval": approval}))
 
     @extend_schema(parameters=[ApprovalListQuery], responses=HistoryAnswer)
     def history(self, request: Request) -> Response:
         """List what was decided, newest first."""
         found, following = queries.history(**self.asked(ApprovalListQuery))
         answer = {"count": len(found), "history": found, "next": following}
-        return Response(HistoryAnswer(answer).data)
+        return Response(HistoryAnswer.of(answer))
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def approve(self, request: Request, approval_id: str) -> Response:
@@ -82,7 +82,7 @@ class ApprovalViewSet(ApiViewSet):
         approval = service(approval_id=approval_id, by=self.actor, now=self.now, **params)
         answer = {"approval_id": approval_id, "message": f"{word} by {approval.decided_by}"}
         repeated = {"repeated": True} if approval.repeated else {}
-        return Response(DecisionAnswer(answer | repeated).data)
+        return Response(DecisionAnswer.of(answer | repeated))
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None

@@ -149,7 +149,7 @@ class EventViewSet(ApiViewSet):
         events, position = reading.read(after=place(params.pop("after", "beginning")), **params)
         if cloudevents.asked_for(request.META.get("HTTP_ACCEPT", "")):
             return as_batch(map(cloudevents.cloud_event, events), {NEXT: rules.cursor(position)})
-        return Response(EventListAnswer({"events": events, "next": rules.cursor(position)}).data)
+        return Response(EventListAnswer.of({"events": events, "next": rules.cursor(position)}))
 
     @extend_schema(
         parameters=[EventFilter],
@@ -197,7 +197,7 @@ def published_answer(event: Event) -> dict[str, Any]:
     """Return what is said of an event that was stored."""
     message = "Event published successfully"
     answer = {"event_type": event.event_type, "message": message, "event_id": event.event_id}
-    return PublishedAnswer(answer).data
+    return PublishedAnswer.of(answer)
 
 
 def place(after: str) -> int | None:
@@ -219,7 +219,7 @@ def batch_answer(mode: str, outcomes: Sequence[Event | DomainError]) -> dict[str
         for row in outcomes
     ]
     published = sum(isinstance(row, Event) for row in outcomes)
-    return EventBatchAnswer({"mode": mode, "published": published, "results": results}).data
+    return EventBatchAnswer.of({"mode": mode, "published": published, "results": results})
 
 
 def as_batch(

@@ -22,7 +22,7 @@ from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 200  # items in one transaction
 IDLE = 1.0  # seconds after which a connection is looked at before it is used
-THREADS = 2  # for what is asked alone
+THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
 

@@ -71,4 +71,4 @@ def answer_of(mode: str, outcomes: Sequence[Task | DomainError]) -> dict[str, An
         for row in outcomes
     ]
     created = sum(isinstance(row, Task) for row in outcomes)
-    return BatchAnswer({"mode": mode, "created": created, "results": results}).data
+    return BatchAnswer.of({"mode": mode, "created": created, "results": results})

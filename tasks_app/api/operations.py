@@ -36,27 +36,27 @@ class OperationViewSet(ApiViewSet):
         """Cancel a waiting or running task. Its holder hears of it at the next heartbeat."""
         reason = self.asked(ReasonSerializer)["reason"]
         task = lifecycle.cancel_task(task_id=task_id, by=self.actor, now=self.now, reason=reason)
-        return Response(StatusAnswer(task).data)
+        return Response(StatusAnswer.of(task))
 
     @extend_schema(request=ReassignSerializer, responses=StatusAnswer)
     def reassign(self, request: Request, task_id: str) -> Response:
         """Give a waiting task to another agent; one that needs sign-off asks anew. Admins only."""
         params = self.checked(ReassignSerializer)
         task = routing.reassign(task_id=task_id, **params, by=self.actor, now=self.now)
-        return Response(StatusAnswer(task).data)
+        return Response(StatusAnswer.of(task))
 
     @extend_schema(request=None, responses=StatusAnswer)
     def requeue(self, request: Request, task_id: str) -> Response:
         """Put a failed task back in the queue with fresh attempts. Admins only."""
         task = retries.requeue(task_id=task_id, by=self.actor, now=self.now)
-        return Response(StatusAnswer(task).data)
+        return Response(StatusAnswer.of(task))
 
     @extend_schema(request=RequeueSerializer, responses=RequeuedAnswer)
     def requeue_many(self, request: Request) -> Response:
         """Put dead letters back in the queue, by filter. Admins only."""
         params = self.checked(RequeueSerializer)
         ids = retries.requeue_dead_letters(**params, by=self.actor, now=self.now)
-        return Response(RequeuedAnswer({"count": len(ids), "task_ids": ids}).data)
+        return Response(RequeuedAnswer.of({"count": len(ids), "task_ids": ids}))
 
     @extend_schema(parameters=[DeadLetterQuery], responses=TaskListAnswer)
     def dead_letters(self, request: Request) -> Response:
@@ -64,7 +64,7 @@ class OperationViewSet(ApiViewSet):
         params = retries.dead_filter(**self.asked(DeadLetterQuery))
         tasks, following = queries.page(**params, now=self.now)
         answer = {"count": len(tasks), "tasks": tasks, "next": following}
-        return Response(TaskListAnswer(answer).data)
+        return Response(TaskListAnswer.of(answer))
 
     @extend_schema(parameters=[TimelineQuery], responses=TimelineAnswer)
     def timeline(self, request: Request, task_id: str) -> Response:
@@ -73,4 +73,4 @@ class OperationViewSet(ApiViewSet):
             Task.objects.get_or_refuse(task_id), **self.asked(TimelineQuery)
         )
         answer = {"task_id": task_id, "count": len(events), "timeline": events, "next": following}
-        return Response(TimelineAnswer(answer).data)
+        return Response(TimelineAnswer.of(answer))

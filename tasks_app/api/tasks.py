@@ -67,13 +67,13 @@ class TaskViewSet(ApiViewSet):
         """List tasks, newest first."""
         tasks, following = queries.page(**self.asked(TaskListQuery), now=self.now)
         answer = {"count": len(tasks), "tasks": tasks, "next": following}
-        return Response(TaskListAnswer(answer).data)
+        return Response(TaskListAnswer.of(answer))
 
     @extend_schema(responses=TaskAnswer)
     async def retrieve(self, request: Request, task_id: str) -> Response:
         """Return one task."""
         task = await self.read(queries.find_all, task_id)
-        return Response(TaskAnswer({"task_id": task_id, "task": task}).data)
+        return Response(TaskAnswer.of({"task_id": task_id, "task": task}))
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
     def report(self, request: Request, task_id: str) -> Response:
@@ -81,7 +81,7 @@ class TaskViewSet(ApiViewSet):
         report = self.asked(ReportSerializer)
         report["error"] = report["error"] or ""
         task = lifecycle.report_status(task_id=task_id, **report, by=self.actor, now=self.now)
-        return Response(StatusAnswer(task).data)
+        return Response(StatusAnswer.of(task))
 
 
 class StatsViewSet(ApiViewSet):
@@ -108,7 +108,7 @@ def created_answer(task: Task) -> dict[str, Any]:
     agent = task.assigned_agent
     message = f" and assigned to {agent}" if agent else "; no agent can take it yet"
     answer = {"task_id": task.task_id, "task": queries.created(task)}
-    return TaskCreatedAnswer({**answer, "message": f"Task created{message}"}).data
+    return TaskCreatedAnswer.of({**answer, "message": f"Task created{message}"})
 
 
 def traced(new: dict[str, Any], request: Request) -> dict[str, Any]:

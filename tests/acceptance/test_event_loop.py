@@ -1,0 +1,95 @@
+"""What is answered on the event loop looks like what a thread answers, and many share a commit."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.live import LiveServer, live_server
+
+TASK = {"type": "bugfix", "payload": {"issue": "1"}}
+Answer = tuple[int, dict[str, str], Any]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with live_server() as running:
+        yield running
+
+
+def ask(server: LiveServer, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    """Return the status, the headers and the content of an answer."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {"X-API-Key": server.api_key, "Content-Type": "application/json"} | named
+    connection.request(method, path, json.dumps(body) if body is not None else None, sent)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    return answer.status, names, json.loads(text) if text else None
+
+
+def test_answers_of_the_loop_have_the_headers_of_the_others(server: LiveServer) -> None:
+    status, _, created = ask(server, "POST", "/tasks", TASK)
+    assert status == 200
+
+    _, on_loop, _ = ask(server, "GET", f"/tasks/{created['task_id']}")
+    _, in_thread, _ = ask(server, "GET", "/tasks")
+
+    assert on_loop.keys() == in_thread.keys()
+    same = {"x-frame-options", "referrer-policy", "x-content-type-options", "cache-control"}
+    assert {name: on_loop[name] for name in same} == {name: in_thread[name] for name in same}
+
+
+def test_a_foreign_host_is_refused_on_the_loop_too(server: LiveServer) -> None:
+    status, headers, answer = ask(server, "POST", "/tasks", TASK, Host="elsewhere.example")
+
+    assert (status, answer) == (400, {"detail": "The Host header does not name this service."})
+    assert "x-ratelimit-limit" in headers
+
+
+def test_head_is_get_without_its_body(server: LiveServer) -> None:
+    _, _, created = ask(server, "POST", "/tasks", TASK)
+    path = f"/tasks/{created['task_id']}"
+
+    status, headers, body = ask(server, "HEAD", path)
+
+    assert (status, body) == (200, None)
+    assert headers.keys() == ask(server, "GET", path)[1].keys()
+
+
+def test_refusals_on_the_loop_are_those_of_the_api(server: LiveServer) -> None:
+    unknown, _, answer = ask(server, "GET", "/tasks/task_none")
+    assert (unknown, answer["detail"]) == (404, "There is no task task_none.")
+    nobody, headers, _ = ask(server, "POST", "/tasks", TASK, X_API_Key="wrong")
+    assert (nobody, "www-authenticate" in headers) == (401, True)
+    bad, _, answer = ask(server, "POST", "/tasks", {"type": 7})
+    assert bad == 400 and "payload" in answer["errors"]
+
+
+def test_of_many_at_once_each_gets_its_own_task(server: LiveServer) -> None:
+    def create(number: int) -> Any:
+        kind = "nobody" if number % 10 == 0 else "bugfix"
+        return ask(server, "POST", "/tasks", {"type": kind, "payload": {"number": number}})
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(create, range(100)))
+
+    for number, (status, _, answer) in enumerate(answers):
+        assert status == (400 if number % 10 == 0 else 200)
+        if status == 200:
+            assert answer["task"]["payload"] == {"number": number}
+    assert len({answer["task_id"] for status, _, answer in answers if status == 200}) == 90
+
+
+def test_one_key_sent_twenty_times_at_once_makes_one_task(server: LiveServer) -> None:
+    def create(_: int) -> Any:
+        return ask(server, "POST", "/tasks", TASK, Idempotency_Key="twenty")[2]["task_id"]
+
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(create, range(20)))) == 1
