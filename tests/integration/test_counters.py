@@ -112,6 +112,7 @@ def test_the_headers_say_where_a_large_limit_stands(clock: Clock) -> None:
     assert "Retry-After" in usage[2].headers and "Retry-After" not in usage[3].headers
 
 
+@pytest.mark.no_cover  # threads that begin at once cannot all be measured
 @pytest.mark.parametrize("limit", [10, 7_000])
 def test_twelve_threads_are_counted_one_by_one(limit: int) -> None:
     kept, begun, passed = Counters(), window(), []

@@ -201,7 +201,7 @@ def test_an_event_is_encoded_once_and_only_in_the_forms_that_open_streams_read(
     event = Event(event_type="a.x", position=1, created_at=now)
     encoded = []
     monkeypatch.setattr(reading, "read", lambda **asked: ([event], 1))
-    monkeypatch.setattr(sse.json, "dumps", lambda data, **_: encoded.append(data) or "{}")
+    monkeypatch.setattr(sse.orjson, "dumps", lambda data, **_: encoded.append(data) or b"{}")
 
     async def story() -> None:
         hub, sockets = Broadcaster(), [Socket(), Socket(), Socket()]
