@@ -5,14 +5,14 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals_app import event_types as approval_events
 from approvals_app.hooks import Party, decision_parties, names_task_types, renews_request
-from events_app.hooks import keeps_events, on
+from events_app.hooks import keeps_events, on, tally
 from events_app.models import Event
 from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import event_types, jobs
-from tasks_app.models import FailureReason, Status, Task
-from tasks_app.services import approval_gate, dependencies, lifecycle, routing
+from tasks_app.models import FailureReason, Status, Task, TaskCount
+from tasks_app.services import approval_gate, dependencies, lifecycle, routing, statistics
 
 
 @on(approval_events.APPROVED)
@@ -74,6 +74,7 @@ def parties_of(task_ids: list[str]) -> dict[str, set[Party]]:
 
 renews_request(approval_gate.renew)
 names_task_types(routing.routing_rules)
+tally(TaskCount)(statistics.count_moves)
 
 
 @keeps_events

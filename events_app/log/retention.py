@@ -66,11 +66,11 @@ def prune(
 def last_prunable(before: datetime, *, now: datetime) -> int:
     """Return the position up to which all events are older than a time, and read by everybody."""
     pruned_to, end = sequencing.bounds()
-    young = Event.objects.after(pruned_to).filter(created_at__gte=before)
+    needed = [end, needed_by_consumers(now), *(keeper() for keeper in position_keepers)]
+    read = min(position for position in needed if position is not None)
+    young = Event.objects.after(pruned_to).filter(position__lte=read, created_at__gte=before)
     first = young.values_list("position", flat=True).first()
-    keepers = (keeper() for keeper in position_keepers)
-    needed = [first and first - 1, needed_by_consumers(now), *keepers]
-    return max(pruned_to, min(position for position in [end, *needed] if position is not None))
+    return max(pruned_to, read if first is None else first - 1)
 
 
 def deletable(events: "QuerySet[Event]") -> "QuerySet[Event]":

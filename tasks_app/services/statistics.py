@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from events_app.hooks import tally
 from events_app.models import Event
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Status, TaskCount
@@ -12,7 +11,6 @@ SLA_EVENTS = {SLA_WARNING: "sla_warnings", SLA_VIOLATION: "sla_violations"}
 NAMES = [status.value for status in Status] + list(SLA_EVENTS.values())
 
 
-@tally(TaskCount)
 def count_moves(events: Iterable[Event]) -> Counter[str]:
     """Return how the events change the counts."""
     changes: Counter[str] = Counter()

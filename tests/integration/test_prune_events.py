@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events_app import services
 from events_app.consumers import services as consumers
@@ -108,6 +110,18 @@ def test_what_a_live_consumer_has_not_read_stays(
 
     assert left()[0] == "old.n4"
     assert consumers.fetch(name="slow", by=dev, now=now)[0].event.event_type == "old.n4"
+
+
+def test_what_comes_after_the_slowest_reader_is_not_even_looked_at(
+    old: list[Event], dev: Actor, now: datetime
+) -> None:
+    consumers.create(name="slow", start=4, by=dev, now=now)
+
+    with CaptureQueriesContext(connection) as queries:
+        assert retention.last_prunable(now - WEEK, now=now) == 4
+
+    [young] = [query["sql"] for query in queries if 'created_at" >=' in query["sql"]]
+    assert '"position" <= 4' in young
 
 
 def test_what_a_consumer_has_not_acknowledged_stays(
