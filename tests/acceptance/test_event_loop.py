@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.live import LiveServer, live_server
+from tests.support.runs import ROOT
 
 TASK = {"type": "bugfix", "payload": {"issue": "1"}}
 Answer = tuple[int, dict[str, str], Any]
@@ -93,3 +97,25 @@ def test_one_key_sent_twenty_times_at_once_makes_one_task(server: LiveServer) ->
 
     with ThreadPoolExecutor(20) as threads:
         assert len(set(threads.map(create, range(20)))) == 1
+
+
+def test_a_key_of_the_database_counts_on_the_loop_until_it_is_revoked(server: LiveServer) -> None:
+    made = manage(server, "create_api_key", "--name", "late-agent", "--json")
+    key = json.loads(made)
+
+    status, _, created = ask(server, "POST", "/tasks", TASK, X_API_Key=key["api_key"])
+    assert status == 200
+    path = f"/tasks/{created['task_id']}"
+    assert ask(server, "GET", path, X_API_Key=key["api_key"])[0] == 200
+
+    manage(server, "revoke_api_key", key["prefix"])
+    assert ask(server, "GET", path, X_API_Key=key["api_key"])[0] == 401
+
+
+def manage(server: LiveServer, *arguments: str) -> str:
+    """Return what a command prints that speaks to the same database."""
+    command = [sys.executable, "manage.py", *arguments]
+    settings = os.environ | server.environment
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
