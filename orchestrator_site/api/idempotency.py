@@ -46,47 +46,11 @@ def checked_key(key: str) -> str:
     return key
 
 
-def answer_once(
-    *,
-    principal: str,
-    key: str,
-    operation: str,
-    body: Mapping[str, Any],
-    perform: Callable[[], Mapping[str, Any]],
-    now: datetime,
-    shown_once: str = "",
-) -> tuple[bytes, bool]:
-    """Return the answer as JSON and whether it is a repetition.
-
-    Raise KeyReused for another operation or body. operation: method and path. perform: the work;
-    what it raises leaves nothing kept. shown_once: the field of the answer that is a secret and
-    never kept.
-    """
-    mine = IdempotencyKey(
-        principal=principal,
-        key=checked_key(key),
-        operation=operation[:300],
-        body_hash=digest(operation, body),
-        created_at=now,
-    )
-    with change():
-        kept = claim(mine, now=now)
-        if kept.pk == mine.pk:
-            answer = perform()
-            text = to_keep = JSONRenderer().render(answer)
-            if shown_once:
-                to_keep = JSONRenderer().render({**answer, shown_once: SHOWN_ONCE})
-            IdempotencyKey.objects.filter(pk=mine.pk).update(response=to_keep.decode())
-            return text, False
-    if kept.body_hash != mine.body_hash:
-        raise KeyReused
-    return kept.response.encode(), True
-
-
 class Keyed(NamedTuple):
     """One item of a work that is done once for its key.
 
-    write: what the answer says of the outcome. operation, body: as for `answer_once`.
+    write: what the answer says of the outcome. operation: method and path. body: what counts as the
+    request's content. shown_once: the field of the answer that is a secret and never kept.
     """
 
     work: Work
@@ -97,6 +61,7 @@ class Keyed(NamedTuple):
     operation: str
     body: Mapping[str, Any]
     now: datetime
+    shown_once: str = ""
 
     def row(self) -> IdempotencyKey:
         """Return the row that keeps the answer."""
@@ -113,17 +78,19 @@ class Keyed(NamedTuple):
 def answer_all(requests: Sequence[Keyed]) -> list[tuple[bytes, bool] | Exception]:
     """Return for each request the answer as JSON and whether it is a repetition, or its refusal.
 
-    A key that is used twice among them is answered in a second round.
+    A refusal leaves nothing kept; KeyReused is one for another operation or body. Keys are taken in
+    one order by everybody, and one that comes twice among them in as many rounds.
     """
-    first: dict[tuple[str, str], int] = {}
-    for place, request in enumerate(requests):
-        first.setdefault((request.principal, request.key), place)
-    now = [first[name] for name in sorted(first)]  # in one order for all who wait for keys
-    later = sorted(set(range(len(requests))) - set(now))
-    answers = answer_distinct([requests[place] for place in now])
-    outcomes = dict(zip(now, answers, strict=True))
-    if later:
-        outcomes |= zip(later, answer_all([requests[place] for place in later]), strict=True)
+    outcomes: dict[int, tuple[bytes, bool] | Exception] = {}
+    waiting = list(range(len(requests)))
+    while waiting:
+        first: dict[tuple[str, str], int] = {}
+        for place in waiting:
+            first.setdefault((requests[place].principal, requests[place].key), place)
+        places = [first[name] for name in sorted(first)]
+        answers = answer_distinct([requests[place] for place in places])
+        outcomes |= zip(places, answers, strict=True)
+        waiting = [place for place in waiting if place not in outcomes]
     return [outcomes[place] for place in range(len(requests))]
 
 
@@ -135,9 +102,9 @@ def answer_distinct(requests: Sequence[Keyed]) -> list[tuple[bytes, bool] | Exce
         None if mine.pk == row.pk else repeated(mine, row)
         for mine, row in zip(kept, rows, strict=True)
     ]
-    mine = [place for place, outcome in enumerate(outcomes) if outcome is None]
-    done = carried_out([requests[place] for place in mine])
-    for place, outcome in zip(mine, done, strict=True):
+    new = [place for place, outcome in enumerate(outcomes) if outcome is None]
+    done = carried_out([requests[place] for place in new])
+    for place, outcome in zip(new, done, strict=True):
         outcomes[place] = kept_answer(rows[place], requests[place], outcome)
     return cast(list[tuple[bytes, bool] | Exception], outcomes)
 
@@ -150,7 +117,7 @@ def repeated(kept: IdempotencyKey, mine: IdempotencyKey) -> tuple[bytes, bool] |
 def carried_out(requests: Sequence[Keyed]) -> list[Any]:
     """Return the outcomes of the items, each work called once."""
     outcomes: dict[int, Any] = {}
-    for work in {request.work for request in requests}:
+    for work in dict.fromkeys(request.work for request in requests):
         places = [place for place, request in enumerate(requests) if request.work == work]
         done = work([requests[place].item for place in places])
         outcomes |= zip(places, done, strict=True)
@@ -163,8 +130,11 @@ def kept_answer(row: IdempotencyKey, request: Keyed, outcome: Any) -> Any:
     if isinstance(outcome, Exception):
         mine.delete()
         return outcome
-    text = JSONRenderer().render(request.write(outcome))
-    mine.update(response=text.decode())
+    answer = request.write(outcome)
+    text = to_keep = JSONRenderer().render(answer)
+    if request.shown_once:
+        to_keep = JSONRenderer().render({**answer, request.shown_once: SHOWN_ONCE})
+    mine.update(response=to_keep.decode())
     return text, False
 
 

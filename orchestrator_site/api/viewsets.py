@@ -67,7 +67,7 @@ class ApiViewSet(viewsets.ViewSet):
         await self.executor.prepare()
         failure: APIException | TooMany | None
         try:
-            actor, failure = await self.ask(lambda: cast(Actor | None, request.user)), None
+            actor, failure = await self.run_blocking(lambda: cast(Actor | None, request.user)), None
         except (APIException, TooMany) as refusal:
             actor, failure = None, refusal
         await self.count(request, actor)
@@ -79,9 +79,9 @@ class ApiViewSet(viewsets.ViewSet):
         )
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired
-        await self.ask(lambda: self.check_permissions(request))
+        await self.run_blocking(lambda: self.check_permissions(request))
 
-    async def ask(self, function: Callable[[], T]) -> T:
+    async def run_blocking(self, function: Callable[[], T]) -> T:
         """Return what a function returns; in a thread if it turns out to ask the database.
 
         It may be called twice, and so must do nothing before it asks.
@@ -93,11 +93,11 @@ class ApiViewSet(viewsets.ViewSet):
 
     async def write(self, work: Work, item: Any) -> Any:
         """Return the outcome of one item of a work, once it is committed; raise its refusal."""
-        return raised(await self.executor.write(work, item))
+        return unwrapped(await self.executor.write(work, item))
 
     async def read(self, work: Work, item: Any) -> Any:
         """Return the outcome of one item of a work that only reads; raise its refusal."""
-        return raised(await self.executor.read(work, item))
+        return unwrapped(await self.executor.read(work, item))
 
     def rate_scope(self) -> str:
         """Return what this request counts as: a key of `settings.RATE_LIMITS`."""
@@ -186,12 +186,8 @@ class ApiViewSet(viewsets.ViewSet):
     def handler(self, request: Request) -> Callable[..., Any]:
         """Return the method that answers a request, or the one that refuses its method."""
         name = str(request.method).lower()
-        known = name in self.http_method_names
-        return (
-            getattr(self, name, self.http_method_not_allowed)
-            if known
-            else (self.http_method_not_allowed)
-        )
+        found = getattr(self, name, None) if name in self.http_method_names else None
+        return found or self.http_method_not_allowed
 
     async def write_once(
         self,
@@ -201,10 +197,13 @@ class ApiViewSet(viewsets.ViewSet):
         *,
         key: str | None = None,
         body: Mapping[str, Any] | None = None,
+        shown_once: str = "",
     ) -> Response:
         """Write one item of a work and answer with what `answer` makes of its outcome.
 
-        With a key it is written the first time only; key, body: as for `once`.
+        With a key it is written the first time only. key: counts where no Idempotency-Key was sent.
+        body: what counts as the request's content, if not its body. shown_once: the field of the
+        answer that a repetition does not show again.
         """
         key = self.request.META.get("HTTP_IDEMPOTENCY_KEY", key)
         if key is None:
@@ -218,35 +217,15 @@ class ApiViewSet(viewsets.ViewSet):
             operation=f"{self.request.method} {self.request.path}",
             body=self.body() if body is None else body,
             now=self.now,
-        )
-        return replayed(*await self.write(idempotency.answer_all, keyed))
-
-    def once(
-        self,
-        perform: Callable[[], Mapping[str, Any]],
-        *,
-        key: str | None = None,
-        body: Mapping[str, Any] | None = None,
-        shown_once: str = "",
-    ) -> Response:
-        """Do the work and answer with what it returns; with a key only the first time.
-
-        key: counts where no Idempotency-Key was sent. body: what counts as the request's content,
-        if not its body. shown_once: the field of the answer that a repetition does not show again.
-        """
-        key = self.request.META.get("HTTP_IDEMPOTENCY_KEY", key)
-        if key is None:
-            return Response(perform())
-        answered = idempotency.answer_once(
-            principal=self.actor.name,
-            key=key,
-            operation=f"{self.request.method} {self.request.path}",
-            body=self.body() if body is None else body,
-            perform=perform,
-            now=self.now,
             shown_once=shown_once,
         )
-        return replayed(*answered)
+        text, again = await self.write(idempotency.answer_all, keyed)
+        return Response(text, headers={"Idempotent-Replay": "true"} if again else None)
+
+    def once(self, perform: Callable[[], Mapping[str, Any]], *, shown_once: str = "") -> Response:
+        """Answer with what `perform` returns in this thread; with a key as `write_once` does."""
+        work: Work = lambda items: [perform() for _ in items]  # noqa: E731 - it is passed on
+        return in_place(self.write_once(work, None, lambda answer: answer, shown_once=shown_once))
 
 
 def single(query: Mapping[str, Any]) -> dict[str, str]:
@@ -257,12 +236,7 @@ def single(query: Mapping[str, Any]) -> dict[str, str]:
     return {name: values[0] for name, values in query.lists()}  # type: ignore[attr-defined]
 
 
-def replayed(answer: bytes, again: bool) -> Response:
-    """Return the answer kept for a key. again: whether it had been given before."""
-    return Response(answer, headers={"Idempotent-Replay": "true"} if again else None)
-
-
-def raised(outcome: Any) -> Any:
+def unwrapped(outcome: Any) -> Any:
     """Return an outcome, or raise it if it is a refusal or a fault."""
     if not isinstance(outcome, Exception):
         return outcome

@@ -20,14 +20,14 @@ from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.connection_watchdog import watchdog
 
-MOST = 200  # items in one transaction
+MOST = 32  # items in one call: with bodies of 1 MiB they take 32 MiB
 IDLE = 1.0  # seconds after which a connection is looked at before it is used
 THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
 
 
-class Job(NamedTuple):
+class Queued(NamedTuple):
     """One item, and the future that gets its outcome."""
 
     work: Work
@@ -61,6 +61,7 @@ class Grouped:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._writer, self._reader = Worker(loop, "writer"), Worker(loop, "reader")
         self._loop, self._threads = loop, ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
+        self._renewal: asyncio.Future[Any] | None = None
 
     def write(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Return the outcome of an item; it is committed."""
@@ -76,8 +77,11 @@ class Grouped:
 
     async def prepare(self) -> None:
         """Have the small tables in memory, for the event loop loads none."""
-        if not cached_rows.all_fresh():
-            await self.call(cached_rows.renew_all)
+        if cached_rows.all_fresh():
+            return
+        if self._renewal is None or self._renewal.done():
+            self._renewal = self.call(cached_rows.renew_all)
+        await asyncio.shield(self._renewal)  # one for all who wait
 
     def close(self) -> None:
         """End the threads once what they have been given is done."""
@@ -91,13 +95,13 @@ class Worker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop, self._used_at = loop, 0.0
-        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def do(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Return, on the event loop, the outcome of an item."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._inbox.put(Job(work, item, future))
+        self._inbox.put(Queued(work, item, future))
         return future
 
     def close(self) -> None:
@@ -110,11 +114,11 @@ class Worker:
             gone = self._carry_out(jobs)
             if gone is not None:  # whoever waits behind them would wait for the same
                 waiting = self._arrived(self._inbox.qsize())
-                self._answer([(job, again(gone)) for job in waiting])
+                self._answer([(job, copy_of(gone)) for job in waiting])
         connection.close()
 
-    def _arrived(self, most: int) -> list[Job]:
-        jobs: list[Job] = []
+    def _arrived(self, most: int) -> list[Queued]:
+        jobs: list[Queued] = []
         with contextlib.suppress(queue.Empty):
             while len(jobs) < most:
                 job = self._inbox.get_nowait()
@@ -124,7 +128,7 @@ class Worker:
                 jobs.append(job)
         return jobs
 
-    def _carry_out(self, jobs: list[Job]) -> Exception | None:
+    def _carry_out(self, jobs: list[Queued]) -> Exception | None:
         """Answer jobs; return the fault if the database is gone."""
         if time.monotonic() - self._used_at > IDLE:
             connection.close_if_unusable_or_obsolete()
@@ -138,19 +142,19 @@ class Worker:
         connection.close()
         return faults[0]
 
-    def _answer(self, answers: list[tuple[Job, Any]]) -> None:
+    def _answer(self, answers: list[tuple[Queued, Any]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(settle, answers)
+            self._loop.call_soon_threadsafe(deliver, answers)
 
 
-def settle(answers: list[tuple[Job, Any]]) -> None:
+def deliver(answers: list[tuple[Queued, Any]]) -> None:
     """Give the futures their outcomes, on the event loop."""
     for job, outcome in answers:
         if not job.future.done():  # its caller may have left
             job.future.set_result(outcome)
 
 
-def carried_out(jobs: list[Job]) -> list[Any]:
+def carried_out(jobs: list[Queued]) -> list[Any]:
     """Return the outcomes of jobs: one call for each work; on SQLite one commit for all."""
     places: dict[Work, list[int]] = {}
     for place, job in enumerate(jobs):
@@ -180,7 +184,7 @@ def together(work: Work, items: list[Any]) -> list[Any]:
     try:
         return list(work(items))
     except DATABASE_GONE as fault:
-        return [again(fault) for _ in items]
+        return [copy_of(fault) for _ in items]
     except DomainError as refusal:
         if len(items) == 1:
             return [refusal]
@@ -190,7 +194,7 @@ def together(work: Work, items: list[Any]) -> list[Any]:
     return [together(work, [item])[0] for item in items]
 
 
-def again(fault: Exception) -> Exception:
+def copy_of(fault: Exception) -> Exception:
     """Return a fault to be raised once more, by somebody else."""
     return type(fault)(*fault.args)
 

@@ -25,7 +25,7 @@ from orchestrator_site.server.wsgi_adapter import Answer, encoded, wsgi_environ
 def action_of(scope: Any) -> ResolverMatch | None:
     """Return what answers a request on the loop, or None where Django does."""
     try:
-        match = found(scope["path"])
+        match = resolved(scope["path"])
     except Resolver404:
         return None
     actions = getattr(match.func, "actions", None) or {}
@@ -34,7 +34,7 @@ def action_of(scope: Any) -> ResolverMatch | None:
 
 
 @functools.lru_cache(1024)
-def found(path: str) -> ResolverMatch:
+def resolved(path: str) -> ResolverMatch:
     """Return what answers at a path; raise Resolver404."""
     return resolve(path)
 

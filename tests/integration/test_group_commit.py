@@ -13,6 +13,7 @@ from orchestrator_site.api.viewsets import in_place
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, DomainError
 from orchestrator_site.core.times import now
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.group_commit import Grouped, together
 from orchestrator_site.models import IdempotencyKey
 from tasks_app.errors import UnknownType
@@ -64,6 +65,28 @@ def test_what_arrives_together_is_one_call_and_each_gets_its_own_outcome() -> No
 
     assert calls == [[2, 3, 4]]
     assert [outcomes[0], str(outcomes[1]), outcomes[2]] == [4, "odd", 8]
+
+
+def test_one_call_takes_so_many_items_and_no_more() -> None:
+    outcomes, calls = run(Double(), [2] * 100)
+
+    assert outcomes == [4] * 100
+    assert [len(items) for items in calls] == [32, 32, 32, 4]
+
+
+def test_small_tables_are_renewed_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    renewals: list[None] = []
+    monkeypatch.setattr(cached_rows, "all_fresh", lambda: False)
+    monkeypatch.setattr(cached_rows, "renew_all", lambda: renewals.append(None))
+
+    async def main() -> None:
+        grouped = Grouped(asyncio.get_running_loop())
+        await asyncio.gather(*(grouped.prepare() for _ in range(20)))
+        grouped.close()
+
+    asyncio.run(main())
+
+    assert len(renewals) == 1
 
 
 def test_a_fault_of_one_is_taken_apart_and_harms_nobody_else() -> None:

@@ -1,12 +1,10 @@
 """Every answer is written as its serializer's fields would write it, whatever the row holds."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.urls import get_resolver
 from rest_framework import serializers
 
 from approvals_app.models import Approval
@@ -22,21 +20,15 @@ from tasks_app import rules
 from tasks_app.api.serializers.tasks import StatusAnswer, TaskSerializer
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.queries import GatedTask
+from tests.support.serializers import subclasses
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123_456, tzinfo=UTC)
 TIMES = (NOON, NOON.replace(microsecond=0), NOON.astimezone(timezone(timedelta(hours=14))))
 TEXTS = ("", "Größe \u2028 💥", Status.IN_PROGRESS, "now")
 
 
-def subclasses(kind: Any) -> Iterator[Any]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from subclasses(each)
-
-
 def answers() -> list[Any]:
     """Return every serializer that is written by a plan: a new answer is among them."""
-    assert get_resolver().url_patterns  # all views are imported
     ours = set(subclasses(SharedFieldsSerializer))
     return sorted(ours, key=lambda each: (each.__module__, each.__name__))
 
