@@ -16,6 +16,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -86,7 +87,7 @@ class ConsoleAdmin(ModelAdmin):
     list_title = ""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        context = {"title": self.list_title} if self.list_title else {}
+        context = {"title": self.list_title or capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:

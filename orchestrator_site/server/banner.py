@@ -71,6 +71,8 @@ def login(password: str) -> str:
     """Return how to log in. The password is shown at the first start only: it is not kept."""
     if password:
         return f"admin / {password}   (shown this once)"
+    if settings.DATABASE_URL:  # there accounts are made by hand
+        return "your account (the first one: .venv/bin/python manage.py createsuperuser)"
     return "as before (forgotten? .venv/bin/python manage.py changepassword admin)"
 
 

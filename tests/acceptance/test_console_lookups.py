@@ -134,3 +134,15 @@ def test_no_field_is_looked_up_by_completion(visitors: list[Client], rows: None)
 
     for client in visitors:
         assert client.get("/admin/autocomplete/", query).status_code == 404
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ADMINS)
+def test_the_title_of_a_list_is_what_it_lists(login: Login, name: str) -> None:
+    address = reverse(f"admin:{name.replace('.', '_').lower()}_changelist")
+
+    page = login(None).get(address, follow=True)
+
+    title = page.content.decode().partition("<title>")[2].partition("</title>")[0]
+    assert page.status_code == 200
+    assert "Select " not in title, title
