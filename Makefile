@@ -72,12 +72,13 @@ install-dev:
 # PYTHON names another interpreter: make up PYTHON=/opt/python3.12/bin/python3
 PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
-# Shell: put a lock's packages into .venv, unless the copy kept there says that they are in.
+# Shell: put a lock's packages into .venv, unless the copy kept there says that they are in. A lock
+# names every package (--no-deps): pip 23 looks past the pin of one asked for with an extra otherwise.
 define installed
 if [ -x $(PY) ] && cmp -s $(1) $(VENV)/$(1); then exit 0; fi; \
 $(PY) -m pip --version >/dev/null 2>&1 || { $(new_environment); }; \
 echo "Installing the packages of $(1) (once, about 20 seconds) ..."; \
-$(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(1) && cp $(1) $(VENV)/$(1)
+$(PY) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r $(1) && cp $(1) $(VENV)/$(1)
 endef
 
 # Shell: make .venv with the first Python that is new enough.
