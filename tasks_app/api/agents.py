@@ -6,7 +6,7 @@ from rest_framework.response import Response
 
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
-from tasks_app.api.serializers.work import (
+from tasks_app.api.serializers.agents import (
     AgentChangedAnswer,
     AgentChangeSerializer,
     AgentsAnswer,

@@ -12,7 +12,7 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
 from tasks_app import queries
-from tasks_app.api.serializers.work import (
+from tasks_app.api.serializers.batches import (
     BatchAnswer,
     BatchItemSerializer,
     BatchRequest,

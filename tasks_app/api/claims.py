@@ -9,14 +9,14 @@ from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import queries
-from tasks_app.api.serializers.tasks import StatusAnswer
-from tasks_app.api.serializers.work import (
+from tasks_app.api.serializers.claims import (
     ClaimAnswer,
     ClaimSerializer,
     HeartbeatAnswer,
     HeartbeatSerializer,
     ReleaseSerializer,
 )
+from tasks_app.api.serializers.tasks import StatusAnswer
 from tasks_app.services import leases
 
 

@@ -7,8 +7,7 @@ from rest_framework.response import Response
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from tasks_app import queries
-from tasks_app.api.serializers.tasks import StatusAnswer, TaskListAnswer
-from tasks_app.api.serializers.work import (
+from tasks_app.api.serializers.operations import (
     DeadLetterQuery,
     ReasonSerializer,
     ReassignSerializer,
@@ -17,6 +16,7 @@ from tasks_app.api.serializers.work import (
     TimelineAnswer,
     TimelineQuery,
 )
+from tasks_app.api.serializers.tasks import StatusAnswer, TaskListAnswer
 from tasks_app.models import Task
 from tasks_app.services import lifecycle, retries, routing
 

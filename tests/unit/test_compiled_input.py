@@ -19,8 +19,9 @@ from orchestrator_site.api.serializers import (
     TimeField,
 )
 from orchestrator_site.views.serializers import NewTokenSerializer
+from tasks_app.api.serializers.batches import BatchItemSerializer, BatchRequest
+from tasks_app.api.serializers.claims import ClaimSerializer
 from tasks_app.api.serializers.tasks import NewTaskSerializer, ReportSerializer, TaskListQuery
-from tasks_app.api.serializers.work import BatchItemSerializer, BatchRequest, ClaimSerializer
 from tasks_app.models import Status
 from tests.support.serializers import subclasses
 
