@@ -17,7 +17,7 @@ from tasks_app.api.serializers.claims import (
     ReleaseSerializer,
 )
 from tasks_app.api.serializers.tasks import StatusAnswer
-from tasks_app.services import leases
+from tasks_app.services import claims, leases
 
 
 class ClaimViewSet(ApiViewSet):
@@ -36,10 +36,10 @@ class ClaimViewSet(ApiViewSet):
         """
         params = self.checked(ClaimSerializer)
         seconds = params.pop("wait_seconds")
-        tasks = leases.claim(**params, by=self.actor, now=self.now)
+        tasks = claims.claim(**params, by=self.actor, now=self.now)
         if not tasks and seconds:
             topic, types = tasks_of(params["agent"]), params.get("types")
-            due = leases.seconds_to_next(agent=params["agent"], now=self.now, types=types)
+            due = claims.seconds_to_next(agent=params["agent"], now=self.now, types=types)
             key = (topic, *sorted(types or ()))
             wait_for(request, topics=[topic], seconds=seconds, key=key, again_after=due)
         return Response(ClaimAnswer.of({"tasks": queries.with_gates(tasks)}))

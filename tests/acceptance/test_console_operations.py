@@ -22,7 +22,7 @@ from orchestrator_site.models import ApiKey
 from tasks_app import jobs
 from tasks_app.models import Agent, BulkOperation, RoutingRule, Status, Task
 from tasks_app.services import bulk as bulk_services
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, lifecycle
 from tests.support import console
 
 Make = Callable[..., Task]
@@ -343,7 +343,7 @@ def test_a_task_shows_its_family_and_how_it_ended(
     task = make_task(sla_target=3600)
     child = make_task(parent_task_id=task.task_id)
     later = make_task(depends_on=[task.task_id])
-    [held] = leases.claim(agent="dev_agent", by=dev, now=now)
+    [held] = claims.claim(agent="dev_agent", by=dev, now=now)
     lifecycle.report_status(
         task_id=held.task_id, status=Status.FAILED, by=dev, now=now, attempt=1, error="It broke."
     )

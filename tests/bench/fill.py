@@ -33,7 +33,7 @@ from orchestrator_site.management.base import OPERATOR
 from orchestrator_site.models import IdempotencyKey
 from orchestrator_site.views.docs import openapi_document
 from tasks_app.models import RoutingRule, Status, Task, TaskCount
-from tasks_app.services import intake, leases, lifecycle
+from tasks_app.services import claims, intake, lifecycle
 from tests.support.addresses import lists, reads
 from tests.support.growth import multiply
 
@@ -273,7 +273,7 @@ def open_rows() -> dict[str, str]:
         waiting = create(now, priority="P0")
         needed = create(now)
         create(now, depends_on=[needed.task_id])
-    leases.claim(agent="dev_agent", by=agent("dev-1"), now=now, limit=OPEN, lease_seconds=86_400)
+    claims.claim(agent="dev_agent", by=agent("dev-1"), now=now, limit=OPEN, lease_seconds=86_400)
     RoutingRule.objects.filter(task_type="refactor").update(agent="dev_agent")
     head = sequencing.head()
     Subscription.objects.update(position=head)

@@ -61,9 +61,9 @@ def rescue_by_id() -> None:
 @fault
 def claim_without_lock() -> None:
     """Read what is free, then take it: two claimers read the same."""
-    from tasks_app.services import leases
+    from tasks_app.services import claims
 
-    leases.CLAIM = leases.CLAIM.replace("{lock}", "")
+    claims.CLAIM = claims.CLAIM.replace("{lock}", "")
 
 
 @fault
@@ -103,7 +103,7 @@ def event_after_commit() -> None:
     from django.db import transaction
 
     from events_app import services as events
-    from tasks_app.services import intake, leases, sla, transitions
+    from tasks_app.services import claims, intake, sla, transitions
 
     record_all = events.record_all
 
@@ -115,7 +115,7 @@ def event_after_commit() -> None:
 
         transaction.on_commit(write)
 
-    for module in (events, intake, leases, transitions, sla):
+    for module in (events, intake, claims, transitions, sla):
         module.record_all = record_late  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Agent, RoutingRule, Status
 from tasks_app.services import agents as agent_services
-from tasks_app.services import leases, routing
+from tasks_app.services import claims, routing
 
 
 def told(event_type: str) -> int:
@@ -21,11 +21,11 @@ def test_a_paused_agent_keeps_its_tasks_but_is_handed_none(
     make_task()
 
     agent_services.change_agent(name="dev_agent", paused=True, by=admin, now=now)
-    paused = leases.claim(agent="dev_agent", by=dev, now=now)
+    paused = claims.claim(agent="dev_agent", by=dev, now=now)
     agent_services.change_agent(name="dev_agent", paused=False, by=admin, now=now)
 
     assert paused == []
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 def test_tasks_of_a_paused_type_are_not_handed_out(
@@ -36,7 +36,7 @@ def test_tasks_of_a_paused_type_are_not_handed_out(
 
     agent_services.change_type(task_type="bugfix", paused=True, by=admin, now=now)
 
-    assert [task.pk for task in leases.claim(agent="dev_agent", by=dev, now=now, limit=5)] == [
+    assert [task.pk for task in claims.claim(agent="dev_agent", by=dev, now=now, limit=5)] == [
         other.pk
     ]
 
@@ -49,8 +49,8 @@ def test_an_agent_runs_no_more_than_its_limit(
         make_task()
     agent_services.change_agent(name="dev_agent", concurrency_limit=limit, by=admin, now=now)
 
-    first = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
-    second = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
+    first = claims.claim(agent="dev_agent", by=dev, now=now, limit=10)
+    second = claims.claim(agent="dev_agent", by=dev, now=now, limit=10)
 
     assert (len(first), len(second)) == (handed, 0)
 
@@ -62,7 +62,7 @@ def test_a_type_runs_no_more_than_its_limit_and_others_go_on(
         make_task(type=kind)
     agent_services.change_type(task_type="bugfix", concurrency_limit=1, by=admin, now=now)
 
-    handed = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
+    handed = claims.claim(agent="dev_agent", by=dev, now=now, limit=10)
 
     assert sorted(task.type for task in handed) == ["bugfix", "feature"]
 
@@ -95,8 +95,8 @@ def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(
     Agent.objects.filter(name="dev_agent").update(silent_after=60, last_seen_at=now)
     agent_services.mark_stale_agents(now=now + timedelta(minutes=2))
 
-    leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
-    leases.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
+    claims.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
+    claims.claim(agent="dev_agent", by=dev, now=now + timedelta(minutes=3))
 
     assert told("agent.back") == 1
     assert routing.route("bugfix") == "dev_agent"
@@ -104,7 +104,7 @@ def test_an_agent_that_comes_back_says_so_once_and_gets_work_again(
 
 def test_the_overview_names_live_holders_and_load(make_task, dev: Actor, now: datetime) -> None:
     make_task(), make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
     [row] = [row for row in agent_services.overview(now=now) if row["name"] == "dev_agent"]
     [later] = [

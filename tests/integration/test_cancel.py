@@ -13,7 +13,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import errors
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, lifecycle
 
 Make = Callable[..., Task]
 
@@ -52,7 +52,7 @@ def test_a_holder_may_not_cancel_what_another_created(
     make_task: Make, ops: Actor, now: datetime
 ) -> None:
     task = make_task()
-    leases.claim(agent="dev_agent", by=ops, now=now)
+    claims.claim(agent="dev_agent", by=ops, now=now)
 
     with pytest.raises(errors.MayNotCancel):
         lifecycle.cancel_task(task_id=task.task_id, by=ops, now=now)
@@ -86,7 +86,7 @@ def test_an_approved_task_can_still_be_cancelled(
     lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now)
 
     assert Approval.objects.get().status == "approved"
-    assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
 
 def test_cancelling_twice_changes_nothing(make_task: Make, dev: Actor, now: datetime) -> None:

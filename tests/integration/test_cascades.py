@@ -19,7 +19,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Invalid
 from tasks_app.errors import TooManyDependents
 from tasks_app.models import Dependency, Settlement, Status, Task
-from tasks_app.services import dependencies, leases, lifecycle, retries
+from tasks_app.services import claims, dependencies, lifecycle, retries
 
 Make = Callable[..., Task]
 EDGES = (
@@ -118,7 +118,7 @@ def test_a_request_settles_few_and_a_sweep_the_rest(
     lifecycle.report_status(task_id=root.task_id, status=Status.COMPLETED, by=dev, now=now)
 
     assert (told("task.ready"), Settlement.objects.count()) == (7, 1)
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now, limit=50)) == 7
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now, limit=50)) == 7
     assert sum(steps(now)) == 13
     assert (told("task.ready"), Settlement.objects.count()) == (20, 0)
     assert not Task.objects.filter(source="first", open_dependencies__gt=0).exists()

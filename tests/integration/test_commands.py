@@ -14,7 +14,7 @@ from django.utils import timezone
 from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, lifecycle
 
 Make = Callable[..., Task]
 OURS = sorted(
@@ -80,7 +80,7 @@ def test_route_pending_says_how_many(make_task: Make) -> None:
 
 def test_requeue_lost_leases_says_how_many(make_task: Make, dev: Any, now: Any) -> None:
     make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     assert run("requeue_lost_leases") == "1 task(s) taken back"
     assert run_json("requeue_lost_leases") == {"taken_back": 0}

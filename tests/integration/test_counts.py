@@ -28,7 +28,7 @@ from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import intake, leases, lifecycle, retention, retries, routing, sla
+from tasks_app.services import claims, intake, leases, lifecycle, retention, retries, routing, sla
 from tasks_app.services.statistics import counts, queue_stats
 from tests.conftest import actor
 
@@ -147,7 +147,7 @@ class Operations(RuleBasedStateMachine):
         seconds=st.integers(5, 300),
     )
     def claim(self, agent: str, limit: int, seconds: int) -> None:
-        self.attempt(leases.claim, agent=agent, limit=limit, lease_seconds=seconds, by=self.dev)
+        self.attempt(claims.claim, agent=agent, limit=limit, lease_seconds=seconds, by=self.dev)
 
     @rule(place=st.integers(0, 99), call=st.sampled_from([leases.heartbeat, leases.release]))
     def hold(self, place: int, call: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
-from tasks_app.services import leases, routing
+from tasks_app.services import claims, routing
 from tests.unit.test_approval_rules import contents
 
 Make = Callable[..., Task]
@@ -204,12 +204,12 @@ def test_a_rejection_without_a_reason_still_says_why(
 def test_an_approval_puts_the_task_in_the_queue(
     asked: Approval, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
     services.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Task.objects.get().awaiting_approval is False
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 def test_an_approval_wakes_the_agent_after_the_commit(
@@ -238,7 +238,7 @@ def test_a_sign_off_survives_any_content_the_database_can_keep(
     task = make_task(priority="P0", payload=payload, metadata=payload)
     services.approve(approval_id=task.approval_id, by=ops, now=now)
 
-    handed = leases.claim(agent="dev_agent", by=dev, now=now)
+    handed = claims.claim(agent="dev_agent", by=dev, now=now)
 
     assert [found.task_id for found in handed] == [task.task_id]
     assert handed[0].payload == Task.objects.get(pk=task.pk).payload

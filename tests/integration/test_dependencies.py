@@ -11,7 +11,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import UnknownDependency, WaitsForOthers
 from tasks_app.models import Dependency, Status, Task
-from tasks_app.services import leases, lifecycle, retries
+from tasks_app.services import claims, leases, lifecycle, retries
 
 Make = Callable[..., Task]
 
@@ -33,11 +33,11 @@ def test_a_task_waits_until_all_it_needs_is_completed(
     first, second = make_task(type="incident"), make_task(type="incident")
     task = make_task(depends_on=[first.task_id, second.task_id, first.task_id])
 
-    steps = [(fresh(task).open_dependencies, len(leases.claim(agent="dev_agent", by=dev, now=now)))]
+    steps = [(fresh(task).open_dependencies, len(claims.claim(agent="dev_agent", by=dev, now=now)))]
     for needed in (first, second):
         end(needed, dev, now)
         steps.append(
-            (fresh(task).open_dependencies, len(leases.claim(agent="dev_agent", by=dev, now=now)))
+            (fresh(task).open_dependencies, len(claims.claim(agent="dev_agent", by=dev, now=now)))
         )
 
     assert steps == [(2, 0), (1, 0), (0, 1)]
@@ -112,7 +112,7 @@ def test_a_rejection_goes_down_the_line(
 def test_a_lost_lease_goes_down_the_line(make_task: Make, dev: Actor, now: datetime) -> None:
     first = make_task(max_attempts=1)
     second = make_task(depends_on=[first.task_id])
-    leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
     leases.requeue_lost_leases(now=now.replace(hour=13))
 
@@ -130,7 +130,7 @@ def test_what_is_requeued_waits_only_for_what_is_still_open(
     retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert fresh(task).open_dependencies == 0
-    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [
+    assert [found.task_id for found in claims.claim(agent="dev_agent", by=dev, now=now)] == [
         task.task_id
     ]
 

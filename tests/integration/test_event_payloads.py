@@ -16,7 +16,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from tasks_app.models import Agent, Status, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import leases, lifecycle, retention, retries, routing, sla
+from tasks_app.services import claims, leases, lifecycle, retention, retries, routing, sla
 from tests.unit.test_event_catalogue import CATALOGUE
 
 Make = Callable[..., Task]
@@ -50,15 +50,15 @@ def test_the_life_of_tasks_is_told_as_the_catalogue_says(
     late = now + timedelta(hours=2)
     first = make_task(sla_target=60, max_attempts=1)
     make_task(depends_on=[first.task_id])
-    [held] = leases.claim(agent="dev_agent", by=dev, now=now)
+    [held] = claims.claim(agent="dev_agent", by=dev, now=now)
     leases.release(task_id=held.task_id, attempt=1, by=dev, now=now, reason="Shutting down.")
     sla.check_slas(now=late)
     lifecycle.report_status(task_id=first.task_id, status=Status.IN_PROGRESS, by=dev, now=late)
     lifecycle.report_status(task_id=first.task_id, status=Status.COMPLETED, by=dev, now=late)
     failing = make_task(max_attempts=2)
-    leases.claim(agent="dev_agent", by=dev, now=now, limit=9)
+    claims.claim(agent="dev_agent", by=dev, now=now, limit=9)
     leases.requeue_lost_leases(now=late)
-    leases.claim(agent="dev_agent", by=dev, now=late, limit=9)
+    claims.claim(agent="dev_agent", by=dev, now=late, limit=9)
     leases.requeue_lost_leases(now=late + timedelta(hours=1))
     retries.requeue(task_id=failing.task_id, by=admin, now=late)
     routing.reassign(task_id=failing.task_id, agent="ops_agent", reason="Swap.", by=admin, now=late)

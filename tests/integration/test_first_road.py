@@ -7,15 +7,15 @@ from approvals_app.errors import NotGranted
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, lifecycle
 from tasks_app.services.statistics import counts
 
 
 def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Actor, now) -> None:
     task = make_task()
 
-    [claimed] = leases.claim(agent="dev_agent", by=dev, now=now)
-    nothing = leases.claim(agent="dev_agent", by=dev, now=now)
+    [claimed] = claims.claim(agent="dev_agent", by=dev, now=now)
+    nothing = claims.claim(agent="dev_agent", by=dev, now=now)
     lifecycle.report_status(
         task_id=task.task_id, status=Status.COMPLETED, by=dev, now=now, attempt=claimed.attempt
     )
@@ -36,13 +36,13 @@ def test_a_gated_task_is_handed_out_only_after_approval(
 ) -> None:
     task = make_task(priority="P0")
 
-    before = leases.claim(agent="dev_agent", by=dev, now=now)
+    before = claims.claim(agent="dev_agent", by=dev, now=now)
     with pytest.raises(NotGranted):
         lifecycle.report_status(task_id=task.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
 
     assert before == []
-    assert [found.task_id for found in leases.claim(agent="dev_agent", by=dev, now=now)] == [
+    assert [found.task_id for found in claims.claim(agent="dev_agent", by=dev, now=now)] == [
         task.task_id
     ]
 

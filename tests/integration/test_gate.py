@@ -15,7 +15,7 @@ from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle, retries, routing
+from tasks_app.services import claims, leases, lifecycle, retries, routing
 
 Make = Callable[..., Task]
 
@@ -32,7 +32,7 @@ def gated(make_task: Make, now: datetime) -> Task:
 
 def try_every_way(task: Task, by: Actor, now: datetime) -> None:
     """Check that the task is neither handed out nor started."""
-    assert leases.claim(agent=task.assigned_agent, by=by, now=now, limit=10) == []
+    assert claims.claim(agent=task.assigned_agent, by=by, now=now, limit=10) == []
     for status in (Status.IN_PROGRESS, Status.COMPLETED):
         with pytest.raises((NotGranted, InvalidTransition)):
             lifecycle.report_status(task_id=task.task_id, status=status, by=by, now=now)
@@ -78,7 +78,7 @@ def test_an_approved_task_is_handed_out_and_started(
 ) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
 
-    [taken] = leases.claim(agent="dev_agent", by=dev, now=now)
+    [taken] = claims.claim(agent="dev_agent", by=dev, now=now)
 
     assert (taken.task_id, taken.status) == (gated.task_id, "in_progress")
 
@@ -155,13 +155,13 @@ def test_what_was_changed_behind_our_back_is_shown_to_somebody_anew(
 ) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
     Task.objects.filter(pk=gated.pk).update(payload={"service": "all"})
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     asked = Approval.objects.pending().get()
     approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert (asked.task_id, asked.snapshot["payload"]) == (gated.task_id, {"service": "all"})
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 def test_a_change_while_it_waits_voids_the_decision_too(
@@ -181,10 +181,10 @@ def test_a_tampered_task_does_not_hold_up_the_others(
     Task.objects.filter(pk=gated.pk).update(payload={})
     free = make_task()
 
-    handed = leases.claim(agent="dev_agent", by=dev, now=now, limit=2)
+    handed = claims.claim(agent="dev_agent", by=dev, now=now, limit=2)
 
     assert [task.task_id for task in handed] == [free.task_id]
-    assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
 
 def test_the_sign_off_of_one_task_is_no_good_for_another(
@@ -219,7 +219,7 @@ def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
     )
     try_every_way(gated, ops, now)
     approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
-    assert len(leases.claim(agent="ops_agent", by=ops, now=now)) == 1
+    assert len(claims.claim(agent="ops_agent", by=ops, now=now)) == 1
 
 
 def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now: datetime) -> None:
@@ -265,7 +265,7 @@ def test_another_attempt_needs_no_other_sign_off(
     gated: Task, dev: Actor, ops: Actor, now: datetime, retry: str
 ) -> None:
     approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
-    leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     later = now + timedelta(hours=1)
 
     if retry == "lost lease":
@@ -281,8 +281,8 @@ def test_another_attempt_needs_no_other_sign_off(
             error="Flaky",
         )
         assert (
-            leases.claim(agent="dev_agent", by=dev, now=now) == []
+            claims.claim(agent="dev_agent", by=dev, now=now) == []
         )  # it waits before it tries again
 
-    [again] = leases.claim(agent="dev_agent", by=dev, now=later)
+    [again] = claims.claim(agent="dev_agent", by=dev, now=later)
     assert (again.task_id, again.attempt) == (gated.task_id, 2)

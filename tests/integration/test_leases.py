@@ -14,7 +14,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import errors
 from tasks_app.errors import UnknownAgent
 from tasks_app.models import Agent, RoutingRule, Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, leases, lifecycle
 
 Make = Callable[..., Task]
 
@@ -27,7 +27,7 @@ def test_a_claim_hands_out_the_whole_task(make_task: Make, dev: Actor, now: date
     payload = {"issue": 1, "deep": [{"é": None}, 0.5]}
     task = make_task(payload=payload, metadata={"repo": "x"}, sla_target=60, not_before=now)
 
-    [taken] = leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=30)
+    [taken] = claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=30)
 
     stored = Task.objects.get(pk=task.pk)
     names = [field.name for field in Task._meta.fields]
@@ -61,7 +61,7 @@ def test_the_most_urgent_goes_first_then_the_oldest(
     tasks = [make_task(priority=priority) for priority in ("P3", "P2", "P2")]
     old = make_task(priority="P3", now=now - timedelta(hours=4))
 
-    taken = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
+    taken = claims.claim(agent="dev_agent", by=dev, now=now, limit=10)
 
     assert ids(taken) == ids([old, tasks[1], tasks[2], tasks[0]])
 
@@ -72,9 +72,9 @@ def test_an_agent_gets_only_its_own_tasks_of_the_types_it_asks_for(
     bug, _, feature = make_task(), make_task(type="deployment"), make_task(type="feature")
 
     assert ids(
-        leases.claim(agent="dev_agent", by=dev, now=now, types=["feature", "deployment"], limit=9)
+        claims.claim(agent="dev_agent", by=dev, now=now, types=["feature", "deployment"], limit=9)
     ) == [feature.task_id]
-    assert ids(leases.claim(agent="dev_agent", by=dev, now=now, limit=9)) == [bug.task_id]
+    assert ids(claims.claim(agent="dev_agent", by=dev, now=now, limit=9)) == [bug.task_id]
 
 
 @pytest.mark.parametrize(("microseconds", "expected"), [(-1, 0), (0, 1), (1, 1)])
@@ -84,7 +84,7 @@ def test_nothing_is_handed_out_before_its_time(
     make_task(not_before=now)
 
     assert (
-        len(leases.claim(agent="dev_agent", by=dev, now=now + timedelta(microseconds=microseconds)))
+        len(claims.claim(agent="dev_agent", by=dev, now=now + timedelta(microseconds=microseconds)))
         == expected
     )
 
@@ -107,16 +107,16 @@ def test_the_paused_and_the_switched_off_are_handed_nothing(
         (rule, {"paused": True}),
     ):
         change(row, **changes)
-        assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+        assert claims.claim(agent="dev_agent", by=dev, now=now) == []
         change(agent, active=True)
 
     change(rule, paused=False)
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 def test_an_unknown_agent_has_no_queue(db: None, dev: Actor, now: datetime) -> None:
     with pytest.raises(UnknownAgent):
-        leases.claim(agent="nobody", by=dev, now=now)
+        claims.claim(agent="nobody", by=dev, now=now)
 
 
 def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: datetime) -> None:
@@ -125,7 +125,7 @@ def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: 
         make_task()
 
     taken = [
-        len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)
+        len(claims.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 5, 5)
     ]
     lifecycle.report_status(
         task_id=Task.objects.filter(status="in_progress")[0].task_id,
@@ -133,7 +133,7 @@ def test_an_agent_runs_no_more_than_its_limit(make_task: Make, dev: Actor, now: 
         by=dev,
         now=now,
     )
-    taken.append(len(leases.claim(agent="dev_agent", by=dev, now=now, limit=5)))
+    taken.append(len(claims.claim(agent="dev_agent", by=dev, now=now, limit=5)))
 
     assert taken == [1, 1, 0, 1]
 
@@ -144,7 +144,7 @@ def test_a_type_runs_no_more_than_its_limit_and_leaves_the_rest_untouched(
     change(RoutingRule.objects.get(task_type="bugfix"), concurrency_limit=2)
     bugs, feature = [make_task() for _ in range(3)], make_task(type="feature")
 
-    taken = leases.claim(agent="dev_agent", by=dev, now=now, limit=10)
+    taken = claims.claim(agent="dev_agent", by=dev, now=now, limit=10)
 
     assert ids(taken) == ids([bugs[0], bugs[1], feature])
     left = Task.objects.get(pk=bugs[2].pk)
@@ -154,7 +154,7 @@ def test_a_type_runs_no_more_than_its_limit_and_leaves_the_rest_untouched(
         None,
         dev.name,
     )
-    assert leases.claim(agent="dev_agent", by=dev, now=now, limit=10) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now, limit=10) == []
 
 
 def test_a_limit_lowered_below_what_runs_hands_out_nothing(
@@ -162,20 +162,20 @@ def test_a_limit_lowered_below_what_runs_hands_out_nothing(
 ) -> None:
     for _ in range(3):
         make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now, limit=2)
+    claims.claim(agent="dev_agent", by=dev, now=now, limit=2)
 
     change(RoutingRule.objects.get(task_type="bugfix"), concurrency_limit=1)
-    by_type = leases.claim(agent="dev_agent", by=dev, now=now)
+    by_type = claims.claim(agent="dev_agent", by=dev, now=now)
     change(RoutingRule.objects.get(task_type="bugfix"), concurrency_limit=None)
     change(Agent.objects.get(name="dev_agent"), concurrency_limit=1)
 
-    assert by_type == leases.claim(agent="dev_agent", by=dev, now=now) == []
+    assert by_type == claims.claim(agent="dev_agent", by=dev, now=now) == []
 
 
 @pytest.fixture
 def held(make_task: Make, dev: Actor, now: datetime) -> Task:
     make_task()
-    [task] = leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    [task] = claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     return task
 
 
@@ -243,7 +243,7 @@ def test_a_released_task_is_the_next_again_and_loses_no_attempt(
             task_id=held.task_id, attempt=attempt, by=dev, now=now, reason="Restart"
         )
         assert (task.status, task.holder, task.lease_expires_at) == ("assigned", "", None)
-        [again] = leases.claim(agent="dev_agent", by=dev, now=now)
+        [again] = claims.claim(agent="dev_agent", by=dev, now=now)
         assert again.attempt == attempt + 1
 
     told = Event.objects.filter(event_type="task.released").first()
@@ -276,7 +276,7 @@ def test_a_task_whose_agents_all_vanish_fails(make_task: Make, dev: Actor, now: 
     make_task(max_attempts=2)
 
     for hour in range(2):
-        leases.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=hour), lease_seconds=60)
+        claims.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=hour), lease_seconds=60)
         leases.requeue_lost_leases(now=now + timedelta(hours=hour, minutes=1))
 
     task = Task.objects.get()
@@ -327,5 +327,5 @@ def test_a_claim_hands_out_no_more_than_asked_however_the_database_plans_it(
                 cursor.execute(f"SET LOCAL enable_{plan} = off")
 
     assert [
-        len(leases.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 1, 3)
+        len(claims.claim(agent="dev_agent", by=dev, now=now, limit=limit)) for limit in (1, 1, 3)
     ] == [1, 1, 3]

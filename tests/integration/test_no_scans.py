@@ -22,7 +22,7 @@ from orchestrator_site.infra.sqlite import statistics
 from orchestrator_site.models import IdempotencyKey
 from tasks_app.models import Agent, RoutingRule, Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import dependencies, leases, routing, sla
+from tasks_app.services import claims, dependencies, leases, routing, sla
 from tasks_app.services import retention as task_retention
 from tests.contract import client as contract
 from tests.support.addresses import lists, reads
@@ -77,7 +77,7 @@ def many(
     first = make_task(source="ci")
     make_task(priority="P0", sla_target=1)
     make_task(sla_target=3600)
-    leases.claim(agent="dev_agent", **by)
+    claims.claim(agent="dev_agent", **by)
     consumers.create(name="c", start=0, types=[], ack_seconds=60, max_deliveries=5, **by)
     publish(event_type="rare.tick", source_agent="rare", payload={}, **by)
     url, kinds = "https://example.com/x", ["none.such"]

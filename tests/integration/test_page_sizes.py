@@ -16,7 +16,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra.pagination import MOST_BYTES
 from tasks_app.models import Task
 from tasks_app.services import agents as agent_services
-from tasks_app.services import leases
+from tasks_app.services import claims
 
 Make = Callable[..., Task]
 Callers = Callable[..., Any]
@@ -87,7 +87,7 @@ def test_dead_letters_end_at_four_mebibytes(api: Callers, five: list[Task]) -> N
 def test_a_claim_leases_no_more_than_fits_in_its_answer(
     five: list[Task], dev: Actor, now: datetime
 ) -> None:
-    taken = [leases.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
+    taken = [claims.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
 
     assert [len(tasks) for tasks in taken] == [4, 1, 0]
     assert [task.attempt for tasks in taken for task in tasks] == [1] * 5
@@ -98,7 +98,7 @@ def test_a_claim_leases_no_more_where_types_are_limited(
 ) -> None:
     agent_services.change_type(task_type="bugfix", concurrency_limit=50, by=admin, now=now)
 
-    taken = [leases.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
+    taken = [claims.claim(agent="dev_agent", by=dev, now=now, limit=50) for _ in range(3)]
 
     assert [len(tasks) for tasks in taken] == [4, 1, 0]
 
@@ -109,7 +109,7 @@ def test_a_task_larger_than_an_answer_is_still_handed_out(
     for _ in range(2):
         make_task(payload={"text": "x" * (MOST_BYTES + 1)})
 
-    taken = [leases.claim(agent="dev_agent", by=dev, now=now, limit=10) for _ in range(2)]
+    taken = [claims.claim(agent="dev_agent", by=dev, now=now, limit=10) for _ in range(2)]
 
     assert [len(tasks) for tasks in taken] == [1, 1]
 

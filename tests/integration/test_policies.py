@@ -12,7 +12,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle, routing
+from tasks_app.services import claims, lifecycle, routing
 
 Make = Callable[..., Task]
 
@@ -44,7 +44,7 @@ def test_a_waiting_task_that_comes_to_match_asks_instead_of_being_handed_out(
     waiting, other = make_task(), make_task(type="documentation")
     add_policy()
 
-    assert leases.claim(agent=waiting.assigned_agent, by=dev, now=now, types=["bugfix"]) == []
+    assert claims.claim(agent=waiting.assigned_agent, by=dev, now=now, types=["bugfix"]) == []
 
     asked = Approval.objects.get()
     waiting.refresh_from_db()
@@ -58,9 +58,9 @@ def test_a_waiting_task_that_comes_to_match_asks_instead_of_being_handed_out(
         True,
         0,
     )
-    assert leases.claim(agent=other.assigned_agent, by=dev, now=now, types=["documentation"])
+    assert claims.claim(agent=other.assigned_agent, by=dev, now=now, types=["documentation"])
     approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
-    assert len(leases.claim(agent=waiting.assigned_agent, by=dev, now=now)) == 1
+    assert len(claims.claim(agent=waiting.assigned_agent, by=dev, now=now)) == 1
 
 
 @pytest.mark.parametrize("status", [Status.IN_PROGRESS, Status.COMPLETED])
@@ -82,7 +82,7 @@ def test_a_task_that_runs_is_not_stopped_by_a_new_policy(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:
     make_task()
-    [running] = leases.claim(agent="dev_agent", by=dev, now=now)
+    [running] = claims.claim(agent="dev_agent", by=dev, now=now)
     add_policy()
 
     done = lifecycle.report_status(
@@ -99,12 +99,12 @@ def test_a_grant_on_weaker_terms_starts_nothing(
     approvals.approve(approval_id=task.approval_id, by=ops, now=now)
     add_policy(decider_role="admin")
 
-    assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
     asked = Approval.objects.pending().get()
     assert (asked.task_id, asked.decider_role) == (task.task_id, "admin")
     approvals.approve(approval_id=asked.approval_id, by=admin, now=now)
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 @pytest.mark.parametrize("stricter", [{"decider_role": "admin"}, {"expires_after": 60}])
@@ -134,7 +134,7 @@ def test_a_grant_given_within_the_shorter_time_holds(
     approvals.approve(approval_id=task.approval_id, by=ops, now=now + timedelta(seconds=after))
     add_policy(expires_after=60)
 
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=1))) == handed
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=1))) == handed
 
 
 def test_a_weaker_policy_changes_nothing_for_a_grant(
@@ -161,14 +161,14 @@ def test_a_reassigned_task_asks_on_the_terms_of_now(
 def test_one_claim_asks_for_a_bounded_number(
     make_task: Make, dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "MOST_HELD_BACK", 2)
+    monkeypatch.setattr(claims, "MOST_HELD_BACK", 2)
     for _ in range(5):
         make_task()
     add_policy()
 
     asked = []
     for _ in range(4):
-        assert leases.claim(agent="dev_agent", by=dev, now=now) == []
+        assert claims.claim(agent="dev_agent", by=dev, now=now) == []
         asked.append(Approval.objects.count())
 
     assert asked == [2, 4, 5, 5]

@@ -16,7 +16,7 @@ from approvals_app.models import Approval
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, leases, lifecycle
 
 Make = Callable[..., Task]
 Callers = Callable[..., Any]
@@ -106,10 +106,10 @@ CYCLE = {
 def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetime) -> None:
     make_task()
     make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     with statements() as claimed:
-        [task] = leases.claim(agent="dev_agent", by=dev, now=now)
+        [task] = claims.claim(agent="dev_agent", by=dev, now=now)
     with statements() as beaten:
         leases.heartbeat(task_id=task.task_id, attempt=1, by=dev, now=now)
     with statements() as reported:
@@ -125,23 +125,23 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
 def test_claiming_many_costs_as_much_as_claiming_one(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
     costs = []
     for number in (1, 20):
         for _ in range(number):
             make_task()
         with statements() as sent:
-            assert len(leases.claim(agent="dev_agent", by=dev, now=now, limit=50)) == number
+            assert len(claims.claim(agent="dev_agent", by=dev, now=now, limit=50)) == number
         costs.append(kinds(sent))
 
     assert costs[0] == costs[1]
 
 
 def test_asking_in_vain_costs_one_statement(db: None, dev: Actor, now: datetime) -> None:
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     with statements() as sent:
-        leases.claim(agent="dev_agent", by=dev, now=now)
+        claims.claim(agent="dev_agent", by=dev, now=now)
 
     assert kinds(sent) == ["WITH"]
 

@@ -22,7 +22,7 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import Conflict, DomainError
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import bulk, leases, lifecycle, routing, sla
+from tasks_app.services import bulk, claims, leases, lifecycle, routing, sla
 from tasks_app.services.statistics import counts
 from tests.conftest import actor
 
@@ -145,7 +145,7 @@ def test_sixteen_claimers_lease_each_of_200_tasks_once(
 
     def work(name: str) -> list[str]:
         mine: list[str] = []
-        while taken := leases.claim(agent="dev_agent", by=actor(name), now=now, limit=3):
+        while taken := claims.claim(agent="dev_agent", by=actor(name), now=now, limit=3):
             mine += [task.task_id for task in taken]
         return mine
 
@@ -172,7 +172,7 @@ def test_claimers_at_once_keep_to_the_limit_of_their_agent(
 
     together(
         *(
-            lambda: leases.claim(agent="dev_agent", by=actor("x"), now=now, limit=3)
+            lambda: claims.claim(agent="dev_agent", by=actor("x"), now=now, limit=3)
             for _ in range(12)
         )
     )
@@ -255,7 +255,7 @@ def test_of_a_report_and_a_sweep_at_the_lease_s_end_one_wins(
     won: Counter[bool] = Counter()
     for _ in range(100):
         task = make_task()
-        leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+        claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
 
         report, swept = together(
             partial(
@@ -357,7 +357,7 @@ def test_once_a_policy_is_saved_no_claim_hands_out_what_it_gates(
             before = saved.is_set()
             taken += [
                 (before, task.task_id)
-                for task in leases.claim(agent="dev_agent", by=actor(name), now=now)
+                for task in claims.claim(agent="dev_agent", by=actor(name), now=now)
             ]
         return taken
 

@@ -10,7 +10,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import errors
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, leases, lifecycle
 
 Make = Callable[..., Task]
 
@@ -105,7 +105,7 @@ def test_a_held_task_is_reported_by_its_holder_or_an_admin(
     make_task: Make, dev: Actor, ops: Actor, admin: Actor, now: datetime
 ) -> None:
     task = make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     with pytest.raises(errors.NotHolder) as refusal:
         report(task, "completed", ops, now)
@@ -122,7 +122,7 @@ def test_a_report_counts_until_the_very_moment_the_lease_ends(
     make_task: Make, dev: Actor, now: datetime, seconds: int, in_time: bool
 ) -> None:
     task = make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     when = now + timedelta(seconds=seconds)
 
     if in_time:
@@ -140,7 +140,7 @@ def test_another_attempt_than_the_present_one_is_over(
     make_task: Make, dev: Actor, now: datetime, attempt: int
 ) -> None:
     task = make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
 
     with pytest.raises(errors.LeaseLost):
         report(task, "completed", dev, now, attempt=attempt)
@@ -152,10 +152,10 @@ def test_a_late_holder_cannot_overwrite_the_next_one(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:
     task = make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
+    claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     later = now + timedelta(seconds=60)
     leases.requeue_lost_leases(now=later)
-    [again] = leases.claim(agent="dev_agent", by=dev, now=later, lease_seconds=60)
+    [again] = claims.claim(agent="dev_agent", by=dev, now=later, lease_seconds=60)
 
     with pytest.raises(errors.LeaseLost):
         report(task, "completed", dev, later, attempt=1)

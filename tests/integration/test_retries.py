@@ -9,13 +9,13 @@ from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Agent, Status, Task
-from tasks_app.services import leases, lifecycle, retries
+from tasks_app.services import claims, lifecycle, retries
 
 Make = Callable[..., Task]
 
 
 def claim_and_fail(by: Actor, now: datetime, *, retryable: bool = True) -> Task:
-    [task] = leases.claim(agent="dev_agent", by=by, now=now)
+    [task] = claims.claim(agent="dev_agent", by=by, now=now)
     return lifecycle.report_status(
         task_id=task.task_id,
         status=Status.FAILED,
@@ -38,8 +38,8 @@ def test_a_retryable_failure_waits_and_tries_again(
     assert task.not_before and timedelta(seconds=5) <= task.not_before - now <= timedelta(
         seconds=10
     )
-    assert leases.claim(agent="dev_agent", by=dev, now=now) == []
-    assert leases.claim(agent="dev_agent", by=dev, now=now + timedelta(seconds=10))[0].attempt == 2
+    assert claims.claim(agent="dev_agent", by=dev, now=now) == []
+    assert claims.claim(agent="dev_agent", by=dev, now=now + timedelta(seconds=10))[0].attempt == 2
     told = Event.objects.get(event_type="task.requeued")
     assert (told.payload["reason"], told.payload["error"]) == ("retries_exhausted", "Flaky")
 
@@ -125,7 +125,7 @@ def test_what_failed_before_it_had_an_agent_gets_one(
     requeued = retries.requeue(task_id=task.task_id, by=admin, now=now)
 
     assert (requeued.status, requeued.assigned_agent) == ("assigned", "dev_agent")
-    assert len(leases.claim(agent="dev_agent", by=dev, now=now)) == 1
+    assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
 def test_dead_letters_are_requeued_by_filter(

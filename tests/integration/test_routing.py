@@ -12,7 +12,7 @@ from orchestrator_site.core.actors import Actor
 from tasks_app import jobs
 from tasks_app.errors import NotWaiting, UnknownAgent
 from tasks_app.models import Agent, RoutingRule, Task
-from tasks_app.services import leases, routing
+from tasks_app.services import claims, routing
 
 Make = Callable[..., Task]
 
@@ -63,7 +63,7 @@ def test_running_tasks_stay_when_their_agent_is_switched_off(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:
     make_task()
-    leases.claim(agent="dev_agent", by=dev, now=now)
+    claims.claim(agent="dev_agent", by=dev, now=now)
     switch("dev_agent", active=False)
 
     assert routing.route_pending(now=now) == 0

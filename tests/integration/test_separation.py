@@ -20,7 +20,7 @@ from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import ApiKey
 from tasks_app.models import Status, Task
-from tasks_app.services import leases, lifecycle
+from tasks_app.services import claims, leases, lifecycle
 from tests.conftest import token
 
 pytestmark = pytest.mark.django_db
@@ -156,7 +156,7 @@ def ask_for(task: Task) -> None:
     """Have a policy that came later ask for sign-off on a task that waits in its queue."""
     ApprovalPolicy.objects.create(name="Freeze", reason="Freeze.")
     cached_rows.forget_all()
-    assert not leases.claim(agent=task.assigned_agent, by=key_of("bot-9"), now=timezone.now())
+    assert not claims.claim(agent=task.assigned_agent, by=key_of("bot-9"), now=timezone.now())
 
 
 def test_who_a_minted_creator_counts_as_does_not_decide_what_is_asked_later(
@@ -173,7 +173,7 @@ def test_who_a_minted_last_editor_counts_as_does_not_decide(make_task: Make) -> 
     anna = account("anna", group=None)
     ghost = minted(key_of("helper-bot", by=anna, role="admin"), "ghost")
     task, now = make_task(), timezone.now()
-    [held] = leases.claim(agent=task.assigned_agent, by=ghost, now=now)
+    [held] = claims.claim(agent=task.assigned_agent, by=ghost, now=now)
     leases.release(task_id=held.task_id, attempt=held.attempt, by=ghost, now=now)
     ask_for(task)
 
@@ -183,7 +183,7 @@ def test_who_a_minted_last_editor_counts_as_does_not_decide(make_task: Make) -> 
 def test_who_a_minted_holder_counts_as_does_not_decide(make_task: Make) -> None:
     root = key_of("root-key", role="admin")
     task = make_task()
-    leases.claim(agent=task.assigned_agent, by=minted(root, "ghost"), now=timezone.now())
+    claims.claim(agent=task.assigned_agent, by=minted(root, "ghost"), now=timezone.now())
     asked = make_task(priority="P0")
     Task.objects.filter(pk=task.pk).update(
         approval_id=asked.approval_id, reported_by="", reporter_credential=""
@@ -201,7 +201,7 @@ def test_who_held_a_task_before_may_decide(make_task: Make) -> None:
     )
     task, now = make_task(), timezone.now()
     for holder in (ghost, spirit):
-        [held] = leases.claim(agent=task.assigned_agent, by=holder, now=now)
+        [held] = claims.claim(agent=task.assigned_agent, by=holder, now=now)
         leases.release(task_id=held.task_id, attempt=held.attempt, by=holder, now=now)
     ask_for(task)
 
@@ -216,7 +216,7 @@ def test_nothing_of_a_holder_is_left_when_the_task_is_held_no_more(
 ) -> None:
     ghost = minted(key_of("root-key", role="admin"), "ghost")
     task, now = make_task(), timezone.now()
-    [held] = leases.claim(agent=task.assigned_agent, by=ghost, now=now)
+    [held] = claims.claim(agent=task.assigned_agent, by=ghost, now=now)
     assert held.holder_credential == held.reporter_credential == ghost.credential
     facts: dict[str, Any] = {"task_id": held.task_id, "attempt": held.attempt, "by": ghost}
 
