@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 
-from approvals_app import policies, rules, services
+from approvals_app import policies, rules
 from approvals_app.console import summaries
 from approvals_app.console.filters import (
     OF_DECISIONS,
@@ -31,6 +31,7 @@ from approvals_app.console.forms import (
     RejectManyForm,
 )
 from approvals_app.models import Approval, ApprovalPolicy, Status
+from approvals_app.services import decisions, separation
 from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
@@ -193,7 +194,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         approval_id, by = form.approval.approval_id, actor_of(request)
         params = {"reason": form.cleaned_data["reason"], "shown": form.cleaned_data["digest"]}
         try:
-            decided = services.decide(
+            decided = decisions.decide(
                 approval_id=approval_id, verdict=VERDICTS[verb], by=by, now=times.now(), **params
             )
         except DomainError as refusal:
@@ -296,7 +297,7 @@ def note_refused(request: HttpRequest, approval_ids: list[str], action: str) -> 
     reason = "The account does not have the permission to decide."
     params: dict[str, Any] = {"by": actor_of(request), "now": times.now(), "reason": reason}
     for approval_id in approval_ids:
-        services.refuse_role(approval_id=approval_id, verdict=verdict, **params)
+        decisions.refuse_role(approval_id=approval_id, verdict=verdict, **params)
 
 
 def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
@@ -305,7 +306,7 @@ def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
         return sentence
     if large := next((approval for approval in chosen if approval.unread), None):
         return f"{large.approval_id} is too large to be checked here; open it to decide."
-    refusals = services.refusals(chosen, by).items()
+    refusals = separation.refusals(chosen, by).items()
     return next((f"{approval_id}: {reason}" for approval_id, reason in refusals), "")
 
 
@@ -315,7 +316,7 @@ def decide_each(request: HttpRequest, chosen: list[Approval], verb: str, reason:
     params: dict[str, Any] = {"verdict": verdict, "by": actor_of(request), "reason": reason}
     for approval in chosen:
         try:
-            services.decide(approval_id=approval.approval_id, now=times.now(), **params)
+            decisions.decide(approval_id=approval.approval_id, now=times.now(), **params)
             done += 1
         except DomainError as refusal:
             messages.warning(request, str(refusal))

@@ -2,11 +2,11 @@
 
 from celery import shared_task
 
-from approvals_app import services
+from approvals_app.services import transitions
 from orchestrator_site.core import times
 
 
 @shared_task
 def expire_approvals() -> None:
     """Beat: end requests nobody decided in time."""
-    services.expire_approvals(now=times.now())
+    transitions.expire_approvals(now=times.now())

@@ -1,10 +1,12 @@
-"""Read requests for sign-off, page by page."""
+"""Read requests for sign-off: by id, and page by page."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
 
+from approvals_app.errors import UnknownApproval
 from approvals_app.models import Approval, ApprovalQuerySet
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
@@ -12,6 +14,20 @@ from orchestrator_site.infra.pagination import fitting
 LARGE = ("decision_reason",)
 PENDING, HISTORY = "pending", "history"  # the kinds of cursors
 Page = tuple[list[Approval], str | None]
+
+
+def get_approval(approval_id: str) -> Approval:
+    """Return the approval; raise UnknownApproval."""
+    try:
+        return Approval.objects.get(approval_id=approval_id)
+    except Approval.DoesNotExist:
+        raise UnknownApproval(approval_id) from None
+
+
+def find_all(approval_ids: Sequence[str]) -> list[Approval | UnknownApproval]:
+    """Return each approval, or that there is none."""
+    rows = Approval.objects.in_bulk(set(approval_ids), field_name="approval_id")
+    return [rows.get(name) or UnknownApproval(name) for name in approval_ids]
 
 
 def pending(*, now: datetime, limit: int, cursor: str = "") -> Page:

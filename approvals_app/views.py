@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from approvals_app import queries, services
+from approvals_app import queries
 from approvals_app.models import Approval, Status
 from approvals_app.serializers import (
     ApprovalAnswer,
@@ -17,6 +17,7 @@ from approvals_app.serializers import (
     HistoryAnswer,
     PendingAnswer,
 )
+from approvals_app.services import decisions
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
@@ -52,7 +53,7 @@ class ApprovalViewSet(ApiViewSet):
     @extend_schema(responses=ApprovalAnswer)
     async def retrieve(self, request: Request, approval_id: str) -> Response:
         """Return one approval and how it ended."""
-        approval = await self.read(services.find_all, approval_id)
+        approval = await self.read(queries.find_all, approval_id)
         return Response(ApprovalAnswer.of({"approval": approval}))
 
     @extend_schema(parameters=[ApprovalListQuery], responses=HistoryAnswer)
@@ -69,12 +70,12 @@ class ApprovalViewSet(ApiViewSet):
         A decision is final; of several at once one wins, the others get 409. Saying the same again
         is a 200 with `repeated`: true.
         """
-        return self._decide(services.approve, approval_id, "Approved")
+        return self._decide(decisions.approve, approval_id, "Approved")
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     def reject(self, request: Request, approval_id: str) -> Response:
         """Reject a pending request; its task is cancelled with the reason."""
-        return self._decide(services.reject, approval_id, "Rejected")
+        return self._decide(decisions.reject, approval_id, "Rejected")
 
     def _decide(self, service: Callable[..., Approval], approval_id: str, word: str) -> Response:
         asked = self.asked(DecisionInput)
@@ -89,7 +90,7 @@ class ApprovalViewSet(ApiViewSet):
     ) -> NoReturn:
         """Refuse; who is known and wanted to decide is written down."""
         if self.action in VERDICTS and request.user is not None:
-            services.refuse_role(
+            decisions.refuse_role(
                 approval_id=self.kwargs["approval_id"],
                 verdict=VERDICTS[self.action],
                 by=self.actor,

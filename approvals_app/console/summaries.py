@@ -10,8 +10,9 @@ from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from approvals_app import rules, services
+from approvals_app import rules
 from approvals_app.models import Approval, Status
+from approvals_app.services import separation, transitions
 from orchestrator_site.console import rendering
 from orchestrator_site.core.actors import Actor
 
@@ -66,7 +67,7 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
     queries does not depend on the number of requests.
     """
     waiting = [approval for approval in approvals if is_open(approval, now)]
-    refusals = {} if by is None else services.refusals(waiting, by)
+    refusals = {} if by is None else separation.refusals(waiting, by)
     outlines = outlines_of([one for one in approvals if one.unread])
     for approval in approvals:
         content = outlines[approval.pk] if approval.unread else approval.snapshot
@@ -78,7 +79,7 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
             unread=approval.unread,
             unseen=rendering.unseen_in(content),
             tampered=not approval.unread and rules.digest_of(content) != approval.digest,
-            outcome="" if is_open(approval, now) else services.outcome_of(approval),
+            outcome="" if is_open(approval, now) else transitions.outcome_of(approval),
             refusal=LOOKERS_ON if by is None else refusals.get(approval.approval_id, ""),
             buttons=buttons_of(approval),
         )

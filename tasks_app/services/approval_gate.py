@@ -4,10 +4,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from approvals_app import services as approvals
 from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import Demand, Granted, Refused, demand_of
+from approvals_app.services import requests, verdicts
 from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
@@ -20,7 +20,7 @@ def request(task: Task, *, by: Actor, now: datetime) -> None:
     demand = demanded(task)
     if demand is None:
         return
-    approval = approvals.request_approval(
+    approval = requests.request_approval(
         task_id=task.task_id,
         priority=task.priority,
         trace_id=task.trace_id,
@@ -36,7 +36,7 @@ def request(task: Task, *, by: Actor, now: datetime) -> None:
 
 def demanded(task: Task) -> Demand | None:
     """Return what the policies ask now before a task may start, or None. Asks no database."""
-    return demand_of(task.type, task.priority, approvals.policies())
+    return demand_of(task.type, task.priority, verdicts.policies())
 
 
 def verdict(task: Task, *, starting: bool = True) -> Granted | Refused:
@@ -46,9 +46,7 @@ def verdict(task: Task, *, starting: bool = True) -> Granted | Refused:
     """
     demand = demanded(task) if starting else None
     if task.approval_id:
-        return approvals.verdict(
-            approval_id=task.approval_id, content=task.content(), demand=demand
-        )
+        return verdicts.verdict(approval_id=task.approval_id, content=task.content(), demand=demand)
     if demand:
         return Refused(f"{task.task_id} needs sign-off: {demand.policy}.", ask_anew=True)
     return Granted()
@@ -116,11 +114,11 @@ def lock(
     """
     while True:
         with change():
-            approvals.end_requests(
+            requests.end_requests(
                 task_ids=[task_id], status=ending, by=by, now=now, reason=reason, wait=True
             )
             task = Task.objects.get_or_refuse(task_id, lock=True)
-            if not approvals.waiting_among([task_id]):
+            if not requests.waiting_among([task_id]):
                 return task
             transaction.set_rollback(True)
 
@@ -131,7 +129,7 @@ def request_again(task: Task, *, by: Actor, now: datetime) -> None:
     It is asked in the first requester's name.
     """
     if task.approval_id:
-        approval = approvals.request_again(
+        approval = requests.request_again(
             approval_id=task.approval_id,
             task_id=task.task_id,
             content=task.content(),

@@ -13,8 +13,8 @@ from celery import current_app
 from django.db import connection, transaction
 from django.db.models import Count, F
 
-from approvals_app import services as approvals
 from approvals_app.models import Status as ApprovalStatus
+from approvals_app.services import requests
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.core.errors import Invalid
@@ -173,12 +173,12 @@ def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -
         doomed = list(rows.values_list("task_id", flat=True))
         reason = f"{ended.task_id} is {ended.status}."
         ending = ApprovalStatus.WITHDRAWN
-        approvals.end_requests(
+        requests.end_requests(
             task_ids=doomed, status=ending, by=SYSTEM, now=now, reason=reason, wait=False
         )
     rows = light().filter(pk__in=pks).order_by("pk")
     tasks = list(rows.select_for_update() if wait else free(rows))
-    waiting = approvals.waiting_among(doomed)
+    waiting = requests.waiting_among(doomed)
     return [task for task in tasks if task.task_id not in waiting or not blocks(task, ended)]
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db.models import Count, Exists, OuterRef
 from django.db.models.functions import Coalesce
 
-from approvals_app import services as approvals
+from approvals_app.services import requests
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.pacing import StepSize, no_rest
@@ -76,7 +76,7 @@ def prune_batch(pks: list[int], *, before: datetime, by: Actor, now: datetime) -
     tasks = list(rows.values_list("pk", "task_id", "status"))
     if not tasks:
         return 0
-    approvals.forget_requests(task_ids=[task_id for _, task_id, _ in tasks])
+    requests.forget_requests(task_ids=[task_id for _, task_id, _ in tasks])
     gone = [pk for pk, _, _ in tasks]
     for table in (
         Dependency.objects.filter(task__in=gone),

@@ -12,9 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals_app import services
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Status, Task
@@ -321,7 +321,7 @@ def test_a_late_decision_hears_the_outcome(
     login: Login, make_task: Make, ops: Actor, now: Any
 ) -> None:
     approval = waiting(make_task(priority="P0"))
-    services.reject(approval_id=approval.approval_id, by=ops, now=now, reason="No.")
+    decisions.reject(approval_id=approval.approval_id, by=ops, now=now, reason="No.")
     client = login("Approvers")
 
     answer = decide(client, approval).content.decode()
@@ -458,7 +458,7 @@ def test_of_several_those_decided_meanwhile_say_so(
     login: Login, make_task: Make, ops: Actor, now: Any
 ) -> None:
     first, second = waiting(make_task(priority="P1")), waiting(make_task(priority="P1"))
-    services.approve(approval_id=first.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=first.approval_id, by=ops, now=now)
     client = login("Approvers")
 
     bulk(client, [first, second], "approve_selected", confirmed="yes")
@@ -539,7 +539,7 @@ def test_who_decided_is_shown_with_how_well_the_name_is_proven(
         )
     )
     claimed = Actor("dana", Role.AGENT, Door.API, Assurance.SHARED, "jwt")
-    services.approve(approval_id=approval.approval_id, by=claimed, now=now)
+    decisions.approve(approval_id=approval.approval_id, by=claimed, now=now)
     client = login("Viewers")
 
     pages = f"{INBOX}?status=decided", f"{INBOX}{approval.approval_id}/change/"
@@ -591,7 +591,7 @@ def test_the_dialog_of_what_is_over_has_no_live_button(
 ) -> None:
     approval = waiting(make_task(priority="P0"))
     if over == "decided":
-        services.approve(approval_id=approval.approval_id, by=ops, now=now)
+        decisions.approve(approval_id=approval.approval_id, by=ops, now=now)
     else:
         Approval.objects.update(expires_at=now - timedelta(seconds=1))
 

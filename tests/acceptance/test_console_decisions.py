@@ -9,8 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from approvals_app import services
 from approvals_app.models import Approval
+from approvals_app.services import decisions
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
 from tests.support import console
@@ -34,16 +34,16 @@ def decided(make_task: Make) -> list[Approval]:
         for name in ("first", "second", "third", "waits")
     ]
     asked = [Approval.objects.get(task_id=task.task_id) for task in tasks]
-    services.approve(
+    decisions.approve(
         approval_id=asked[2].approval_id, by=ALICE, now=now - timedelta(days=6), reason="Old."
     )
-    services.reject(
+    decisions.reject(
         approval_id=asked[1].approval_id,
         by=ZOE,
         now=now - timedelta(hours=20),
         reason="No <backup>.",
     )
-    services.approve(approval_id=asked[0].approval_id, by=ALICE, now=now - timedelta(minutes=5))
+    decisions.approve(approval_id=asked[0].approval_id, by=ALICE, now=now - timedelta(minutes=5))
     return [Approval.objects.get(pk=one.pk) for one in asked]
 
 

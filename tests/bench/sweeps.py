@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals_app import services as approvals
+from approvals_app.services import transitions
 from events_app.log import retention as log_retention
 from events_app.webhooks import fan_out, sender
 from orchestrator_site.api import idempotency
@@ -45,7 +45,7 @@ SWEEPS: dict[str, Callable[[], Any]] = {
     "requeue_lost_leases": lambda: leases.requeue_lost_leases(now=times.now()),
     "notice_silence": lambda: agents.mark_stale_agents(now=times.now()),
     "settle_dependents": lambda: dependencies.settle_waiting(clock=times.now),
-    "expire_approvals": lambda: approvals.expire_approvals(now=times.now()),
+    "expire_approvals": lambda: transitions.expire_approvals(now=times.now()),
     "deliver_webhooks": lambda: sender.deliver(clock=times.now),
     "forget_deliveries": lambda: fan_out.forget(now=times.now()),
     "prune_answers": lambda: idempotency.prune_answers(now=times.now()),

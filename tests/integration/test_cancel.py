@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import errors
@@ -72,7 +72,7 @@ def test_what_was_asked_is_withdrawn(
         "Obsolete",
     )
     with pytest.raises(AlreadyDecided, match="withdrawn"):
-        approvals.approve(approval_id=approval.approval_id, by=ops, now=now)
+        decisions.approve(approval_id=approval.approval_id, by=ops, now=now)
     types = list(Event.objects.order_by("pk").values_list("event_type", flat=True))
     assert types[3:5] == ["approval.withdrawn", "task.cancelled"]
 
@@ -81,7 +81,7 @@ def test_an_approved_task_can_still_be_cancelled(
     make_task: Make, dev: Actor, ops: Actor, now: datetime
 ) -> None:
     task = make_task(priority="P0")
-    approvals.approve(approval_id=task.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=task.approval_id, by=ops, now=now)
 
     lifecycle.cancel_task(task_id=task.task_id, by=dev, now=now)
 

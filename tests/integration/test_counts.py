@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions, transitions
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -159,7 +159,7 @@ class Operations(RuleBasedStateMachine):
         if approval := self.pick(
             Approval.objects.decided() if late else Approval.objects.pending(), place
         ):
-            verdict = approvals.approve if yes else approvals.reject
+            verdict = decisions.approve if yes else decisions.reject
             self.attempt(verdict, approval_id=approval.approval_id, by=self.ops)
 
     @rule(place=st.integers(0, 99), call=st.sampled_from([lifecycle.cancel_task, retries.requeue]))
@@ -198,7 +198,7 @@ class Operations(RuleBasedStateMachine):
             routing.route_pending,
             sla.check_slas,
             leases.requeue_lost_leases,
-            approvals.expire_approvals,
+            transitions.expire_approvals,
         ):
             duty(now=self.now)
 
@@ -249,7 +249,7 @@ class Operations(RuleBasedStateMachine):
         late = Event.objects.filter(event_type__startswith="sla.").values_list(
             "task_id", "event_type"
         )
-        ends = Event.objects.filter(event_type__in=approvals.EVENT_OF.values()).values_list(
+        ends = Event.objects.filter(event_type__in=transitions.EVENT_OF.values()).values_list(
             "payload", flat=True
         )
         told = [*late, *(payload["approval_id"] for payload in ends)]

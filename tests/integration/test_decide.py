@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from approvals_app import services
 from approvals_app.errors import AlreadyDecided, MayNotDecide, NotShown, UnknownApproval
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions, transitions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
@@ -20,7 +20,7 @@ from tests.unit.test_approval_rules import contents
 
 Make = Callable[..., Task]
 ALICE = Actor("alice", Role.ADMIN, Door.CONSOLE, Assurance.HUMAN, "account:alice")
-DECIDE = {"approved": services.approve, "rejected": services.reject}
+DECIDE = {"approved": decisions.approve, "rejected": decisions.reject}
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_a_decision_is_final(
 
 
 def test_a_refused_try_is_on_record(asked: Approval, dev: Actor, ops: Actor, now: datetime) -> None:
-    services.approve(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     with pytest.raises(AlreadyDecided):
-        services.reject(approval_id=asked.approval_id, by=dev, now=now)
+        decisions.reject(approval_id=asked.approval_id, by=dev, now=now)
 
     told = Event.objects.get(event_type="approval.decision_refused")
     assert (told.publisher, told.payload["wanted"]) == (dev.name, "rejected")
@@ -106,7 +106,7 @@ def test_a_request_that_was_tampered_with_is_not_signed(
     Approval.objects.update(snapshot={**asked.snapshot, "payload": {"issue": "worse"}})
 
     with pytest.raises(NotShown):
-        services.approve(approval_id=asked.approval_id, by=ops, now=now)
+        decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Approval.objects.get().status == "pending"
 
@@ -126,19 +126,19 @@ def test_who_has_a_hand_in_it_decides_only_in_guide_mode(
     settings.ORCHESTRATOR_APPROVAL_MODE = mode
 
     with pytest.raises(MayNotDecide):
-        services.approve(approval_id=approval_id, by=bob, now=now)
+        decisions.approve(approval_id=approval_id, by=bob, now=now)
 
     assert Approval.objects.get(approval_id=approval_id).status == "pending"
     assert (
         Event.objects.filter(event_type="approval.decision_refused", publisher="bob").count() == 1
     )
-    assert services.approve(approval_id=approval_id, by=ALICE, now=now).decided_by == "alice"
+    assert decisions.approve(approval_id=approval_id, by=ALICE, now=now).decided_by == "alice"
 
 
 def test_in_guide_mode_an_agent_may_decide_its_own_request(
     asked: Approval, dev: Actor, now: datetime
 ) -> None:
-    assert services.approve(approval_id=asked.approval_id, by=dev, now=now).decided_by == dev.name
+    assert decisions.approve(approval_id=asked.approval_id, by=dev, now=now).decided_by == dev.name
 
 
 def test_a_policy_may_demand_an_admin(make_task: Make, ops: Actor, now: datetime) -> None:
@@ -147,16 +147,16 @@ def test_a_policy_may_demand_an_admin(make_task: Make, ops: Actor, now: datetime
     approval_id = make_task().approval_id
 
     with pytest.raises(MayNotDecide):
-        services.approve(approval_id=approval_id, by=ops, now=now)
+        decisions.approve(approval_id=approval_id, by=ops, now=now)
 
-    assert services.approve(
+    assert decisions.approve(
         approval_id=approval_id, by=dataclasses.replace(ops, role=Role.ADMIN), now=now
     )
 
 
 def test_an_unknown_request_is_said_to_be_unknown(db: None, ops: Actor, now: datetime) -> None:
     with pytest.raises(UnknownApproval):
-        services.approve(approval_id="approval_nowhere", by=ops, now=now)
+        decisions.approve(approval_id="approval_nowhere", by=ops, now=now)
 
 
 @pytest.mark.parametrize(("seconds", "in_time"), [(59, True), (60, False), (61, False)])
@@ -168,12 +168,12 @@ def test_a_decision_counts_until_the_request_expires(
     when = now + timedelta(seconds=seconds)
 
     if in_time:
-        services.approve(approval_id=task.approval_id, by=ops, now=when)
+        decisions.approve(approval_id=task.approval_id, by=ops, now=when)
     else:
         with pytest.raises(AlreadyDecided, match="has expired"):
-            services.approve(approval_id=task.approval_id, by=ops, now=when)
+            decisions.approve(approval_id=task.approval_id, by=ops, now=when)
 
-    assert services.expire_approvals(now=when) == (0 if in_time else 1)
+    assert transitions.expire_approvals(now=when) == (0 if in_time else 1)
     task.refresh_from_db()
     assert task.status == ("assigned" if in_time else "cancelled")
 
@@ -182,7 +182,7 @@ def test_an_expired_request_cancels_its_task_and_says_so(make_task: Make, now: d
     ApprovalPolicy.objects.update(expires_after=60)
     task = make_task(priority="P0")
 
-    expired = [services.expire_approvals(now=now + timedelta(seconds=60)) for _ in range(2)]
+    expired = [transitions.expire_approvals(now=now + timedelta(seconds=60)) for _ in range(2)]
 
     task.refresh_from_db()
     approval = Approval.objects.get()
@@ -196,7 +196,7 @@ def test_an_expired_request_cancels_its_task_and_says_so(make_task: Make, now: d
 def test_a_rejection_without_a_reason_still_says_why(
     asked: Approval, ops: Actor, now: datetime
 ) -> None:
-    services.reject(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.reject(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Task.objects.get().error == "The request for sign-off was rejected."
 
@@ -206,7 +206,7 @@ def test_an_approval_puts_the_task_in_the_queue(
 ) -> None:
     assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
-    services.approve(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert Task.objects.get().awaiting_approval is False
     assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
@@ -221,7 +221,7 @@ def test_an_approval_wakes_the_agent_after_the_commit(
     stop = wakeups.listen(heard.update)
 
     with django_capture_on_commit_callbacks(execute=True):
-        services.approve(approval_id=asked.approval_id, by=ops, now=now)
+        decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
     stop()
 
     assert {"tasks:dev_agent", "events"} <= heard
@@ -236,7 +236,7 @@ def test_a_sign_off_survives_any_content_the_database_can_keep(
     make_task: Make, dev: Actor, ops: Actor, now: datetime, payload: dict[str, Any]
 ) -> None:
     task = make_task(priority="P0", payload=payload, metadata=payload)
-    services.approve(approval_id=task.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=task.approval_id, by=ops, now=now)
 
     handed = claims.claim(agent="dev_agent", by=dev, now=now)
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.models import Approval
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import UnknownDependency, WaitsForOthers
@@ -104,7 +104,7 @@ def test_a_rejection_goes_down_the_line(
     first = make_task(priority="P0")
     second = make_task(depends_on=[first.task_id])
 
-    approvals.reject(approval_id=first.approval_id, by=ops, now=now, reason="No")
+    decisions.reject(approval_id=first.approval_id, by=ops, now=now, reason="No")
 
     assert (fresh(first).status, fresh(second).status) == ("cancelled", "failed")
 

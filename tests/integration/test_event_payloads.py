@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions, transitions, verdicts
 from events_app.consumers import positions
 from events_app.consumers import services as consumers
 from events_app.models import Event
@@ -78,17 +78,17 @@ def test_decisions_are_told_as_the_catalogue_says(
     make_task: Make, dev: Actor, admin: Actor, now: datetime
 ) -> None:
     ApprovalPolicy.objects.update(expires_after=60)
-    approvals.policies.forget()
+    verdicts.policies.forget()
     gated = [make_task(priority="P0") for _ in range(5)]
-    approvals.approve(approval_id=approval_of(gated[0]), by=dev, now=now)
-    approvals.reject(approval_id=approval_of(gated[1]), by=dev, now=now, reason="No.")
+    decisions.approve(approval_id=approval_of(gated[0]), by=dev, now=now)
+    decisions.reject(approval_id=approval_of(gated[1]), by=dev, now=now, reason="No.")
     lifecycle.cancel_task(task_id=gated[2].task_id, by=admin, now=now)
     routing.reassign(task_id=gated[3].task_id, agent="ops_agent", reason="Swap.", by=admin, now=now)
     with pytest.raises(DomainError):
-        approvals.approve(
+        decisions.approve(
             approval_id=approval_of(gated[4]), by=dev, now=now, shown="something else"
         )
-    approvals.expire_approvals(now=now + timedelta(minutes=2))
+    transitions.expire_approvals(now=now + timedelta(minutes=2))
 
     assert strays() == []
     assert {kind for kind in CATALOGUE if kind.startswith("approval.")} <= {

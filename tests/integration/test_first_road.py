@@ -2,8 +2,8 @@
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.errors import NotGranted
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
@@ -39,7 +39,7 @@ def test_a_gated_task_is_handed_out_only_after_approval(
     before = claims.claim(agent="dev_agent", by=dev, now=now)
     with pytest.raises(NotGranted):
         lifecycle.report_status(task_id=task.task_id, status=Status.IN_PROGRESS, by=dev, now=now)
-    approvals.approve(approval_id=task.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=task.approval_id, by=ops, now=now)
 
     assert before == []
     assert [found.task_id for found in claims.claim(agent="dev_agent", by=dev, now=now)] == [
@@ -50,7 +50,7 @@ def test_a_gated_task_is_handed_out_only_after_approval(
 def test_a_rejection_cancels_the_task_with_the_reason(make_task, ops: Actor, now) -> None:
     task = make_task(priority="P1")
 
-    approvals.reject(approval_id=task.approval_id, by=ops, now=now, reason="Not today")
+    decisions.reject(approval_id=task.approval_id, by=ops, now=now, reason="Not today")
 
     task.refresh_from_db()
     assert (task.status, task.error) == (Status.CANCELLED, "Not today")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.errors import AlreadyDecided, NotGranted
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
+from approvals_app.services import decisions, transitions
 from events_app.models import Event
 from events_app.services import change
 from orchestrator_site.core.actors import Actor
@@ -43,14 +43,14 @@ def try_every_way(task: Task, by: Actor, now: datetime) -> None:
 def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
     """Bring the task's request to an end."""
     if status == "rejected":
-        approvals.reject(approval_id=task.approval_id, by=by, now=now, reason="No")
+        decisions.reject(approval_id=task.approval_id, by=by, now=now, reason="No")
     elif status == "expired":
         Approval.objects.update(expires_at=now)
-        assert approvals.expire_approvals(now=now) == 1
+        assert transitions.expire_approvals(now=now) == 1
     elif status != "pending":
         with change():
             ending = ApprovalStatus(status)
-            approvals.close(approval_id=task.approval_id, status=ending, by=by, now=now)
+            transitions.close(approval_id=task.approval_id, status=ending, by=by, now=now)
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])
@@ -76,7 +76,7 @@ def test_a_wrong_hint_in_the_queue_does_not_open_it(
 def test_an_approved_task_is_handed_out_and_started(
     gated: Task, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
 
     [taken] = claims.claim(agent="dev_agent", by=dev, now=now)
 
@@ -131,7 +131,7 @@ CHANGED: dict[str, Any] = {
 def test_a_change_behind_our_back_voids_the_sign_off(
     gated: Task, dev: Actor, ops: Actor, now: datetime, field: str
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     Task.objects.filter(pk=gated.pk).update(**{field: CHANGED[field]})
     before = Task.objects.values(*UNTOUCHED).get()
 
@@ -144,7 +144,7 @@ def test_a_change_behind_our_back_voids_the_sign_off(
 def test_a_sign_off_that_has_vanished_is_none(
     gated: Task, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     Approval.objects.all().delete()
 
     try_every_way(gated, dev, now)
@@ -153,12 +153,12 @@ def test_a_sign_off_that_has_vanished_is_none(
 def test_what_was_changed_behind_our_back_is_shown_to_somebody_anew(
     gated: Task, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     Task.objects.filter(pk=gated.pk).update(payload={"service": "all"})
     claims.claim(agent="dev_agent", by=dev, now=now)
 
     asked = Approval.objects.pending().get()
-    approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
 
     assert (asked.task_id, asked.snapshot["payload"]) == (gated.task_id, {"service": "all"})
     assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
@@ -169,7 +169,7 @@ def test_a_change_while_it_waits_voids_the_decision_too(
 ) -> None:
     Task.objects.filter(pk=gated.pk).update(payload={"service": "all"})
 
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
 
     try_every_way(gated, dev, now)
 
@@ -177,7 +177,7 @@ def test_a_change_while_it_waits_voids_the_decision_too(
 def test_a_tampered_task_does_not_hold_up_the_others(
     gated: Task, make_task: Make, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     Task.objects.filter(pk=gated.pk).update(payload={})
     free = make_task()
 
@@ -190,7 +190,7 @@ def test_a_tampered_task_does_not_hold_up_the_others(
 def test_the_sign_off_of_one_task_is_no_good_for_another(
     gated: Task, make_task: Make, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     other = make_task(priority="P0", payload={"service": "web"}, sla_target=60)
     Task.objects.filter(pk=other.pk).update(approval_id=gated.approval_id, awaiting_approval=False)
     lifecycle.report_status(task_id=gated.task_id, status=Status.COMPLETED, by=dev, now=now)
@@ -201,7 +201,7 @@ def test_the_sign_off_of_one_task_is_no_good_for_another(
 def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
     gated: Task, dev: Actor, ops: Actor, admin: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
 
     routing.reassign(task_id=gated.task_id, agent="ops_agent", reason="On call", by=admin, now=now)
 
@@ -218,7 +218,7 @@ def test_a_reassigned_task_asks_anew_in_the_first_requesters_name(
         "ops_agent",
     )
     try_every_way(gated, ops, now)
-    approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
     assert len(claims.claim(agent="ops_agent", by=ops, now=now)) == 1
 
 
@@ -230,7 +230,7 @@ def test_reassigning_supersedes_what_still_waits(gated: Task, admin: Actor, now:
     assert [status for _, status in states] == ["superseded", "pending"]
     assert states[1][0] == gated.approval_id
     with pytest.raises(AlreadyDecided):
-        approvals.approve(approval_id=states[0][0], by=admin, now=now)
+        decisions.approve(approval_id=states[0][0], by=admin, now=now)
 
 
 def test_a_new_request_has_as_much_patience_as_the_first(
@@ -248,7 +248,7 @@ def test_a_new_request_has_as_much_patience_as_the_first(
 def test_a_requeued_task_needs_a_new_sign_off(
     gated: Task, dev: Actor, ops: Actor, now: datetime
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     lifecycle.report_status(task_id=gated.task_id, status=Status.FAILED, by=dev, now=now)
 
     retries.requeue(task_id=gated.task_id, by=ops, now=now)
@@ -264,7 +264,7 @@ def test_a_requeued_task_needs_a_new_sign_off(
 def test_another_attempt_needs_no_other_sign_off(
     gated: Task, dev: Actor, ops: Actor, now: datetime, retry: str
 ) -> None:
-    approvals.approve(approval_id=gated.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=gated.approval_id, by=ops, now=now)
     claims.claim(agent="dev_agent", by=dev, now=now, lease_seconds=60)
     later = now + timedelta(hours=1)
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from approvals_app.models import Approval
-from approvals_app.services import expire_approvals
+from approvals_app.services.transitions import expire_approvals
 from events_app.consumers import services as consumers
 from events_app.log import reading, retention, sequencing
 from events_app.models import Delivery, Event, Subscription

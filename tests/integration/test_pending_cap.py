@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from approvals_app import services as approvals
 from approvals_app.errors import TooManyPending
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Task
@@ -45,7 +45,7 @@ def test_others_may_ask_and_what_needs_no_sign_off_is_taken(make_task: Make, ops
 
 def test_a_decision_makes_room_at_once(make_task: Make, ops: Actor, now: datetime) -> None:
     first, *_ = [make_task(priority="P0") for _ in range(3)]
-    approvals.approve(approval_id=first.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=first.approval_id, by=ops, now=now)
 
     make_task(priority="P0")
     with pytest.raises(TooManyPending):

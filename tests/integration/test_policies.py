@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from approvals_app import services as approvals
 from approvals_app.errors import MayNotDecide, NotGranted, PolicyTightened
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
@@ -59,7 +59,7 @@ def test_a_waiting_task_that_comes_to_match_asks_instead_of_being_handed_out(
         0,
     )
     assert claims.claim(agent=other.assigned_agent, by=dev, now=now, types=["documentation"])
-    approvals.approve(approval_id=asked.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=ops, now=now)
     assert len(claims.claim(agent=waiting.assigned_agent, by=dev, now=now)) == 1
 
 
@@ -96,14 +96,14 @@ def test_a_grant_on_weaker_terms_starts_nothing(
     make_task: Make, dev: Actor, ops: Actor, admin: Actor, now: datetime
 ) -> None:
     task = make_task(priority="P0")
-    approvals.approve(approval_id=task.approval_id, by=ops, now=now)
+    decisions.approve(approval_id=task.approval_id, by=ops, now=now)
     add_policy(decider_role="admin")
 
     assert claims.claim(agent="dev_agent", by=dev, now=now) == []
 
     asked = Approval.objects.pending().get()
     assert (asked.task_id, asked.decider_role) == (task.task_id, "admin")
-    approvals.approve(approval_id=asked.approval_id, by=admin, now=now)
+    decisions.approve(approval_id=asked.approval_id, by=admin, now=now)
     assert len(claims.claim(agent="dev_agent", by=dev, now=now)) == 1
 
 
@@ -115,13 +115,13 @@ def test_a_waiting_request_on_weaker_terms_is_superseded_when_somebody_decides(
     add_policy(**stricter)
 
     with pytest.raises(PolicyTightened):
-        approvals.approve(approval_id=task.approval_id, by=admin, now=now)
+        decisions.approve(approval_id=task.approval_id, by=admin, now=now)
 
     old, new = Approval.objects.order_by("pk")
     task.refresh_from_db()
     assert (old.status, new.status, task.approval_id) == ("superseded", "pending", new.approval_id)
     assert all(getattr(new, name) for name in stricter if name != "expires_after")
-    approvals.approve(approval_id=new.approval_id, by=admin, now=now)
+    decisions.approve(approval_id=new.approval_id, by=admin, now=now)
     task.refresh_from_db()
     assert not task.awaiting_approval
 
@@ -131,7 +131,7 @@ def test_a_grant_given_within_the_shorter_time_holds(
     make_task: Make, dev: Actor, ops: Actor, now: datetime, after: int, handed: int
 ) -> None:
     task = make_task(priority="P0")
-    approvals.approve(approval_id=task.approval_id, by=ops, now=now + timedelta(seconds=after))
+    decisions.approve(approval_id=task.approval_id, by=ops, now=now + timedelta(seconds=after))
     add_policy(expires_after=60)
 
     assert len(claims.claim(agent="dev_agent", by=dev, now=now + timedelta(hours=1))) == handed
@@ -144,7 +144,7 @@ def test_a_weaker_policy_changes_nothing_for_a_grant(
     task = make_task(priority="P0")
     ApprovalPolicy.objects.get(name="All bugs").delete()
     with pytest.raises(MayNotDecide):
-        approvals.approve(approval_id=task.approval_id, by=ops, now=now)
+        decisions.approve(approval_id=task.approval_id, by=ops, now=now)
 
 
 def test_a_reassigned_task_asks_on_the_terms_of_now(

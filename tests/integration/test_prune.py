@@ -9,8 +9,8 @@ import pytest
 from django.core.management.base import CommandError
 from django.db import connection
 
-from approvals_app import services as approvals
 from approvals_app.models import Approval
+from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core import pacing
 from orchestrator_site.core.actors import Actor
@@ -82,7 +82,7 @@ def test_what_belongs_to_a_task_goes_with_it_and_the_log_stays(
     first = make_task(priority="P0", now=now - 90 * DAY)
     second = make_task(depends_on=[first.task_id], now=now - 90 * DAY)
     kept = make_task(priority="P0")
-    approvals.approve(approval_id=first.approval_id, by=ops, now=now - 90 * DAY)
+    decisions.approve(approval_id=first.approval_id, by=ops, now=now - 90 * DAY)
     end(first, dev, now - 90 * DAY)
     end(second, dev, now - 90 * DAY)
     events = Event.objects.count()

@@ -14,9 +14,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from approvals_app import services as approvals
 from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions, transitions
 from events_app.log import reading
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
@@ -78,7 +78,7 @@ def test_of_eight_deciders_exactly_one_wins(
         outcomes = together(
             *(
                 partial(
-                    approvals.reject if mixed and place % 2 else approvals.approve,
+                    decisions.reject if mixed and place % 2 else decisions.approve,
                     approval_id=approval_id,
                     by=actor(f"decider-{place}"),
                     now=now,
@@ -188,7 +188,7 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
         task = make_task(priority="P0")
         calls = [
             partial(
-                approvals.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now
+                decisions.approve, approval_id=task.approval_id, by=actor("ops-agent-1"), now=now
             ),
             partial(lifecycle.cancel_task, task_id=task.task_id, by=admin, now=now),
             partial(
@@ -201,7 +201,7 @@ def test_approving_cancelling_and_reassigning_at_once_leaves_no_contradiction(
             ),
         ]
         if round_ % 2:
-            calls[1] = partial(approvals.reject, approval_id=task.approval_id, by=admin, now=now)
+            calls[1] = partial(decisions.reject, approval_id=task.approval_id, by=admin, now=now)
 
         outcomes = together(*calls)
 
@@ -237,8 +237,8 @@ def test_a_request_that_expires_while_it_is_approved_ends_one_way(
         task = make_task(priority="P0")
 
         together(
-            partial(approvals.approve, approval_id=task.approval_id, by=actor("ops"), now=before),
-            lambda: approvals.expire_approvals(now=now + timedelta(seconds=60)),
+            partial(decisions.approve, approval_id=task.approval_id, by=actor("ops"), now=before),
+            lambda: transitions.expire_approvals(now=now + timedelta(seconds=60)),
         )
 
         status = Approval.objects.get(approval_id=task.approval_id).status

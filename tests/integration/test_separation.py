@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from approvals_app import services as approvals
 from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.services import decisions, separation
 from events_app.models import Event
 from orchestrator_site.access import services
 from orchestrator_site.auth import tokens
@@ -58,7 +58,7 @@ def minted(by: Actor, name: str) -> Actor:
 
 def decide(make_task: Make, *, asks: Actor, decides: Actor) -> Approval:
     approval_id = make_task(priority="P0", by=asks).approval_id
-    return approvals.approve(approval_id=approval_id, by=decides, now=timezone.now())
+    return decisions.approve(approval_id=approval_id, by=decides, now=timezone.now())
 
 
 def refused(make_task: Make, *, asks: Actor, decides: Actor) -> bool:
@@ -139,17 +139,17 @@ def test_a_holder_counts_as_whoever_made_its_key(make_task: Make) -> None:
     Task.objects.filter(pk=task.pk).update(holder="helper-bot")
 
     with pytest.raises(MayNotDecide):
-        approvals.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
+        decisions.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
 
 
 def may_not_decide(task: Task, *, decides: Actor) -> bool:
     """Return whether somebody is barred from deciding what a task asks for, by either verdict."""
     task.refresh_from_db()
     assert task.approval_id
-    for decision in (approvals.approve, approvals.reject):
+    for decision in (decisions.approve, decisions.reject):
         with pytest.raises(MayNotDecide, match="asked for, hold or last edited"):
             decision(approval_id=task.approval_id, by=decides, now=timezone.now())
-    return bool(approvals.refusals([Approval.objects.get()], decides))
+    return bool(separation.refusals([Approval.objects.get()], decides))
 
 
 def ask_for(task: Task) -> None:
@@ -206,7 +206,7 @@ def test_who_held_a_task_before_may_decide(make_task: Make) -> None:
     ask_for(task)
 
     assert may_not_decide(task, decides=bert)
-    approval = approvals.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
+    approval = decisions.approve(approval_id=task.approval_id, by=anna, now=timezone.now())
     assert approval.decided_by == "anna"
 
 
@@ -254,9 +254,9 @@ def test_a_flood_of_refusals_leaves_one_record(make_task: Make, now: datetime) -
 
     for by in (bot, bot, bot, dataclasses.replace(bot, name="BOT-1")):
         with pytest.raises(MayNotDecide):
-            approvals.approve(approval_id=approval_id, by=by, now=now)
+            decisions.approve(approval_id=approval_id, by=by, now=now)
     with pytest.raises(MayNotDecide):
-        approvals.reject(approval_id=approval_id, by=bot, now=now)
+        decisions.reject(approval_id=approval_id, by=bot, now=now)
 
     told = Event.objects.filter(event_type="approval.decision_refused").order_by("pk")
     assert [event.payload["wanted"] for event in told] == ["approved", "rejected"]

@@ -1,6 +1,6 @@
 from typing import Any
 
-from approvals_app import services
+from approvals_app.services import transitions
 from orchestrator_site.core import times
 from orchestrator_site.management.base import SweepCommand
 
@@ -13,4 +13,4 @@ class Command(SweepCommand):
     said = "{expired} request(s) expired"
 
     def perform(self, **options: Any) -> dict[str, Any]:
-        return {"expired": services.expire_approvals(now=times.now())}
+        return {"expired": transitions.expire_approvals(now=times.now())}

@@ -1,0 +1,1 @@
+"""What changes approvals and records it."""

@@ -1,0 +1,133 @@
+"""Ask for sign-off, ask anew, and end what is no longer asked."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from approvals_app import queries, rules
+from approvals_app.event_types import REQUESTED
+from approvals_app.models import Approval, Status, new_approval_id
+from approvals_app.pending_limit import pending_counts
+from approvals_app.services.transitions import EVENT_OF, event_of, tell
+from events_app.services import record_all
+from orchestrator_site.core.actors import Actor
+
+
+def request_approval(
+    *,
+    task_id: str,
+    priority: str,
+    trace_id: str,
+    content: dict[str, Any],
+    demand: rules.Demand,
+    by: Actor,
+    now: datetime,
+    requested_by: str = "",
+    due_at: datetime | None = None,
+) -> Approval:
+    """Ask for sign-off on exactly this content, in the caller's transaction; raise TooManyPending.
+
+    requested_by: in whose name, if not the caller's own; only own requests count towards the cap.
+    """
+    if requested_by in ("", by.name):
+        pending_counts.add(by.name)
+    approval = Approval(
+        task_id=task_id,
+        priority=priority,
+        trace_id=trace_id,
+        requested_by=requested_by or by.name,
+        requester_credential=by.credential,
+        due_at=due_at,
+    )
+    put_terms(approval, demand, now=now)
+    return ask(approval, content=content, by=by, now=now)
+
+
+def put_terms(approval: Approval, demand: rules.Demand, *, now: datetime) -> None:
+    """Set on which terms a request is asked; saves nothing."""
+    approval.policy, approval.reason = demand.policy, demand.reason
+    approval.decider_role = demand.decider_role
+    patience = demand.expires_after
+    approval.expires_at = now + timedelta(seconds=patience) if patience else None
+
+
+def request_again(
+    *,
+    approval_id: str,
+    task_id: str,
+    content: dict[str, Any],
+    demand: rules.Demand | None,
+    by: Actor,
+    now: datetime,
+) -> Approval:
+    """Ask anew, in the first requester's name: the task has changed, or policies ask for more.
+
+    demand: the terms that hold now; None leaves the terms as they were.
+    """
+    approval = queries.get_approval(approval_id)
+    if demand:
+        put_terms(approval, demand, now=now)
+    elif approval.expires_at:
+        approval.expires_at += now - approval.created_at
+    approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
+    approval.task_id = task_id
+    approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = (
+        ""
+    )
+    approval.decided_at = None
+    return ask(approval, content=content, by=by, now=now)
+
+
+def ask(approval: Approval, *, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
+    """Store a new request, bound to the content it shows."""
+    approval.snapshot, approval.digest = content, rules.digest_of(content)
+    approval.created_at = now
+    approval.save(force_insert=True)
+    tell(approval, REQUESTED, by=by, now=now, reason=approval.reason)
+    return approval
+
+
+def end_requests(
+    *,
+    task_ids: list[str],
+    status: Status,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    wait: bool,
+) -> None:
+    """Withdraw or supersede the open requests of tasks. Runs in the caller's transaction.
+
+    wait: for those that are being decided right now; else they stay, and `waiting_among` tells
+    afterwards which tasks still wait. Call it before the tasks' own rows are locked: a decision
+    takes the two rows in that order.
+    """
+    skip = not wait and connection.features.has_select_for_update_skip_locked
+    pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
+    rows = list(pending.select_for_update(skip_locked=skip).order_by("pk")) if task_ids else []
+    if not rows:
+        return
+    Approval.objects.filter(pk__in=[row.pk for row in rows]).update(
+        status=status,
+        decided_by=by.name,
+        decider_credential=by.credential,
+        door=by.door,
+        decision_reason=reason,
+        decided_at=now,
+    )
+    record_all([event_of(row, EVENT_OF[status], by=by, now=now, reason=reason) for row in rows])
+
+
+def waiting_among(task_ids: list[str]) -> set[str]:
+    """Return those of these tasks for which a request waits for a decision."""
+    if not task_ids:
+        return set()
+    return set(
+        Approval.objects.pending().filter(task_id__in=task_ids).values_list("task_id", flat=True)
+    )
+
+
+def forget_requests(*, task_ids: list[str]) -> int:
+    """Delete the requests of pruned tasks, in the caller's transaction; return how many."""
+    return Approval.objects.filter(task_id__in=task_ids).only("pk").delete()[0]
