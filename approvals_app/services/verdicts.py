@@ -1,5 +1,6 @@
 """Tell whether sign-off was given, and what the policies ask for."""
 
+from collections.abc import Collection
 from typing import Any
 
 from approvals_app import rules
@@ -12,11 +13,26 @@ policies = CachedRows(
 )
 
 
+def approvals_named(approval_ids: Collection[str]) -> dict[str, Approval]:
+    """Return the requests that exist, by their ids, without what they show; one query for all."""
+    if not approval_ids:
+        return {}
+    rows = Approval.objects.filter(approval_id__in=approval_ids).defer("snapshot")
+    return {row.approval_id: row for row in rows}
+
+
 def verdict(
-    *, approval_id: str, content: dict[str, Any], demand: rules.Demand | None = None
+    approval: Approval | None,
+    *,
+    approval_id: str,
+    content: dict[str, Any],
+    demand: rules.Demand | None = None,
 ) -> rules.Granted | rules.Refused:
-    """Return whether exactly this content was approved, on terms as strict as `demand`."""
-    approval = Approval.objects.filter(approval_id=approval_id).first()
+    """Return whether exactly this content was approved, on terms as strict as `demand`.
+
+    approval: the one with this id, as it was read in the caller's transaction; None if there is
+    none.
+    """
     status = approval.status if approval else "missing"
     if approval is None or status != Status.APPROVED:
         reason = f"The task needs sign-off: {approval_id} is {status}."

@@ -1,10 +1,12 @@
 """The gate: a task that needs sign-off is neither handed out nor started without it."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from django.db import transaction
 
 from approvals_app.errors import AskAnew, NotGranted
+from approvals_app.models import Approval
 from approvals_app.models import Status as ApprovalStatus
 from approvals_app.rules import Demand, Granted, Refused, demand_of
 from approvals_app.services import requests, verdicts
@@ -13,6 +15,7 @@ from orchestrator_site.core.actors import SYSTEM, Actor
 from tasks_app.models import Status, Task
 
 WAITING = (Status.PENDING, Status.ASSIGNED)
+Approvals = Mapping[str, Approval]
 
 
 def request(task: Task, *, by: Actor, now: datetime) -> None:
@@ -39,22 +42,32 @@ def demanded(task: Task) -> Demand | None:
     return demand_of(task.type, task.priority, verdicts.policies())
 
 
-def verdict(task: Task, *, starting: bool = True) -> Granted | Refused:
+def approvals_of(tasks: Iterable[Task]) -> Approvals:
+    """Return the requests for sign-off of these tasks by their ids; one query, none without any."""
+    return verdicts.approvals_named({task.approval_id for task in tasks} - {""})
+
+
+def verdict(task: Task, approvals: Approvals, *, starting: bool = True) -> Granted | Refused:
     """Return whether a task needs no sign-off or has one for exactly its present content.
 
-    starting: hold it to the policies of now; those that changed after its start do not stop a task.
+    approvals: what `approvals_of` found for it in this transaction; one that is missing shuts the
+    gate. starting: hold it to the policies of now; those that changed after its start do not stop
+    a task.
     """
     demand = demanded(task) if starting else None
     if task.approval_id:
-        return verdicts.verdict(approval_id=task.approval_id, content=task.content(), demand=demand)
+        approval = approvals.get(task.approval_id)
+        return verdicts.verdict(
+            approval, approval_id=task.approval_id, content=task.content(), demand=demand
+        )
     if demand:
         return Refused(f"{task.task_id} needs sign-off: {demand.policy}.", ask_anew=True)
     return Granted()
 
 
-def ensure_open(task: Task, *, starting: bool) -> None:
+def ensure_open(task: Task, approvals: Approvals, *, starting: bool) -> None:
     """Raise AskAnew or NotGranted if the verdict is a refusal."""
-    answer = verdict(task, starting=starting)
+    answer = verdict(task, approvals, starting=starting)
     if isinstance(answer, Granted):
         return
     facts = {"approval_id": answer.approval_id} if answer.approval_id else {}
@@ -73,12 +86,13 @@ def dequeue(*, task_id: str, now: datetime) -> None:
 
     Ask for a new decision if its content changed after the last one, or if policy asks for more.
     """
-    answer = verdict(Task.objects.get_or_refuse(task_id))
-    anew = isinstance(answer, Refused) and answer.ask_anew
     get = Task.objects.get_or_refuse
+    task = get(task_id)
+    answer = verdict(task, approvals_of([task]))
+    anew = isinstance(answer, Refused) and answer.ask_anew
     task = lock(task_id, by=SYSTEM, now=now) if anew else get(task_id, lock=True)
     queued = task.status == Status.ASSIGNED and not task.awaiting_approval
-    if not queued or isinstance(verdict(task), Granted):
+    if not queued or isinstance(verdict(task, approvals_of([task])), Granted):
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True

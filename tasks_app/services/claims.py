@@ -96,7 +96,8 @@ def claim(
 def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
     """Lease the next tasks and record it; if gates are shut, only return their tasks."""
     tasks = take_within_limits(params)
-    shut = [task for task in tasks if isinstance(approval_gate.verdict(task), Refused)]
+    found = approval_gate.approvals_of(tasks)
+    shut = [task for task in tasks if isinstance(approval_gate.verdict(task, found), Refused)]
     if shut:
         transaction.set_rollback(True)
         return [], shut

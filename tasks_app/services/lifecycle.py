@@ -33,7 +33,8 @@ def report_status(*, task_id: str, by: Actor, now: datetime, **report: Any) -> T
         return take_report(task_id=task_id, by=by, now=now, **report)
     except AskAnew:
         approval_gate.dequeue(task_id=task_id, now=now)
-        approval_gate.ensure_open(Task.objects.get_or_refuse(task_id), starting=True)
+        task = Task.objects.get_or_refuse(task_id)
+        approval_gate.ensure_open(task, approval_gate.approvals_of([task]), starting=True)
         raise
 
 
@@ -66,7 +67,8 @@ def take_report(
         return task  # it says again what the same caller has said
     ensure_may_report(task, by=by, attempt=attempt, now=now)
     if not failed:
-        approval_gate.ensure_open(task, starting=task.status == Status.ASSIGNED)
+        found = approval_gate.approvals_of([task])
+        approval_gate.ensure_open(task, found, starting=task.status == Status.ASSIGNED)
         dependencies.ensure_settled(task)
     if failed and retryable and task.attempt and task.status == Status.IN_PROGRESS:
         return retries.retry_later(

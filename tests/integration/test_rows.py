@@ -1,15 +1,16 @@
-"""Rows that are read and inserted by statements made once are those of the ORM."""
+"""Rows that are read and written by statements made once are those of the ORM."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from orchestrator_site.infra.rows import insert, placeholders, select
-from tasks_app.models import Task
+from orchestrator_site.infra.rows import insert, placeholders, select, update
+from tasks_app.models import Status, Task
 
 FIELDS = [field.attname for field in Task._meta.concrete_fields]
+WRITTEN = ["status", "error", "result", "failed_at", "lease_seconds", "awaiting_approval"]
 
 
 def values_of(task: Task) -> dict[str, Any]:
@@ -52,3 +53,26 @@ def test_rows_are_inserted_as_the_orm_inserts_them(
     stored = {task.pk: values_of(task) for task in Task.objects.exclude(pk=first.pk)}
     assert stored == {task.pk: values_of(task) for task in rows}
     assert len(stored) == number
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", [0, 1, 50])
+def test_rows_are_updated_as_the_orm_updates_them(
+    make_task: Callable[..., Task], number: int, now: datetime
+) -> None:
+    untouched = values_of(make_task(sla_target=60))
+    tasks = [make_task(payload={"n": place}, metadata={"n": place}) for place in range(number)]
+    for place, task in enumerate(tasks):
+        task.status = Status.FAILED if place % 2 else Status.ASSIGNED
+        task.error = ("¼ \\ ' \" %s %% \t", "")[place % 2]
+        task.result = (None, {}, {"ünï": [1.5, None, 2**70, "'%s'"]})[place % 3]
+        task.failed_at = now + timedelta(microseconds=place) if place % 2 else None
+        task.lease_seconds, task.awaiting_approval = place or None, place % 3 == 0
+        task.note = "not written"
+
+    said = update(Task, tasks, WRITTEN, returning="attempt + 1")
+
+    stored = {task.pk: values_of(task) for task in Task.objects.all()}
+    assert stored.pop(untouched["id"]) == untouched
+    assert stored == {task.pk: values_of(task) | {"note": ""} for task in tasks}
+    assert said == {task.pk: 1 for task in tasks}
