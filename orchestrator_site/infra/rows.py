@@ -104,7 +104,7 @@ def update(
     names: of fields whose values every row has. returning: an expression of our own text.
     """
     said: dict[Any, Any] = {}
-    fields = (model._meta.pk, *(model._meta.get_field(name) for name in sorted(names)))
+    fields = fields_named(model, ("pk", *sorted(names)))
     waiting = iter(rows)
     while part := list(islice(waiting, MOST_VALUES // len(fields))):
         with connection.cursor() as cursor:
@@ -118,11 +118,18 @@ def update(
 
 
 @functools.cache
+def fields_named(model: type[Model], names: tuple[str, ...]) -> "tuple[Field[Any, Any], ...]":
+    """Return fields of a model's own table; `pk` is its key."""
+    by_name = {field.name: field for field in model._meta.concrete_fields}
+    return tuple(model._meta.pk if name == "pk" else by_name[name] for name in names)
+
+
+@functools.cache
 def assignment(
     model: type[Model], fields: "tuple[Field[Any, Any], ...]", returning: str, number: int = 0
 ) -> str:
     """Return the statement that updates rows. number: of rows, 0 for a JSON."""
-    table, columns = model._meta.db_table, [field.column for field in fields]
+    table, columns = model._meta.db_table, [str(field.column) for field in fields]
     if number:
         marks = ", ".join([f"({placeholders(len(fields))})"] * number)
         source, given = f"(VALUES {marks}) AS given", [f"column{n + 1}" for n in range(len(fields))]
