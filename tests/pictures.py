@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from playwright.sync_api import sync_playwright
 
-from tests.acceptance.test_console_in_browser import CHROMIUM, INBOX, PASSWORD, Visitor, ask
+from tests.support.browser import CHROMIUM, INBOX, PASSWORD, Visitor, ask
 from tests.support.documents import ROOT
 from tests.support.live import LiveServer, live_server
 
