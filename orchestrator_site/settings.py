@@ -132,7 +132,8 @@ TEMPLATES = [
 ]
 
 # --- Stores -----------------------------------------------------------------------------------
-DATABASES = {"default": env.database(DATABASE_URL, data_dir=DATA_DIR)}
+PREPARED_STATEMENTS = env.flag("ORCHESTRATOR_PREPARED_STATEMENTS", True)
+DATABASES = {"default": env.database(DATABASE_URL, data_dir=DATA_DIR, prepared=PREPARED_STATEMENTS)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOCAL_CACHE = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",

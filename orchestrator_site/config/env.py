@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True)
 FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
+PREPARED_AFTER = 5  # times a statement is carried out
 
 
 def text(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
@@ -135,8 +136,11 @@ def unusable(path: Path, error: OSError) -> ImproperlyConfigured:
     )
 
 
-def database(url: str, *, data_dir: Path) -> dict[str, object]:
-    """Return Django's DATABASES entry for `postgres://…`, or the embedded SQLite when empty."""
+def database(url: str, *, data_dir: Path, prepared: bool = True) -> dict[str, object]:
+    """Return Django's DATABASES entry for `postgres://…`, or the embedded SQLite when empty.
+
+    prepared: whether statements may be prepared on a connection.
+    """
     if not url:
         return embedded_database(folder(data_dir) / "orchestrator.sqlite3")
     parts = urlsplit(url)
@@ -150,7 +154,7 @@ def database(url: str, *, data_dir: Path) -> dict[str, object]:
             "characters such as @ : / ? # % must be percent-encoded."
         )
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "orchestrator_site.infra.postgresql",
         "NAME": unquote(parts.path[1:]),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -158,9 +162,13 @@ def database(url: str, *, data_dir: Path) -> dict[str, object]:
         "PORT": port,
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": not prepared,
         "OPTIONS": {
             "connect_timeout": 2,
             "application_name": "orchestrator",
+            # Django binds in the client and prepares nothing unless it is told to.
+            "server_side_binding": True,
+            "prepare_threshold": PREPARED_AFTER if prepared else None,
             **driver_options(parts.query),
         },
     }

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -21,7 +20,6 @@ from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 32  # items in one call: with bodies of 1 MiB they take 32 MiB
-IDLE = 1.0  # seconds after which a connection is looked at before it is used
 THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
@@ -94,7 +92,7 @@ class Worker:
     """A thread with a database connection that takes whatever has arrived, over and over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        self._loop, self._used_at = loop, 0.0
+        self._loop = loop
         self._inbox: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -130,11 +128,9 @@ class Worker:
 
     def _carry_out(self, jobs: list[Queued]) -> Exception | None:
         """Answer jobs; return the fault if the database is gone."""
-        if time.monotonic() - self._used_at > IDLE:
-            connection.close_if_unusable_or_obsolete()
+        connection.close_if_unusable_or_obsolete()
         with watchdog.watch():
             outcomes = carried_out(jobs)
-        self._used_at = time.monotonic()
         self._answer(list(zip(jobs, outcomes, strict=True)))
         faults = [fault for fault in outcomes if isinstance(fault, DATABASE_GONE)]
         if not faults:

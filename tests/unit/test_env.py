@@ -94,10 +94,14 @@ def test_a_database_url_is_read(tmp_path: Path) -> None:
     )
 
 
+PREPARED = {"server_side_binding": True, "prepare_threshold": 5}
+
+
 def test_the_drivers_parameters_reach_it(tmp_path: Path) -> None:
     url = "postgres://u:p@db.internal/name?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&connect_timeout=5"
 
     assert env.database(url, data_dir=tmp_path)["OPTIONS"] == {
+        **PREPARED,
         "connect_timeout": "5",
         "application_name": "orchestrator",
         "sslmode": "verify-full",
@@ -123,6 +127,7 @@ def test_other_parameters_are_refused(tmp_path: Path, query: str, sentence: str)
 
 def test_a_path_of_a_socket_may_be_the_host(tmp_path: Path) -> None:
     assert env.database("postgres:///name?host=/run/postgresql", data_dir=tmp_path)["OPTIONS"] == {
+        **PREPARED,
         "connect_timeout": 2,
         "application_name": "orchestrator",
         "host": "/run/postgresql",

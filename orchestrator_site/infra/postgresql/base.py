@@ -1,0 +1,21 @@
+"""Django's PostgreSQL backend, which asks nothing of the server to know that a connection lives."""
+
+import select
+
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection that is looked at before it is used, without a round trip."""
+
+    def is_usable(self) -> bool:
+        """Return whether the server has not ended the connection.
+
+        Only after a fault, or if it said something unasked, is it asked: a server that goes says
+        so, or closes.
+        """
+        if self.errors_occurred or self.connection is None or self.connection.closed:
+            return super().is_usable()
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0) or super().is_usable()

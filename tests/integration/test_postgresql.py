@@ -1,0 +1,104 @@
+"""What one connection to PostgreSQL costs in round trips, and that it is not asked how it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from events_app import services
+from orchestrator_site.config import env
+from orchestrator_site.core.actors import Actor, Assurance, Door, Role
+from orchestrator_site.core.times import now
+from tests.support.wire import wire_of
+
+ALICE = Actor("alice", Role.AGENT, Door.API, Assurance.PERSONAL, "key:alice")
+pytestmark = [
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL"),
+    pytest.mark.django_db,
+]
+
+
+@pytest.fixture
+def database() -> Iterator[Any]:
+    """A connection of our own, as a request finds it: open since the last one."""
+    wrapper = connections.create_connection("default")
+    ask(wrapper)
+    yield wrapper
+    wrapper.close()
+
+
+def ask(wrapper: Any, number: int = 1) -> None:
+    for value in range(number):
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT %s::int", [value])
+            assert cursor.fetchone() == (value,)
+
+
+def begin_request(wrapper: Any) -> None:
+    """Do what Django does to each connection at the start of a request."""
+    wrapper.close_if_unusable_or_obsolete()
+
+
+def test_nothing_is_asked_before_the_first_statement_of_a_request(database: Any) -> None:
+    with wire_of(database) as wire:
+        begin_request(database)
+        ask(database)
+
+    assert wire.trips == 1
+
+
+def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(database: Any) -> None:
+    pid = database.connection.info.backend_pid
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    begin_request(database)
+    ask(database)
+
+    assert database.connection.info.backend_pid != pid
+
+
+def test_a_connection_is_asked_after_a_fault(database: Any) -> None:
+    database.errors_occurred = True
+
+    with wire_of(database) as wire:
+        begin_request(database)
+
+    assert wire.trips == 1
+
+
+def test_what_is_said_often_is_prepared(database: Any) -> None:
+    ask(database, env.PREPARED_AFTER)
+    with wire_of(database) as wire:
+        ask(database)
+
+    assert "Bind" in wire.sent and "Parse" not in wire.sent
+
+
+def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path) -> None:
+    entry = env.database("postgres://db/name", data_dir=tmp_path, prepared=False)
+    wrapper = connections.create_connection("default")
+    wrapper.settings_dict = wrapper.settings_dict | {"OPTIONS": entry["OPTIONS"]}
+    ask(wrapper, env.PREPARED_AFTER + 1)
+
+    with wire_of(wrapper) as wire:
+        ask(wrapper)
+
+    assert "Parse" in wire.sent
+    assert not wrapper.connection._prepared._names, "a later statement may reach another server"
+    wrapper.close()
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_publishing_is_one_round_trip() -> None:
+    said = services.Publication(
+        "pr.merged", "dev_agent", by=ALICE, now=now(), fields={"payload": {}}
+    )
+    services.publish_all([said])
+
+    with wire_of(connection) as wire:
+        services.publish_all([said])
+
+    assert wire.trips == 1
