@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from events_app.models import Event
 from orchestrator_site.infra import wakeups
 
-Handler = Callable[[Event], None]
+Handler = Callable[[list[Event]], None]
 Tally = Callable[[Iterable[Event]], Mapping[str, int]]
 PositionKeeper = Callable[[], int | None]
 EventKeeper = Callable[[QuerySet[Event]], QuerySet[Event]]
@@ -23,7 +23,10 @@ receivers: list[Receiver] = []
 
 
 def on(event_type: str) -> Callable[[Handler], Handler]:
-    """Call `handler(event)` for each event of a type, inside the transaction that records it."""
+    """Call `handler(events)` with the events of a type, inside the transaction that records them.
+
+    It gets at once, in their order, all that are recorded together, of all types it is called for.
+    """
 
     def register(handler: Handler) -> Handler:
         handlers[event_type].append(handler)

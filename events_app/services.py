@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from events_app import rules
-from events_app.hooks import handlers
+from events_app.hooks import Handler, handlers
 from events_app.log import writing
 from events_app.models import Event, Origin
 from orchestrator_site.core.actors import Actor
@@ -64,9 +64,12 @@ def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
     """
     changes.current().rows += events
     wake_after_commit(*wakes)
+    concern: dict[Handler, list[Event]] = {}
     for event in events:
         for handle in handlers.get(event.event_type, ()):
-            handle(event)
+            concern.setdefault(handle, []).append(event)
+    for handle, news in concern.items():
+        handle(news)
 
 
 class Publication(NamedTuple):

@@ -16,40 +16,42 @@ from tasks_app.services import approval_gate, dependencies, lifecycle, routing, 
 
 
 @on(approval_events.APPROVED)
-def let_through(event: Event) -> None:
-    """Put an approved task in the queue; whoever hands it out asks the gate again."""
-    task = Task.objects.filter(task_id=event.task_id, approval_id=event.payload["approval_id"])
-    task.filter(status__in=(Status.PENDING, Status.ASSIGNED)).update(awaiting_approval=False)
-    for agent in task.values_list("assigned_agent", flat=True):
-        wake_after_commit(tasks_of(agent))
+def let_through(events: list[Event]) -> None:
+    """Put approved tasks in their queues; whoever hands them out asks the gate again."""
+    agents = approval_gate.let_through(
+        {event.task_id: event.payload["approval_id"] for event in events}
+    )
+    wake_after_commit(*map(tasks_of, agents))
 
 
 @on(approval_events.REJECTED)
 @on(approval_events.EXPIRED)
-def cancel_unsigned(event: Event) -> None:
-    """Cancel a task whose sign-off was refused or never came."""
-    task = Task.objects.select_for_update().find(event.task_id)
-    if task and task.status in (Status.PENDING, Status.ASSIGNED):
-        reason = event.payload.get("reason") or "The request for sign-off was rejected."
-        lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
+def cancel_unsigned(events: list[Event]) -> None:
+    """Cancel tasks whose sign-off was refused or never came."""
+    for event in events:
+        task = Task.objects.select_for_update().find(event.task_id)
+        if task and task.status in (Status.PENDING, Status.ASSIGNED):
+            reason = event.payload.get("reason") or "The request for sign-off was rejected."
+            lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
 
 
 @on(event_types.TASK_COMPLETED)
 @on(event_types.TASK_FAILED)
 @on(event_types.TASK_CANCELLED)
-def settle_dependents(event: Event) -> None:
-    """Free or fail what waited for this task. A failure by dependency is already being followed."""
-    followed = (
-        event.event_type == event_types.TASK_FAILED
-        and event.payload.get("reason") == FailureReason.DEPENDENCY
-    )
-    if not followed:
-        dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
+def settle_dependents(events: list[Event]) -> None:
+    """Free or fail what waited for tasks. A failure by dependency is already being followed."""
+    for event in events:
+        followed = (
+            event.event_type == event_types.TASK_FAILED
+            and event.payload.get("reason") == FailureReason.DEPENDENCY
+        )
+        if not followed:
+            dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
 
 
 @on(event_types.AGENT_CHANGED)
 @on(event_types.RULE_CHANGED)
-def route_what_waits(event: Event) -> None:
+def route_what_waits(events: list[Event]) -> None:
     """Have a worker route what waits; with the broker away the sweep does it soon."""
     transaction.on_commit(lambda: jobs.route_pending.delay(), robust=True)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Approval
@@ -12,10 +12,21 @@ from approvals_app.rules import Demand, Granted, Refused, demand_of
 from approvals_app.services import requests, verdicts
 from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.infra.rows import placeholders
 from tasks_app.models import Status, Task
 
 WAITING = (Status.PENDING, Status.ASSIGNED)
 Approvals = Mapping[str, Approval]
+LET_THROUGH = """
+    WITH waiting AS MATERIALIZED (
+        SELECT id FROM tasks_app_task
+        WHERE task_id IN ({tasks}) AND approval_id IN ({approvals})
+            AND status IN ('pending', 'assigned')
+        ORDER BY id {lock}
+    )
+    UPDATE tasks_app_task SET awaiting_approval = false
+    WHERE id IN (SELECT id FROM waiting) RETURNING assigned_agent
+"""
 
 
 def request(task: Task, *, by: Actor, now: datetime) -> None:
@@ -110,6 +121,21 @@ def renew(*, task_id: str, approval_id: str, now: datetime) -> None:
         return
     request_again(task, by=SYSTEM, now=now)
     task.save(update_fields=["approval_id", "awaiting_approval"])
+
+
+def let_through(signed: Mapping[str, str]) -> set[str]:
+    """Put tasks that wait for exactly these requests in their queues; return their agents.
+
+    signed: task id -> approval id. They are locked in the one order that all take.
+    """
+    sql = LET_THROUGH.format(
+        tasks=placeholders(len(signed)),
+        approvals=placeholders(len(signed)),
+        lock="FOR UPDATE" if connection.features.has_select_for_update else "",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*signed, *signed.values()])
+        return {agent for (agent,) in cursor.fetchall() if agent}
 
 
 def lock(

@@ -154,3 +154,21 @@ def test_what_an_agent_says_is_one_statement_where_one_is_enough(dev: Actor, now
     words = [query["sql"].split()[0] for query in sent]
     one = ["WITH"] if connection.vendor == "postgresql" else ["BEGIN", "UPDATE", "INSERT", "COMMIT"]
     assert (words, said.position, read()[1]) == (one, 2, 2)
+
+
+def test_who_reacts_to_events_hears_at_once_of_those_recorded_together(
+    dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[list[str]] = []
+    listener = lambda news: heard.append([one.task_id for one in news])  # noqa: E731
+    listening = {"a": [listener], "b": [listener]}
+    monkeypatch.setattr(services, "handlers", listening)
+    news = [
+        services.new_event(event_type=kind, by=dev, now=now, task_id=f"task_{place}")
+        for place, kind in enumerate("acba")
+    ]
+
+    with services.change():
+        services.record_all(news)
+
+    assert heard == [["task_0", "task_2", "task_3"]]
