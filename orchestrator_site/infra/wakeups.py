@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from django.conf import settings
 
 EVENTS = "events"
 CHANNEL = "orchestrator:wakeups"
+PAUSE = 0.005  # seconds after a message to other processes: at most 200 a second
 RECONNECT = 1.0  # seconds between two tries to hear of other processes
 logger = logging.getLogger(__name__)
 _listeners: set[Callable[[set[str]], None]] = set()
@@ -66,9 +68,13 @@ def heard(message: Mapping[str, Any]) -> set[str]:
 
 
 class Relay:
-    """One thread that sends the topics of this process to Redis, all at once that have gathered."""
+    """One thread that sends the topics of this process to Redis.
 
-    def __init__(self) -> None:
+    The first goes at once; those that gather during its trip and the pause are one message.
+    """
+
+    def __init__(self, *, rest: Callable[[float], None] = time.sleep) -> None:
+        self._rest = rest
         self._topics: set[str] = set()
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -97,6 +103,7 @@ class Relay:
                 topics, self._topics = self._topics, set()
             with contextlib.suppress(redis.RedisError):
                 client.publish(CHANNEL, json.dumps({"from": self.sender, "topics": sorted(topics)}))
+            self._rest(PAUSE)
 
 
 relay = Relay()
