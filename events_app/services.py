@@ -10,7 +10,7 @@ from events_app.log import writing
 from events_app.models import Event, Origin
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
-from orchestrator_site.infra import changes, wakeups
+from orchestrator_site.infra import changes, rows, wakeups
 from orchestrator_site.infra.changes import change as change
 
 changes.written_last(writing.write)
@@ -30,7 +30,8 @@ def new_event(
     moved: tuple[str, str] = ("", ""),
 ) -> Event:
     """Return an event of the server, not yet stored. moved: the statuses before and after."""
-    return Event(
+    return rows.new(
+        Event,
         event_type=event_type,
         origin=Origin.HUMAN if by.origin == "human" else Origin.SYSTEM,
         source_agent=SERVER,

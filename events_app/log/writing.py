@@ -6,7 +6,7 @@ and what is rolled back leaves no hole. Nothing else is locked afterwards.
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,10 +15,11 @@ from django.db.models import Model
 
 from events_app.hooks import receivers, tallies
 from events_app.models import Event
+from orchestrator_site.infra.rows import as_json, insert, types_of
 
-FIELDS = [field for field in Event._meta.concrete_fields if not field.primary_key]
-STORED = [field for field in FIELDS if field.name != "position"]
-CHUNK = 900 // len(FIELDS)  # rows in one INSERT: SQLite takes 999 values
+STORED = tuple(
+    field for field in Event._meta.concrete_fields if field.name not in ("id", "position")
+)
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s RETURNING head"
 
 
@@ -27,38 +28,30 @@ def write(events: list[Event]) -> None:
     added = [add_up(count(events)) for _, count in tallies]
     with connection.cursor() as rows:
         if connection.vendor == "postgresql":
-            number = len(events)
-            values: list[Any] = [number, number, as_json(events), *map(json.dumps, added)]
+            added_json = map(json.dumps, added)
+            values: list[Any] = [len(events), len(events), as_json(STORED, events), *added_json]
             rows.execute(statement(), values)
-            first = rows.fetchone()[0] - len(events) + 1
+            number(events, rows.fetchone()[0])
         else:
             rows.execute(ADVANCE, [len(events)])
-            first = rows.fetchone()[0] - len(events) + 1
-            for place in range(0, len(events), CHUNK):
-                insert(rows, events[place : place + CHUNK], first + place)
+            number(events, rows.fetchone()[0])
+            insert(Event, events)
             for (model, _), numbers in zip(tallies, added, strict=True):
                 if numbers:
                     rows.execute(*addition(model, numbers))
-    for position, event in enumerate(events, start=first):
-        event.position = position
     for receive in tuple(receivers):
         transaction.on_commit(functools.partial(receive, list(events)), robust=True)
+
+
+def number(events: Sequence[Event], head: int) -> None:
+    """Give events their positions. head: the last one's."""
+    for position, event in enumerate(events, start=head - len(events) + 1):
+        event.position = position
 
 
 def add_up(counted: Mapping[str, int]) -> dict[str, int]:
     """Return the counts that change, in one order for all."""
     return {name: counted[name] for name in sorted(counted) if counted[name]}
-
-
-def as_json(events: Iterable[Event]) -> str:
-    """Return rows for PostgreSQL to read, without their positions."""
-    return json.dumps(
-        [
-            {field.name: getattr(event, field.name) for field in STORED}
-            | {"created_at": event.created_at.isoformat()}
-            for event in events
-        ]
-    )
 
 
 @functools.cache
@@ -67,8 +60,7 @@ def statement() -> str:
 
     The counts are joined to the ledger's row, so that they are locked after it.
     """
-    names = ", ".join(field.name for field in STORED)
-    types = ", ".join(f"{field.name} {field.db_type(connection)}" for field in STORED)
+    names, types = ", ".join(field.name for field in STORED), types_of(STORED)
     counts = [
         f""", counted{place} AS (
             UPDATE {model._meta.db_table} AS count SET number = count.number + value::bigint
@@ -96,16 +88,3 @@ def addition(model: type[Model], numbers: dict[str, int]) -> tuple[str, list[Any
         f" WHERE name IN ({names})"
     )
     return sql, [*chain.from_iterable(numbers.items()), *numbers]
-
-
-def insert(rows: Any, events: list[Event], first: int) -> None:
-    """Insert a chunk with one statement. rows: a cursor. first: the first one's position."""
-    values: list[Any] = []
-    for position, event in enumerate(events, start=first):
-        event.position = position
-        values += [
-            field.get_db_prep_save(getattr(event, field.name), connection) for field in FIELDS
-        ]
-    names = ", ".join(field.name for field in FIELDS)
-    marks = ", ".join([f"({', '.join(['%s'] * len(FIELDS))})"] * len(events))
-    rows.execute(f"INSERT INTO {Event._meta.db_table} ({names}) VALUES {marks}", values)  # noqa: S608

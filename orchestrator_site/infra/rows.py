@@ -9,59 +9,129 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
+import orjson
 from django.db import connection
-from django.db.models import DateTimeField, Field, JSONField, Model, TextChoices
+from django.db.models import CharField, DateTimeField, Field, JSONField, Model
+from django.db.models.base import ModelState
 
 M = TypeVar("M", bound=Model)
 MOST_VALUES = 900  # in one statement: SQLite takes 999
 
 
-class Column(NamedTuple):
-    """A column of a model, and what its values go through on the way out."""
+Convert = Callable[[Any], Any]
 
-    name: str
-    field: "Field[Any, Any]"
-    converters: list[Callable[..., Any]]
-    expression: Any
+
+class Layout(NamedTuple):
+    """Fields of a model: how a row's values are read, and what those that change go through.
+
+    stored, kept: by place, what makes a value as SQLite takes it, and as the model has it.
+    """
+
+    names: tuple[str, ...]
+    read: Callable[[Any], tuple[Any, ...]]
+    stored: tuple[tuple[int, Convert], ...]
+    kept: tuple[tuple[int, Convert], ...]
 
 
 @functools.cache
-def columns(model: type[Model]) -> list[Column]:
-    """Return the columns of a model's own table."""
-    rows = []
-    for field in model._meta.concrete_fields:
-        expression = field.cached_col
-        converters = connection.ops.get_db_converters(expression)
-        converters += expression.get_db_converters(connection)
-        rows.append(Column(str(field.column), field, converters, expression))
-    return rows
+def layout(fields: "tuple[Field[Any, Any], ...]") -> Layout:
+    """Return the layout of two or more fields."""
+    names = tuple(field.attname for field in fields)
+    stored = ((place, stores(field)) for place, field in enumerate(fields))
+    return Layout(
+        names=names,
+        read=attrgetter(*names),
+        stored=tuple((place, store) for place, store in stored if store is not None),
+        kept=tuple(
+            (place, functools.partial(convert, expression=field.cached_col, connection=connection))
+            for place, field in enumerate(fields)
+            for convert in converters(field)
+        ),
+    )
+
+
+def stores(field: "Field[Any, Any]") -> Convert | None:
+    """Return what makes a value that SQLite takes, None if it takes what a row has."""
+    if isinstance(field, DateTimeField):
+        return sqlite_time
+    if isinstance(field, JSONField):
+        return json_text
+    return str if isinstance(field, CharField) else None  # for members of enumerations
+
+
+@functools.lru_cache(256)
+def sqlite_time(moment: datetime) -> str:
+    """Return a time as SQLite's backend stores it; a row has one several times."""
+    return str(connection.ops.adapt_datetimefield_value(moment))
+
+
+def json_text(value: Any) -> str:
+    """Return JSON: of what a JSON column holds, or of rows for PostgreSQL to read."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # numbers over 64 bits
+        return json.dumps(value, default=datetime.isoformat)
+
+
+def converters(field: "Field[Any, Any]") -> list[Callable[..., Any]]:
+    """Return what makes a value that the model has, one after the other."""
+    expression = field.cached_col
+    ours: list[Callable[..., Any]] = expression.get_db_converters(connection)
+    return [*connection.ops.get_db_converters(expression), *ours]
 
 
 @functools.cache
 def selection(model: type[Model], where: str) -> str:
     """Return the statement that reads rows."""
-    names = ", ".join(connection.ops.quote_name(column.name) for column in columns(model))
+    names = ", ".join(
+        connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields
+    )
     return f"SELECT {names} FROM {model._meta.db_table} WHERE {where}"  # noqa: S608 - our own names
 
 
 def select(model: type[M], where: str, values: Sequence[Any]) -> list[M]:
     """Return the rows for which a condition holds. where: of our own text, with %s for values."""
-    names = [column.field.attname for column in columns(model)]
     with connection.cursor() as cursor:
         cursor.execute(selection(model, where), values)
-        rows = cursor.fetchall()
-    return [model.from_db(connection.alias, names, converted(model, row)) for row in rows]
+        found = cursor.fetchall()
+    names, _, _, kept = layout(tuple(model._meta.concrete_fields))
+    rows = []
+    for values in map(list, found):
+        for place, convert in kept:
+            values[place] = convert(values[place])
+        row = bare(model, dict(zip(names, values, strict=True)))
+        row._state.adding, row._state.db = False, connection.alias
+        rows.append(row)
+    return rows
 
 
-def converted(model: type[Model], row: Iterable[Any]) -> list[Any]:
-    """Return the values of a row as the model has them."""
-    values = list(row)
-    for place, column in enumerate(columns(model)):
-        for convert in column.converters:
-            values[place] = convert(values[place], column.expression, connection)
-    return values
+def bare(model: type[M], values: dict[str, Any]) -> M:
+    """Return a row with these values, one for each field, as `Model.__init__` would."""
+    row = model.__new__(model)
+    row.__dict__ = {"_state": ModelState(), **values}
+    return row
+
+
+@functools.cache
+def defaults(model: type[Model]) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """Return what fields are where nothing is given, and what makes it anew for each row."""
+    fields = model._meta.concrete_fields
+    given = {field.attname: field.default for field in fields if field.has_default()}
+    made = {name: default for name, default in given.items() if callable(default)}
+    fixed = {field.attname: field.get_default() for field in fields if field.attname not in made}
+    return fixed, made
+
+
+def new(model: type[M], **values: Any) -> M:
+    """Return a row that is not stored: as `model(**values)`, which asks each field anew."""
+    fixed, made = defaults(model)
+    for name, make in made.items():
+        if name not in values:
+            values[name] = make()
+    return bare(model, {**fixed, **values})
 
 
 def placeholders(number: int) -> str:
@@ -71,29 +141,50 @@ def placeholders(number: int) -> str:
 
 def insert(model: type[M], rows: Sequence[M]) -> None:
     """Insert rows that are new, and note their keys."""
-    stored = [column for column in columns(model) if not column.field.primary_key]
-    names = ", ".join(connection.ops.quote_name(column.name) for column in stored)
-    marks, waiting = f"({placeholders(len(stored))})", iter(rows)
-    while part := list(islice(waiting, MOST_VALUES // len(stored))):
-        values = [prepared(column.field, row) for row in part for column in stored]
-        key = model._meta.pk.column
-        sql = (
-            f"INSERT INTO {model._meta.db_table} ({names})"  # noqa: S608 - our own names
-            f" VALUES {', '.join([marks] * len(part))} RETURNING {key}"
-        )
+    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    waiting, alias = iter(rows), connection.alias
+    while part := list(islice(waiting, MOST_VALUES // len(fields))):
         with connection.cursor() as cursor:
-            cursor.execute(sql, values)
+            if connection.vendor == "postgresql":
+                cursor.execute(insertion(model, fields), [as_json(fields, part)])
+            else:
+                cursor.execute(insertion(model, fields, len(part)), prepared(fields, part))
             keys = cursor.fetchall()
         for row, (value,) in zip(part, keys, strict=True):
-            row.pk, row._state.adding, row._state.db = value, False, connection.alias
+            row.pk, row._state.adding, row._state.db = value, False, alias
 
 
-def prepared(field: "Field[Any, Any]", row: Model) -> Any:
-    """Return a value as the database takes it; only times and JSON differ from what a row has."""
-    value = getattr(row, field.attname)
-    if isinstance(field, DateTimeField | JSONField):
-        return field.get_db_prep_save(value, connection)
-    return value.value if isinstance(value, TextChoices) else value
+@functools.cache
+def insertion(model: type[Model], fields: "tuple[Field[Any, Any], ...]", number: int = 0) -> str:
+    """Return the statement that inserts rows. number: of rows, 0 for a JSON."""
+    names = ", ".join(str(field.column) for field in fields)
+    if number:
+        source = "VALUES " + ", ".join([f"({placeholders(len(fields))})"] * number)
+    else:
+        source = (
+            f"SELECT {names} FROM ROWS FROM (json_to_recordset(%s::json) AS ({types_of(fields)}))"  # noqa: S608 - our own names
+            f" WITH ORDINALITY AS given({names}, nth) ORDER BY nth"
+        )
+    table, key = model._meta.db_table, model._meta.pk.column
+    return f"INSERT INTO {table} ({names}) {source} RETURNING {key}"
+
+
+def types_of(fields: "Iterable[Field[Any, Any]]") -> str:
+    """Return the columns of fields with their types, as PostgreSQL reads them from JSON."""
+    return ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)
+
+
+def prepared(fields: "tuple[Field[Any, Any], ...]", rows: Iterable[Model]) -> list[Any]:
+    """Return the values of rows, one row after the other, as SQLite takes them."""
+    _, read, stored, _ = layout(fields)
+    prepared: list[Any] = []
+    for row in rows:
+        values = list(read(row))
+        for place, store in stored:
+            if values[place] is not None:
+                values[place] = store(values[place])
+        prepared += values
+    return prepared
 
 
 def update(
@@ -111,8 +202,8 @@ def update(
             if connection.vendor == "postgresql":
                 cursor.execute(assignment(model, fields, returning), [as_json(fields, part)])
             else:
-                values = [prepared(field, row) for row in part for field in fields]
-                cursor.execute(assignment(model, fields, returning, len(part)), values)
+                sql = assignment(model, fields, returning, len(part))
+                cursor.execute(sql, prepared(fields, part))
             said.update(cursor.fetchall())
     return said
 
@@ -134,8 +225,7 @@ def assignment(
         marks = ", ".join([f"({placeholders(len(fields))})"] * number)
         source, given = f"(VALUES {marks}) AS given", [f"column{n + 1}" for n in range(len(fields))]
     else:
-        types = ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)
-        source, given = f"json_to_recordset(%s::json) AS given ({types})", columns
+        source, given = f"json_to_recordset(%s::json) AS given ({types_of(fields)})", columns
     key, *values = [f"given.{name}" for name in given]
     assigned = ", ".join(
         f"{name} = {value}" for name, value in zip(columns[1:], values, strict=True)
@@ -146,7 +236,7 @@ def assignment(
     )
 
 
-def as_json(fields: "Iterable[Field[Any, Any]]", rows: Iterable[Model]) -> str:
+def as_json(fields: "tuple[Field[Any, Any], ...]", rows: Iterable[Model]) -> str:
     """Return columns of rows for PostgreSQL to read: its statement is the same for any number."""
-    given = [{field.column: getattr(row, field.attname) for field in fields} for row in rows]
-    return json.dumps(given, default=datetime.isoformat)
+    names, read, _, _ = layout(fields)
+    return json_text([dict(zip(names, read(row), strict=True)) for row in rows])

@@ -93,7 +93,7 @@ def build(parents: Collection[str], *, by: Actor, now: datetime, **fields: Any) 
     if parent and parent not in parents:
         raise UnknownParent(f"There is no task {parent} to be the parent.", field="parent_task_id")
     agent = rules.agent_for(rule, routing.agents())
-    task = Task(created_by=by.name, door=by.door, created_at=now, **fields)
+    task = rows.new(Task, created_by=by.name, door=by.door, created_at=now, **fields)
     task.creator_credential = by.credential
     task.report_by(by)
     task.assigned_agent = agent

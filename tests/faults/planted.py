@@ -75,6 +75,7 @@ def number_taken_early() -> None:
 
     from events_app import services
     from events_app.log import writing
+    from events_app.models import Event
     from orchestrator_site.infra import changes
 
     new_event = services.new_event
@@ -89,7 +90,7 @@ def number_taken_early() -> None:
     def write(events: list[Any]) -> None:
         with connection.cursor() as rows:
             for event in events:
-                writing.insert(rows, [event], event.position)
+                writing.insert(Event, [event])
             last = max(event.position for event in events)
             rows.execute("UPDATE events_app_ledger SET head = GREATEST(head, %s)", [last])
 

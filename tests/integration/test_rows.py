@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator_site.infra.rows import insert, placeholders, select, update
+from events_app.models import Event
+from orchestrator_site.infra.rows import insert, new, placeholders, select, update
 from tasks_app.models import Status, Task
 
 FIELDS = [field.attname for field in Task._meta.concrete_fields]
@@ -76,3 +77,15 @@ def test_rows_are_updated_as_the_orm_updates_them(
     assert stored.pop(untouched["id"]) == untouched
     assert stored == {task.pk: values_of(task) | {"note": ""} for task in tasks}
     assert said == {task.pk: 1 for task in tasks}
+
+
+@pytest.mark.parametrize("model", [Task, Event])
+def test_a_new_row_is_what_its_model_makes(model: type[Task | Event]) -> None:
+    made, own = new(model, payload={"n": 1}), model(payload={"n": 1})
+
+    values = [vars(row) | {"_state": vars(row._state)} for row in (made, own)]
+    names = [row.pop("event_id" if model is Event else "task_id") for row in values]
+
+    assert values[0] == values[1]
+    assert len(set(names)) == 2
+    assert new(Task).metadata is not new(Task).metadata
