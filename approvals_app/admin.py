@@ -31,7 +31,8 @@ from approvals_app.console.forms import (
     RejectManyForm,
 )
 from approvals_app.models import Approval, ApprovalPolicy, Status
-from approvals_app.services import decisions, separation
+from approvals_app.services import separation
+from approvals_app.services.decisions import Decision, decide, decide_all, refuse_role
 from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
@@ -192,11 +193,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def settle(self, request: HttpRequest, form: Any, verb: str) -> HttpResponse:
         """Decide a request if it still is what was shown; after a refusal, keep what was typed."""
         approval_id, by = form.approval.approval_id, actor_of(request)
-        params = {"reason": form.cleaned_data["reason"], "shown": form.cleaned_data["digest"]}
+        reason, shown = form.cleaned_data["reason"], form.cleaned_data["digest"]
         try:
-            decided = decisions.decide(
-                approval_id=approval_id, verdict=VERDICTS[verb], by=by, now=times.now(), **params
-            )
+            decided = decide(Decision(approval_id, VERDICTS[verb], by, times.now(), reason, shown))
         except DomainError as refusal:
             form.refuse(str(refusal))
             dialog = getattr(self, verb).dialog
@@ -295,9 +294,8 @@ def note_refused(request: HttpRequest, approval_ids: list[str], action: str) -> 
     """Record that an account without the permission tried to decide."""
     verdict = VERDICTS["reject" if action.startswith("reject") else "approve"]
     reason = "The account does not have the permission to decide."
-    params: dict[str, Any] = {"by": actor_of(request), "now": times.now(), "reason": reason}
     for approval_id in approval_ids:
-        decisions.refuse_role(approval_id=approval_id, verdict=verdict, **params)
+        refuse_role(Decision(approval_id, verdict, actor_of(request), times.now()), reason)
 
 
 def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
@@ -306,20 +304,20 @@ def refusal_together(chosen: list[Approval], verb: str, *, by: Actor) -> str:
         return sentence
     if large := next((approval for approval in chosen if approval.unread), None):
         return f"{large.approval_id} is too large to be checked here; open it to decide."
-    refusals = separation.refusals(chosen, by).items()
+    refusals = separation.refusals([(approval, by) for approval in chosen]).items()
     return next((f"{approval_id}: {reason}" for approval_id, reason in refusals), "")
 
 
 def decide_each(request: HttpRequest, chosen: list[Approval], verb: str, reason: str) -> None:
-    """Decide some requests, each in a transaction of its own, and say what happened."""
-    done, verdict = 0, VERDICTS[verb]
-    params: dict[str, Any] = {"verdict": verdict, "by": actor_of(request), "reason": reason}
-    for approval in chosen:
-        try:
-            decisions.decide(approval_id=approval.approval_id, now=times.now(), **params)
-            done += 1
-        except DomainError as refusal:
-            messages.warning(request, str(refusal))
+    """Decide some requests together, and say what happened."""
+    verdict, by, now = VERDICTS[verb], actor_of(request), times.now()
+    outcomes = decide_all(
+        [Decision(approval.approval_id, verdict, by, now, reason) for approval in chosen]
+    )
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, DomainError)]
+    for refusal in refusals:
+        messages.warning(request, str(refusal))
+    done = len(outcomes) - len(refusals)
     if done:
         messages.success(request, f"{done} request{'' if done == 1 else 's'} {verdict}.")
 

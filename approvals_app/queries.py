@@ -10,6 +10,7 @@ from approvals_app.errors import UnknownApproval
 from approvals_app.models import Approval, ApprovalQuerySet
 from orchestrator_site.core import cursors
 from orchestrator_site.infra.pagination import fitting
+from orchestrator_site.infra.rows import placeholders, select
 
 LARGE = ("decision_reason",)
 PENDING, HISTORY = "pending", "history"  # the kinds of cursors
@@ -26,8 +27,10 @@ def get_approval(approval_id: str) -> Approval:
 
 def find_all(approval_ids: Sequence[str]) -> list[Approval | UnknownApproval]:
     """Return each approval, or that there is none."""
-    rows = Approval.objects.in_bulk(set(approval_ids), field_name="approval_id")
-    return [rows.get(name) or UnknownApproval(name) for name in approval_ids]
+    names = sorted(set(approval_ids))
+    rows = select(Approval, f"approval_id IN ({placeholders(len(names))})", names)
+    by_id = {row.approval_id: row for row in rows}
+    return [by_id.get(name) or UnknownApproval(name) for name in approval_ids]
 
 
 def pending(*, now: datetime, limit: int, cursor: str = "") -> Page:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -61,6 +61,13 @@ def meets(approval: Approval, demand: Demand) -> bool:
         return True
     end = approval.decided_at or approval.expires_at
     return end is not None and end <= approval.created_at + timedelta(seconds=demand.expires_after)
+
+
+def is_open(approval: Approval, now: datetime) -> bool:
+    """Return whether a request can still be decided."""
+    return approval.status == Status.PENDING and (
+        approval.expires_at is None or approval.expires_at > now
+    )
 
 
 def fits(policy: ApprovalPolicy, task_type: str, priority: str) -> bool:

@@ -1,6 +1,5 @@
 """The API door of approvals."""
 
-from collections.abc import Callable
 from typing import NoReturn
 
 from drf_spectacular.utils import extend_schema
@@ -8,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from approvals_app import queries
-from approvals_app.models import Approval, Status
+from approvals_app.models import Status
 from approvals_app.serializers import (
     ApprovalAnswer,
     ApprovalListQuery,
@@ -17,7 +16,7 @@ from approvals_app.serializers import (
     HistoryAnswer,
     PendingAnswer,
 )
-from approvals_app.services import decisions
+from approvals_app.services.decisions import Decision, decide_all, refuse_role
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
@@ -64,37 +63,37 @@ class ApprovalViewSet(ApiViewSet):
         return Response(HistoryAnswer.of(answer))
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
-    def approve(self, request: Request, approval_id: str) -> Response:
+    async def approve(self, request: Request, approval_id: str) -> Response:
         """Approve a pending request.
 
         A decision is final; of several at once one wins, the others get 409. Saying the same again
         is a 200 with `repeated`: true.
         """
-        return self._decide(decisions.approve, approval_id, "Approved")
+        return await self._decide(approval_id)
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
-    def reject(self, request: Request, approval_id: str) -> Response:
+    async def reject(self, request: Request, approval_id: str) -> Response:
         """Reject a pending request; its task is cancelled with the reason."""
-        return self._decide(decisions.reject, approval_id, "Rejected")
+        return await self._decide(approval_id)
 
-    def _decide(self, service: Callable[..., Approval], approval_id: str, word: str) -> Response:
+    async def _decide(self, approval_id: str) -> Response:
         asked = self.asked(DecisionInput)
-        params = {"reason": asked["reason"], "shown": asked["digest"]}
-        approval = service(approval_id=approval_id, by=self.actor, now=self.now, **params)
-        answer = {"approval_id": approval_id, "message": f"{word} by {approval.decided_by}"}
+        approval = await self.write(
+            decide_all, self._decision(approval_id, asked["reason"], asked["digest"])
+        )
+        message = f"{approval.status.capitalize()} by {approval.decided_by}"
+        answer = {"approval_id": approval_id, "message": message}
         repeated = {"repeated": True} if approval.repeated else {}
         return Response(DecisionAnswer.of(answer | repeated))
+
+    def _decision(self, approval_id: str, reason: str = "", shown: str = "") -> Decision:
+        verdict = VERDICTS[self.action or ""]
+        return Decision(approval_id, verdict, self.actor, self.now, reason, shown)
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None
     ) -> NoReturn:
         """Refuse; who is known and wanted to decide is written down."""
         if self.action in VERDICTS and request.user is not None:
-            decisions.refuse_role(
-                approval_id=self.kwargs["approval_id"],
-                verdict=VERDICTS[self.action],
-                by=self.actor,
-                now=self.now,
-                reason=message or "",
-            )
+            refuse_role(self._decision(self.kwargs["approval_id"]), message or "")
         super().permission_denied(request, message, code)

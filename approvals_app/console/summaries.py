@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from approvals_app import rules
-from approvals_app.models import Approval, Status
+from approvals_app.models import Approval
 from approvals_app.services import separation, transitions
 from orchestrator_site.console import rendering
 from orchestrator_site.core.actors import Actor
@@ -66,8 +66,8 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
     `read_small` left unread: of that, only the task's type and agent are known. The number of
     queries does not depend on the number of requests.
     """
-    waiting = [approval for approval in approvals if is_open(approval, now)]
-    refusals = {} if by is None else separation.refusals(waiting, by)
+    waiting = [approval for approval in approvals if rules.is_open(approval, now)]
+    refusals = {} if by is None else separation.refusals([(approval, by) for approval in waiting])
     outlines = outlines_of([one for one in approvals if one.unread])
     for approval in approvals:
         content = outlines[approval.pk] if approval.unread else approval.snapshot
@@ -79,7 +79,7 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
             unread=approval.unread,
             unseen=rendering.unseen_in(content),
             tampered=not approval.unread and rules.digest_of(content) != approval.digest,
-            outcome="" if is_open(approval, now) else transitions.outcome_of(approval),
+            outcome="" if rules.is_open(approval, now) else transitions.outcome_of(approval),
             refusal=LOOKERS_ON if by is None else refusals.get(approval.approval_id, ""),
             buttons=buttons_of(approval),
         )
@@ -101,13 +101,6 @@ def buttons_of(approval: Approval) -> SafeString:
     return rendering.joined(
         rendering.dialog_button(f"{page}/{verb}/?shown={approval.digest}", label, f"button-{verb}")
         for verb, label in {"approve": "Approve", "reject": "Reject"}.items()
-    )
-
-
-def is_open(approval: Approval, now: datetime) -> bool:
-    """Return whether a request can still be decided."""
-    return approval.status == Status.PENDING and (
-        approval.expires_at is None or approval.expires_at > now
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from approvals_app.models import Status
-from approvals_app.services import decisions, transitions
+from approvals_app.services.decisions import Decision, decide
+from approvals_app.services.transitions import facts_of
 from orchestrator_site.auth.accounts import DECIDE, find_account
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
@@ -34,14 +35,9 @@ class DecisionCommand(ServiceCommand):
         approval_id, reason = options["approval_id"], options["reason"]
         if len(reason) > 2000 or "\0" in reason:
             raise CommandError("--reason must be at most 2000 characters.")
-        approval = decisions.decide(
-            approval_id=approval_id,
-            verdict=self.verdict,
-            by=decider(options["username"]),
-            now=times.now(),
-            reason=reason,
-        )
-        answer = transitions.facts_of(approval)
+        by = decider(options["username"])
+        approval = decide(Decision(approval_id, self.verdict, by, times.now(), reason))
+        answer = facts_of(approval)
         return answer | ({"repeated": True} if approval.repeated else {})
 
 

@@ -2,98 +2,169 @@
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from django.core.cache import cache
 
 from approvals_app import hooks, queries, rules
-from approvals_app.errors import AlreadyDecided, NotShown, PolicyTightened, UnknownApproval
+from approvals_app.errors import (
+    AlreadyDecided,
+    MayNotDecide,
+    NotShown,
+    PolicyTightened,
+    UnknownApproval,
+)
 from approvals_app.event_types import DECISION_REFUSED
 from approvals_app.models import Approval, Status
-from approvals_app.services.separation import ensure_may_decide
-from approvals_app.services.transitions import close, facts_of, tell
+from approvals_app.services import separation
+from approvals_app.services.transitions import (
+    Closing,
+    close_all,
+    event_of,
+    facts_of,
+    locked,
+    outcome_of,
+)
 from approvals_app.services.verdicts import policies
-from events_app.services import change
+from events_app.services import change, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.core.names import fold
+from orchestrator_site.infra.changes import on_rollback
 
 REFUSAL_NOTED_EVERY = 60  # seconds
 
 
-def approve(
-    *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
-) -> Approval:
-    """Approve a pending request; parameters and errors as of `decide`."""
-    return decide(
-        approval_id=approval_id, verdict=Status.APPROVED, by=by, now=now, reason=reason, shown=shown
-    )
+class Decision(NamedTuple):
+    """What somebody says of a request. shown: the digest of what was looked at, or ""."""
+
+    approval_id: str
+    verdict: Status
+    by: Actor
+    now: datetime
+    reason: str = ""
+    shown: str = ""
 
 
-def reject(
-    *, approval_id: str, by: Actor, now: datetime, reason: str = "", shown: str = ""
-) -> Approval:
-    """Reject a pending request; parameters and errors as of `decide`."""
-    return decide(
-        approval_id=approval_id, verdict=Status.REJECTED, by=by, now=now, reason=reason, shown=shown
-    )
+def decide(decision: Decision) -> Approval:
+    """Decide one pending request; raise why it cannot be, as `decide_all` says."""
+    [outcome] = decide_all([decision])
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
 
 
-def decide(
-    *,
-    approval_id: str,
-    verdict: Status,
-    by: Actor,
-    now: datetime,
-    reason: str = "",
-    shown: str = "",
-) -> Approval:
-    """Decide a pending request; raise UnknownApproval, or why it cannot be decided.
+@change
+def decide_all(decisions: Sequence[Decision]) -> list[Approval | DomainError]:
+    """Decide pending requests, in one transaction; a decision is final.
 
-    shown: the digest of what was looked at, or "". A decision is final. The same decision by the
-    same decider again writes nothing and is marked `repeated`. A refused attempt is recorded.
+    Return each request as it then is, or why it is not decided: UnknownApproval, MayNotDecide,
+    NotShown, PolicyTightened or AlreadyDecided. A refused attempt is recorded. The same decision by
+    the same decider again writes nothing and is marked `repeated`. Those on one request count in
+    their order. A task is not failed by another's rejection before its own request is decided.
     """
-    approval = queries.get_approval(approval_id)
+    outcomes: dict[int, Approval | DomainError] = {}
+    places = list(range(len(decisions)))
+    while places:
+        firsts = {decisions[place].approval_id: place for place in reversed(places)}
+        apart = sorted(firsts.values())
+        found = decide_apart([decisions[place] for place in apart])
+        outcomes.update(zip(apart, found, strict=True))
+        places = [place for place in places if place not in outcomes]
+    return [outcomes[place] for place in range(len(decisions))]
+
+
+def decide_apart(decisions: Sequence[Decision]) -> list[Approval | DomainError]:
+    """Decide requests that are all different ones."""
+    requests = locked([decision.approval_id for decision in decisions])
+    asked = [
+        (requests[decision.approval_id], decision)
+        for decision in decisions
+        if decision.approval_id in requests
+    ]
+    barred = separation.refusals([(approval, decision.by) for approval, decision in asked])
+    refused = {
+        approval.approval_id: refusal
+        for approval, decision in asked
+        if (refusal := refusal_of(decision, approval, barred.get(approval.approval_id, "")))
+    }
+    close_all(
+        [
+            Closing(approval, decision.verdict, decision.by, decision.now, decision.reason)
+            for approval, decision in asked
+            if approval.approval_id not in refused and not approval.repeated
+        ]
+    )
+    note_refusals(
+        [
+            (approval, decision, str(refused[approval.approval_id]))
+            for approval, decision in asked
+            if approval.approval_id in refused
+        ]
+    )
+    known = requests | refused
+    return [
+        known.get(decision.approval_id) or UnknownApproval(decision.approval_id)
+        for decision in decisions
+    ]
+
+
+def refusal_of(decision: Decision, approval: Approval, barred: str) -> DomainError | None:
+    """Return why a locked request is not decided so, None if it is; mark it if it was before.
+
+    barred: why the decider may not, or "".
+    """
     try:
-        ensure_may_decide(approval, by)
-        ensure_shown(approval, shown)
-        ensure_terms_hold(approval, now=now)
-        with change():
-            return close(approval_id=approval_id, status=verdict, by=by, now=now, reason=reason)
+        if barred:
+            raise MayNotDecide(barred)
+        ensure_shown(approval, decision.shown)
+        ensure_terms_hold(approval, now=decision.now)
+        same = fold(approval.decided_by) == fold(decision.by.name)
+        approval.repeated = approval.status == decision.verdict and same
+        if not approval.repeated and not rules.is_open(approval, decision.now):
+            raise AlreadyDecided(outcome_of(approval), **facts_of(approval))
     except DomainError as refusal:
-        if isinstance(refusal, AlreadyDecided) and (same := said_before(approval_id, verdict, by)):
-            return same
-        note_refusal(approval, verdict=verdict, by=by, now=now, reason=str(refusal))
-        raise
+        return refusal
+    return None
 
 
-def said_before(approval_id: str, verdict: Status, by: Actor) -> Approval | None:
-    """Return the request if the same decider has decided it in the same way, else None."""
-    approval = queries.get_approval(approval_id)
-    if approval.status != verdict or fold(approval.decided_by) != fold(by.name):
-        return None
-    approval.repeated = True
-    return approval
-
-
-def refuse_role(
-    *, approval_id: str, verdict: Status, by: Actor, now: datetime, reason: str
-) -> None:
+def refuse_role(decision: Decision, reason: str) -> None:
     """Record an attempt that was refused because of the caller's role."""
     with contextlib.suppress(UnknownApproval):
-        note_refusal(
-            queries.get_approval(approval_id), verdict=verdict, by=by, now=now, reason=reason
-        )
-
-
-def note_refusal(
-    approval: Approval, *, verdict: Status, by: Actor, now: datetime, reason: str
-) -> None:
-    """Record a refused attempt; the same one by the same caller at most once a minute."""
-    attempt = f"{fold(by.name)}|{approval.approval_id}|{verdict}|{reason}"
-    if cache.add(f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}", 1, REFUSAL_NOTED_EVERY):
+        approval = queries.get_approval(decision.approval_id)
         with change():
-            tell(approval, DECISION_REFUSED, by=by, now=now, wanted=verdict.value, reason=reason)
+            note_refusals([(approval, decision, reason)])
+
+
+def note_refusals(attempts: Sequence[tuple[Approval, Decision, str]]) -> None:
+    """Record refused attempts with their reasons; the same by the same caller once a minute."""
+    events = [
+        event_of(
+            approval,
+            DECISION_REFUSED,
+            by=decision.by,
+            now=decision.now,
+            wanted=decision.verdict.value,
+            reason=reason,
+        )
+        for approval, decision, reason in attempts
+        if is_news(decision, reason)
+    ]
+    if events:
+        record_all(events)
+
+
+def is_news(decision: Decision, reason: str) -> bool:
+    """Return whether this refusal has not been recorded within a minute; it counts as recorded."""
+    attempt = f"{fold(decision.by.name)}|{decision.approval_id}|{decision.verdict}|{reason}"
+    key = f"refused:{hashlib.sha256(attempt.encode()).hexdigest()}"
+    if not cache.add(key, 1, REFUSAL_NOTED_EVERY):
+        return False
+    on_rollback(partial(cache.delete, key))
+    return True
 
 
 def ensure_shown(approval: Approval, shown: str) -> None:
@@ -113,7 +184,8 @@ def ensure_terms_hold(approval: Approval, *, now: datetime) -> None:
         return
     for renew in hooks.renewals:
         renew(task_id=approval.task_id, approval_id=approval.approval_id, now=now)
+    approval.refresh_from_db()
     sentence = (
         f"Policy asks for more than {approval.approval_id} did. A new request has taken its place."
     )
-    raise PolicyTightened(sentence, **facts_of(queries.get_approval(approval.approval_id)))
+    raise PolicyTightened(sentence, **facts_of(approval))

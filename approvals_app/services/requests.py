@@ -9,7 +9,7 @@ from approvals_app import queries, rules
 from approvals_app.event_types import REQUESTED
 from approvals_app.models import Approval, Status, new_approval_id
 from approvals_app.pending_limit import pending_counts
-from approvals_app.services.transitions import EVENT_OF, event_of, tell
+from approvals_app.services.transitions import Closing, close_all, event_of
 from events_app.services import record_all
 from orchestrator_site.core.actors import Actor
 
@@ -84,7 +84,7 @@ def ask(approval: Approval, *, content: dict[str, Any], by: Actor, now: datetime
     approval.snapshot, approval.digest = content, rules.digest_of(content)
     approval.created_at = now
     approval.save(force_insert=True)
-    tell(approval, REQUESTED, by=by, now=now, reason=approval.reason)
+    record_all([event_of(approval, REQUESTED, by=by, now=now, reason=approval.reason)])
     return approval
 
 
@@ -106,17 +106,7 @@ def end_requests(
     skip = not wait and connection.features.has_select_for_update_skip_locked
     pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
     rows = list(pending.select_for_update(skip_locked=skip).order_by("pk")) if task_ids else []
-    if not rows:
-        return
-    Approval.objects.filter(pk__in=[row.pk for row in rows]).update(
-        status=status,
-        decided_by=by.name,
-        decider_credential=by.credential,
-        door=by.door,
-        decision_reason=reason,
-        decided_at=now,
-    )
-    record_all([event_of(row, EVENT_OF[status], by=by, now=now, reason=reason) for row in rows])
+    close_all([Closing(row, status, by, now, reason) for row in rows])
 
 
 def waiting_among(task_ids: list[str]) -> set[str]:

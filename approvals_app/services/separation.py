@@ -1,5 +1,7 @@
 """Who may decide which requests: the rules, asked with what the database knows."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 
 from approvals_app import hooks, rules
@@ -10,40 +12,41 @@ from orchestrator_site.auth.api_keys import persons_behind
 from orchestrator_site.core.actors import Actor
 
 
-def ensure_may_decide(approval: Approval, by: Actor) -> None:
-    """Raise MayNotDecide unless this actor may decide this request in the mode of the settings."""
-    if sentence := refusals([approval], by).get(approval.approval_id):
-        raise MayNotDecide(sentence)
-
-
-def refusals(approvals: list[Approval], by: Actor) -> dict[str, str]:
-    """Return why this actor may not decide which of these requests: {approval_id: sentence}.
+def refusals(attempts: Sequence[tuple[Approval, Actor]]) -> dict[str, str]:
+    """Return why requests, each another, may not be decided by these: {approval_id: sentence}.
 
     The number of queries does not depend on the number of requests.
     """
     mode = settings.ORCHESTRATOR_APPROVAL_MODE
-    fit = mode == "guide" or not by.made_by or account_may_decide(by.made_by)
+    involved = parties_of([approval for approval, _ in attempts]) if mode != "guide" else {}
+    makers = {by.made_by for _, by in attempts} - {""} if mode != "guide" else set()
+    unfit = {maker for maker in makers if not account_may_decide(maker)}
     found = {}
-    for approval, involved in zip(approvals, parties_of(approvals, mode), strict=True):
+    for approval, by in attempts:
         try:
             rules.ensure_may_decide(
-                approval, by, mode=mode, involved=involved, maker_may_decide=fit
+                approval,
+                by,
+                mode=mode,
+                involved=involved.get(approval.approval_id, frozenset()),
+                maker_may_decide=by.made_by not in unfit,
             )
         except MayNotDecide as refusal:
             found[approval.approval_id] = str(refusal)
     return found
 
 
-def parties_of(approvals: list[Approval], mode: str) -> list[frozenset[str]]:
-    """Return who has a part in each request's task; outside `guide` with the people behind."""
+def parties_of(approvals: Sequence[Approval]) -> dict[str, frozenset[str]]:
+    """Return who has a part in each request's task, and who is behind them, by approval id."""
+    if not approvals:
+        return {}
     task_ids = [approval.task_id for approval in approvals]
-    parties = [names_of(task_ids) for names_of in hooks.parties] if task_ids else []
+    parties = [names_of(task_ids) for names_of in hooks.parties]
     groups = [
         {hooks.Party(approval.requested_by, approval.requester_credential)}.union(
             *(some.get(approval.task_id, ()) for some in parties)
         )
         for approval in approvals
     ]
-    if mode == "guide" or not approvals:
-        return [frozenset(party.name for party in group) for group in groups]
-    return persons_behind(groups)
+    names = [approval.approval_id for approval in approvals]
+    return dict(zip(names, persons_behind(groups), strict=True))

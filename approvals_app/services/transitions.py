@@ -1,14 +1,17 @@
 """Close requests, each once, and say in the log what happened to them."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from approvals_app import queries
-from approvals_app.errors import AlreadyDecided
+from django.db import connection
+
 from approvals_app.event_types import APPROVED, EXPIRED, REJECTED, SUPERSEDED, WITHDRAWN
 from approvals_app.models import Approval, Status
 from events_app.models import Event
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import SYSTEM, Actor
+from orchestrator_site.infra import rows
 
 EVENT_OF = {
     Status.APPROVED: APPROVED,
@@ -17,49 +20,63 @@ EVENT_OF = {
     Status.WITHDRAWN: WITHDRAWN,
     Status.SUPERSEDED: SUPERSEDED,
 }
+CLOSED = (
+    *("status", "decided_by", "decider_credential", "door", "decision_reason"),
+    "decided_at",
+)
 
 
-def close(
-    *, approval_id: str, status: Status, by: Actor, now: datetime, reason: str = ""
-) -> Approval:
-    """Close a pending request; of several attempts at once the conditional update lets one win."""
-    rows = Approval.objects.pending().filter(approval_id=approval_id)
-    if status in (Status.APPROVED, Status.REJECTED):
-        rows = rows.live(now)
-    won = rows.update(
-        status=status,
-        decided_by=by.name,
-        decider_credential=by.credential,
-        door=by.door,
-        decision_reason=reason,
-        decided_at=now,
+class Closing(NamedTuple):
+    """How a request that is pending, and locked by the caller, ends."""
+
+    approval: Approval
+    status: Status
+    by: Actor
+    now: datetime
+    reason: str
+
+
+def locked(approval_ids: Collection[str]) -> dict[str, Approval]:
+    """Return those requests that exist, locked in the one order that all take, by their ids."""
+    where = f"approval_id IN ({rows.placeholders(len(approval_ids))}) ORDER BY id"
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    found = rows.select(Approval, where + lock, [*approval_ids])
+    return {approval.approval_id: approval for approval in found}
+
+
+def close_all(closings: Sequence[Closing]) -> None:
+    """Close requests and say so, in the caller's transaction, which has locked them."""
+    if not closings:
+        return
+    for approval, status, by, now, reason in closings:
+        approval.status, approval.decided_at, approval.decision_reason = status, now, reason
+        approval.decided_by, approval.decider_credential = by.name, by.credential
+        approval.door = by.door
+    rows.update(Approval, [closing.approval for closing in closings], CLOSED)
+    record_all(
+        [
+            event_of(approval, EVENT_OF[status], by=by, now=now, reason=reason)
+            for approval, status, by, now, reason in closings
+        ]
     )
-    approval = queries.get_approval(approval_id)
-    if not won:
-        raise AlreadyDecided(outcome_of(approval), **facts_of(approval))
-    tell(approval, EVENT_OF[status], by=by, now=now, reason=reason)
-    return approval
 
 
 def expire_approvals(*, now: datetime, limit: int = 500) -> int:
     """End pending requests whose time has run out, each once; return how many."""
-    expired = 0
-    due = Approval.objects.run_out(now).order_by("expires_at").values_list("approval_id", flat=True)
-    for approval_id in list(due[:limit]):
-        try:
-            with change():
-                reason = "Nobody decided in time."
-                close(
-                    approval_id=approval_id,
-                    status=Status.EXPIRED,
-                    by=SYSTEM,
-                    now=now,
-                    reason=reason,
-                )
-        except AlreadyDecided:
-            continue  # somebody decided, or another sweep was first
-        expired += 1
-    return expired
+    due = Approval.objects.run_out(now).order_by("expires_at").values_list("pk", flat=True)
+    return sum(expire(pk, now=now) for pk in list(due[:limit]))
+
+
+@change
+def expire(pk: int, *, now: datetime) -> int:
+    """End a request unless somebody has decided, or another sweep was first; return 1 if it did."""
+    due = Approval.objects.run_out(now).select_for_update().filter(pk=pk).defer("snapshot")
+    found = [
+        Closing(approval, Status.EXPIRED, SYSTEM, now, "Nobody decided in time.")
+        for approval in due
+    ]
+    close_all(found)
+    return len(found)
 
 
 def outcome_of(approval: Approval) -> str:
@@ -76,11 +93,6 @@ def facts_of(approval: Approval) -> dict[str, str]:
         "status": approval.status,
         "decided_by": approval.decided_by,
     }
-
-
-def tell(approval: Approval, event_type: str, *, by: Actor, now: datetime, **more: str) -> None:
-    """Record what happened to a request."""
-    record_all([event_of(approval, event_type, by=by, now=now, **more)])
 
 
 def event_of(

@@ -26,30 +26,35 @@ _writers: list[Writer] = []
 class Change:
     """What one transaction has gathered so far.
 
-    rows: to be written at its end. topics: to be woken after its commit.
+    rows: to be written at its end. topics: to be woken after its commit. undoings: to be called if
+    it is rolled back.
     """
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
         self.topics: list[str] = []
+        self.undoings: list[Callable[[], object]] = []
         self._blocks: list[transaction.Atomic] = []
 
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
         """Run a transaction or a savepoint; what was gathered in it goes with it when undone."""
-        rows, topics = len(self.rows), len(self.topics)
+        rows, topics, undoings = len(self.rows), len(self.topics), len(self.undoings)
         atomic, undone = transaction.atomic(), True
         self._blocks.append(atomic)
         try:
             with atomic:
                 yield
-                undone = transaction.get_rollback()
-                if len(self._blocks) == 1 and not undone:
+                rolled_back = transaction.get_rollback()
+                if len(self._blocks) == 1 and not rolled_back:
                     self.finish()
+            undone = rolled_back
         finally:
             self._blocks.pop()
             if undone:
-                del self.rows[rows:], self.topics[topics:]
+                for undo in self.undoings[undoings:]:
+                    undo()
+                del self.rows[rows:], self.topics[topics:], self.undoings[undoings:]
 
     def finish(self) -> None:
         """Write what was gathered, and have its topics woken after the commit."""
@@ -126,6 +131,11 @@ def gather(rows: list[Any], topics: list[str]) -> None:
     present.topics += topics
     if alone:
         present.finish()
+
+
+def on_rollback(undo: Callable[[], object]) -> None:
+    """Call `undo()` if the change under way is rolled back, or fails to commit."""
+    current().undoings.append(undo)
 
 
 def written_last(write: Writer) -> None:

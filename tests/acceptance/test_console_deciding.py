@@ -6,11 +6,10 @@ import pytest
 
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status
-from tests.support import console
+from tests.support import console, decisions
 from tests.support.console import INBOX, Login, Make, decide, decide_many, said, waiting
 
 login = console.login

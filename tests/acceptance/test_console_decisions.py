@@ -10,10 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from approvals_app.models import Approval
-from approvals_app.services import decisions
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
-from tests.support import console
+from tests.support import console, decisions
 
 Make = Callable[..., Task]
 Login = Callable[..., Client]

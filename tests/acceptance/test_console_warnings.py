@@ -10,10 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.services import routing
-from tests.support import console
+from tests.support import console, decisions
 from tests.support.console import INBOX, Login, Make, decide, decide_many, said, waiting
 
 login = console.login

@@ -119,3 +119,24 @@ def manage(server: LiveServer, *arguments: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_of_twenty_at_once_who_decide_one_request_one_wins(server: LiveServer) -> None:
+    _, _, created = ask(server, "POST", "/tasks", {**TASK, "priority": "P0"})
+    path = f"/approvals/{created['task']['approval']['approval_id']}"
+
+    def decide(number: int) -> Any:
+        return ask(server, "POST", f"{path}/{'reject' if number % 2 else 'approve'}")
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(decide, range(20)))
+
+    said = [content for status, _, content in answers if status == 200]
+    assert (
+        len(said) == 10 and [content.get("repeated", False) for content in said].count(False) == 1
+    )
+    assert [status for status, _, _ in answers].count(409) == 10
+    outcome = ask(server, "GET", path)[2]["approval"]
+    assert {content["message"] for content in said} == {
+        f"{outcome['status'].capitalize()} by {outcome['decided_by']}"
+    }

@@ -7,13 +7,13 @@ import pytest
 
 from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app import errors
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, lifecycle
+from tests.support import decisions
 
 Make = Callable[..., Task]
 

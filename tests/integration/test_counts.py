@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions, transitions
+from approvals_app.services import transitions
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor, Role
 from orchestrator_site.core.errors import DomainError
@@ -31,6 +31,7 @@ from tasks_app.models import Agent, Status, Task
 from tasks_app.services import claims, intake, leases, lifecycle, retention, retries, routing, sla
 from tasks_app.services.statistics import counts, queue_stats
 from tests.conftest import actor
+from tests.support import decisions
 
 Make = Callable[..., Task]
 

@@ -11,11 +11,12 @@ from hypothesis import settings as hypothesis_settings
 
 from approvals_app.errors import AlreadyDecided, MayNotDecide, NotShown, UnknownApproval
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions, transitions
+from approvals_app.services import transitions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
 from tasks_app.services import claims, routing
+from tests.support import decisions
 from tests.unit.test_approval_rules import contents
 
 Make = Callable[..., Task]

@@ -6,12 +6,12 @@ from datetime import datetime
 import pytest
 
 from approvals_app.models import Approval
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import UnknownDependency, WaitsForOthers
 from tasks_app.models import Dependency, Status, Task
 from tasks_app.services import claims, leases, lifecycle, retries
+from tests.support import decisions
 
 Make = Callable[..., Task]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions, transitions, verdicts
+from approvals_app.services import transitions, verdicts
 from events_app.consumers import positions
 from events_app.consumers import services as consumers
 from events_app.models import Event
@@ -17,6 +17,7 @@ from orchestrator_site.core.errors import DomainError
 from tasks_app.models import Agent, Status, Task
 from tasks_app.services import agents as agent_services
 from tasks_app.services import claims, leases, lifecycle, retention, retries, routing, sla
+from tests.support import decisions
 from tests.unit.test_event_catalogue import CATALOGUE
 
 Make = Callable[..., Task]

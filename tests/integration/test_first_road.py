@@ -3,12 +3,12 @@
 import pytest
 
 from approvals_app.errors import NotGranted
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, lifecycle
 from tasks_app.services.statistics import counts
+from tests.support import decisions
 
 
 def test_a_claimed_task_is_leased_once_and_its_report_counts(make_task, dev: Actor, now) -> None:

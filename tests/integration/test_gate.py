@@ -9,13 +9,14 @@ import pytest
 from approvals_app.errors import AlreadyDecided, NotGranted
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as ApprovalStatus
-from approvals_app.services import decisions, transitions
+from approvals_app.services import transitions
 from events_app.models import Event
 from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from tasks_app.errors import InvalidTransition
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, leases, lifecycle, retries, routing
+from tests.support import decisions
 
 Make = Callable[..., Task]
 
@@ -49,8 +50,9 @@ def end_as(status: str, task: Task, by: Actor, now: datetime) -> None:
         assert transitions.expire_approvals(now=now) == 1
     elif status != "pending":
         with change():
-            ending = ApprovalStatus(status)
-            transitions.close(approval_id=task.approval_id, status=ending, by=by, now=now)
+            [approval] = transitions.locked([task.approval_id]).values()
+            closing = transitions.Closing(approval, ApprovalStatus(status), by, now, "")
+            transitions.close_all([closing])
 
 
 @pytest.mark.parametrize("status", ["pending", "rejected", "expired", "withdrawn", "superseded"])

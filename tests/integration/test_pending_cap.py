@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals_app.errors import TooManyPending
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Task
 from tasks_app.services import approval_gate
+from tests.support import decisions
 
 Make = Callable[..., Task]
 P0 = {"type": "bugfix", "payload": {}, "priority": "P0"}

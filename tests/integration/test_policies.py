@@ -8,11 +8,11 @@ import pytest
 
 from approvals_app.errors import MayNotDecide, NotGranted, PolicyTightened
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, lifecycle, routing
+from tests.support import decisions
 
 Make = Callable[..., Task]
 

@@ -10,7 +10,6 @@ from django.core.management.base import CommandError
 from django.db import connection
 
 from approvals_app.models import Approval
-from approvals_app.services import decisions
 from events_app.models import Event
 from orchestrator_site.core import pacing
 from orchestrator_site.core.actors import Actor
@@ -19,6 +18,7 @@ from orchestrator_site.management.progress import Progress
 from tasks_app.models import Dependency, Status, Task
 from tasks_app.services import lifecycle, retention
 from tasks_app.services.statistics import counts, queue_stats
+from tests.support import decisions
 from tests.support.growth import fill_tasks
 
 Make = Callable[..., Task]

@@ -13,10 +13,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals_app.models import Approval
+from approvals_app.models import Status as ApprovalStatus
+from approvals_app.services.decisions import Decision, decide_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, leases, lifecycle
+from tests.conftest import actor
 
 Make = Callable[..., Task]
 Callers = Callable[..., Any]
@@ -120,6 +123,28 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
     assert kinds(claimed) == CYCLE["claim"]
     assert kinds(beaten) == CYCLE["heartbeat"]
     assert kinds(reported) == CYCLE["report"]
+
+
+PARTIES = {"guide": [], "four-eyes": ["SELECT", "SELECT"]}  # the tasks, and the keys of all
+
+
+@pytest.mark.parametrize("mode", PARTIES)
+def test_approving_many_costs_as_much_as_approving_one(
+    make_task: Make, now: datetime, settings: Any, mode: str
+) -> None:
+    settings.ORCHESTRATOR_APPROVAL_MODE = mode
+    for number in (1, 20):
+        asked = [make_task(priority="P0").approval_id for _ in range(number)]
+        with statements() as sent:
+            outcomes = decide_all(
+                [
+                    Decision(approval_id, ApprovalStatus.APPROVED, actor(f"ops-{place}"), now)
+                    for place, approval_id in enumerate(asked)
+                ]
+            )
+
+        assert {one.status for one in outcomes if isinstance(one, Approval)} == {"approved"}
+        assert kinds(sent) == ["SELECT", *PARTIES[mode], "UPDATE", "WITH", *LOG[:2]]
 
 
 def test_claiming_many_costs_as_much_as_claiming_one(

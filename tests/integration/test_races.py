@@ -16,7 +16,7 @@ from django.db import connection
 
 from approvals_app.errors import AlreadyDecided
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions, transitions
+from approvals_app.services import transitions
 from events_app.log import reading
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
@@ -25,6 +25,7 @@ from tasks_app.models import Agent, Status, Task
 from tasks_app.services import bulk, claims, leases, lifecycle, routing, sla
 from tasks_app.services.statistics import counts
 from tests.conftest import actor
+from tests.support import decisions
 
 pytestmark = [
     pytest.mark.postgres,

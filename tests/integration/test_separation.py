@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals_app.errors import MayNotDecide
 from approvals_app.models import Approval, ApprovalPolicy
-from approvals_app.services import decisions, separation
+from approvals_app.services import separation
 from events_app.models import Event
 from orchestrator_site.access import services
 from orchestrator_site.auth import tokens
@@ -22,6 +22,7 @@ from orchestrator_site.models import ApiKey
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, leases, lifecycle
 from tests.conftest import token
+from tests.support import decisions
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Task]
@@ -149,7 +150,7 @@ def may_not_decide(task: Task, *, decides: Actor) -> bool:
     for decision in (decisions.approve, decisions.reject):
         with pytest.raises(MayNotDecide, match="asked for, hold or last edited"):
             decision(approval_id=task.approval_id, by=decides, now=timezone.now())
-    return bool(separation.refusals([Approval.objects.get()], decides))
+    return bool(separation.refusals([(Approval.objects.get(), decides)]))
 
 
 def ask_for(task: Task) -> None:
