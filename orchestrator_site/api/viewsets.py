@@ -64,7 +64,8 @@ class ApiViewSet(viewsets.ViewSet):
     async def admit(self, request: Request) -> None:
         """Settle who calls, count the request, then whether they may: in this order."""
         self.format_kwarg = None
-        await self.executor.prepare()
+        if self.authentication_classes:  # others must answer without a database
+            await self.executor.prepare()
         failure: APIException | TooMany | None
         try:
             actor, failure = await self.run_blocking(lambda: cast(Actor | None, request.user)), None

@@ -17,7 +17,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
 
-from orchestrator_site.api.middleware import as_api
+from orchestrator_site.api.middleware import PROBES, as_api
 from orchestrator_site.infra.group_commit import Grouped
 from orchestrator_site.server.wsgi_adapter import Answer, encoded, wsgi_environ
 
@@ -30,7 +30,9 @@ def action_of(scope: Any) -> ResolverMatch | None:
         return None
     actions = getattr(match.func, "actions", None) or {}
     name = actions.get("get" if scope["method"] == "HEAD" else scope["method"].lower(), "")
-    return match if name and is_coroutine(match.func, name) and is_ours(scope["headers"]) else None
+    if not name or not is_coroutine(match.func, name):
+        return None
+    return match if scope["path"] in PROBES or is_ours(scope["headers"]) else None
 
 
 @functools.lru_cache(1024)

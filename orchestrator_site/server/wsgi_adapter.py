@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 THREADS = 16  # requests served at once by one process; each thread keeps one database connection
-LIVE = "/live"
 STREAM_ABOVE = 262_144  # bytes; of a longer answer what is ready is sent on the way
 
 Headers = list[tuple[bytes, bytes]]
@@ -43,8 +42,6 @@ class WSGIAdapter:
     def __init__(self, application: Any, *, threads: int = THREADS) -> None:
         self.application = application
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
-        # For probes, which ask no store and so are never held up.
-        self.spare = ThreadPoolExecutor(1, thread_name_prefix="live")
 
     async def ask(self, scope: Any, body: bytes, send: Any) -> Answer:
         """Return the answer to a request; of a long one the beginning has been sent."""
@@ -55,8 +52,9 @@ class WSGIAdapter:
 
         # In the thread's own context, as WSGI servers do: what Django keeps in it, such as the
         # connection to Redis, then lasts as long as the thread.
-        threads = self.spare if scope["path"] == LIVE else self.threads
-        return await loop.run_in_executor(threads, self.run, wsgi_environ(scope, body), send_part)
+        return await loop.run_in_executor(
+            self.threads, self.run, wsgi_environ(scope, body), send_part
+        )
 
     def run(self, environ: dict[str, Any], send_part: Callable[[Answer], None]) -> Answer:
         """Run the application in this thread."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.cache import caches
 
-from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
+from orchestrator_site.server.application import Application
+from orchestrator_site.server.wsgi_adapter import THREADS, Answer, WSGIAdapter
 
 SCOPE = {
     "type": "http",
@@ -37,22 +38,46 @@ def test_what_django_keeps_for_a_thread_lasts_from_one_request_to_the_next() -> 
 
 
 def test_a_liveness_probe_is_answered_while_every_thread_waits_for_a_store() -> None:
-    thawed, stuck = threading.Event(), threading.Event()
+    thawed, stuck = threading.Event(), threading.Semaphore(0)
 
     def application(environ: dict[str, Any], start: Any) -> list[bytes]:
-        if environ["PATH_INFO"] != "/live":
-            stuck.set()
-            thawed.wait()
+        stuck.release()
+        thawed.wait()
         start("200 OK", [])
         return [b""]
 
-    async def story() -> Answer:
-        bridge = WSGIAdapter(application, threads=1)
-        waits = asyncio.create_task(bridge.ask(SCOPE, b"", None))
-        await asyncio.to_thread(stuck.wait)
-        answer = await bridge.ask({**SCOPE, "path": "/live"}, b"", None)
+    async def story() -> list[int]:
+        served = Application(application, streams=Streams)
+        waits = [asyncio.create_task(status_of(served, "/")) for _ in range(THREADS)]
+        for _ in waits:
+            await asyncio.to_thread(stuck.acquire)
+        answers = [await status_of(served, "/live") for _ in range(2)]
         thawed.set()
-        await waits
-        return answer
+        await asyncio.gather(*waits)
+        return answers
 
-    assert asyncio.run(asyncio.wait_for(story(), 30)).status == 200
+    assert asyncio.run(asyncio.wait_for(story(), 30)) == [200, 200]
+
+
+class Streams:
+    """Streams that nobody reads."""
+
+    async def run(self) -> None:
+        """There is nothing to write."""
+
+    look_after = run
+
+
+async def status_of(application: Application, path: str) -> int:
+    """Return the status that an application answers with."""
+    parts: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(part: Any) -> None:
+        parts.append(part)
+
+    headers = [(b"host", b"10.1.2.3:8000")]  # probes come by address
+    await application({**SCOPE, "path": path, "headers": headers}, receive, send)
+    return int(parts[0]["status"])
