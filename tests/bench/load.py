@@ -101,7 +101,24 @@ async def cycle(caller: Caller) -> None:
         await caller.send("PATCH", f"/tasks/{tasks[0]['task_id']}/status", report)
 
 
-MEASURES: dict[str, Step] = {"create": create, "read": read, "publish": publish, "cycle": cycle}
+async def page(caller: Caller) -> None:
+    """Read the log from its beginning, twenty events."""
+    await caller.send("GET", "/events?after=beginning&limit=20")
+
+
+async def health(caller: Caller) -> None:
+    """Ask how the service is."""
+    await caller.send("GET", "/health")
+
+
+MEASURES: dict[str, Step] = {
+    "create": create,
+    "read": read,
+    "publish": publish,
+    "cycle": cycle,
+    "page": page,
+    "health": health,
+}
 
 
 @dataclass
