@@ -11,8 +11,8 @@ from events_app.services import wake_after_commit
 from orchestrator_site.core.actors import SYSTEM
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app import event_types, jobs
-from tasks_app.models import FailureReason, Status, Task, TaskCount
-from tasks_app.services import approval_gate, dependencies, lifecycle, routing, statistics
+from tasks_app.models import Task, TaskCount
+from tasks_app.services import approval_gate, lifecycle, routing, statistics
 
 
 @on(approval_events.APPROVED)
@@ -28,25 +28,13 @@ def let_through(events: list[Event]) -> None:
 @on(approval_events.EXPIRED)
 def cancel_unsigned(events: list[Event]) -> None:
     """Cancel tasks whose sign-off was refused or never came."""
-    for event in events:
-        task = Task.objects.select_for_update().find(event.task_id)
-        if task and task.status in (Status.PENDING, Status.ASSIGNED):
-            reason = event.payload.get("reason") or "The request for sign-off was rejected."
-            lifecycle.end_cancelled(task, by=SYSTEM, now=event.created_at, reason=reason)
-
-
-@on(event_types.TASK_COMPLETED)
-@on(event_types.TASK_FAILED)
-@on(event_types.TASK_CANCELLED)
-def settle_dependents(events: list[Event]) -> None:
-    """Free or fail what waited for tasks. A failure by dependency is already being followed."""
-    for event in events:
-        followed = (
-            event.event_type == event_types.TASK_FAILED
-            and event.payload.get("reason") == FailureReason.DEPENDENCY
-        )
-        if not followed:
-            dependencies.settle_dependents(task_id=event.task_id, now=event.created_at)
+    default = "The request for sign-off was rejected."
+    lifecycle.cancel_waiting(
+        {
+            event.task_id: (event.payload.get("reason") or default, event.created_at)
+            for event in events
+        }
+    )
 
 
 @on(event_types.AGENT_CHANGED)

@@ -1,5 +1,6 @@
 """Ask for sign-off, ask anew, and end what is no longer asked."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -88,28 +89,35 @@ def ask(approval: Approval, *, content: dict[str, Any], by: Actor, now: datetime
     return approval
 
 
+def lock_requests(task_ids: Collection[str], *, wait: bool = True) -> list[Approval]:
+    """Return the open requests of tasks, locked, without what they show.
+
+    wait: for those that are being decided right now; else they are left out, and `waiting_among`
+    tells afterwards which tasks still wait. Call it before the tasks' own rows are locked: a
+    decision takes the two rows in that order.
+    """
+    if not task_ids:
+        return []
+    skip = not wait and connection.features.has_select_for_update_skip_locked
+    pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
+    return list(pending.select_for_update(skip_locked=skip).order_by("pk"))
+
+
 def end_requests(
     *,
-    task_ids: list[str],
+    task_ids: Collection[str],
     status: Status,
     by: Actor,
     now: datetime,
     reason: str,
     wait: bool,
 ) -> None:
-    """Withdraw or supersede the open requests of tasks. Runs in the caller's transaction.
-
-    wait: for those that are being decided right now; else they stay, and `waiting_among` tells
-    afterwards which tasks still wait. Call it before the tasks' own rows are locked: a decision
-    takes the two rows in that order.
-    """
-    skip = not wait and connection.features.has_select_for_update_skip_locked
-    pending = Approval.objects.pending().filter(task_id__in=task_ids).defer("snapshot")
-    rows = list(pending.select_for_update(skip_locked=skip).order_by("pk")) if task_ids else []
-    close_all([Closing(row, status, by, now, reason) for row in rows])
+    """Withdraw or supersede the open requests of tasks, for one reason; as `lock_requests` says."""
+    open_ones = lock_requests(task_ids, wait=wait)
+    close_all([Closing(approval, status, by, now, reason) for approval in open_ones])
 
 
-def waiting_among(task_ids: list[str]) -> set[str]:
+def waiting_among(task_ids: Collection[str]) -> set[str]:
     """Return those of these tasks for which a request waits for a decision."""
     if not task_ids:
         return set()

@@ -84,20 +84,24 @@ def converters(field: "Field[Any, Any]") -> list[Callable[..., Any]]:
 
 
 @functools.cache
-def selection(model: type[Model], where: str) -> str:
+def selection(model: type[Model], where: str, without: tuple[str, ...]) -> str:
     """Return the statement that reads rows."""
-    names = ", ".join(
-        connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields
-    )
+    fields = fields_but(model, without)
+    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     return f"SELECT {names} FROM {model._meta.db_table} WHERE {where}"  # noqa: S608 - our own names
 
 
-def select(model: type[M], where: str, values: Sequence[Any]) -> list[M]:
-    """Return the rows for which a condition holds. where: of our own text, with %s for values."""
+def select(
+    model: type[M], where: str, values: Sequence[Any], *, without: tuple[str, ...] = ()
+) -> list[M]:
+    """Return the rows for which a condition holds. where: of our own text, with %s for values.
+
+    without: fields that are read later, when somebody asks for them.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(selection(model, where), values)
+        cursor.execute(selection(model, where, without), values)
         found = cursor.fetchall()
-    names, _, _, kept = layout(tuple(model._meta.concrete_fields))
+    names, _, _, kept = layout(fields_but(model, without))
     rows = []
     for values in map(list, found):
         for place, convert in kept:
@@ -108,8 +112,14 @@ def select(model: type[M], where: str, values: Sequence[Any]) -> list[M]:
     return rows
 
 
+@functools.cache
+def fields_but(model: type[Model], without: tuple[str, ...]) -> "tuple[Field[Any, Any], ...]":
+    """Return the fields of a model's own table without some."""
+    return tuple(field for field in model._meta.concrete_fields if field.name not in without)
+
+
 def bare(model: type[M], values: dict[str, Any]) -> M:
-    """Return a row with these values, one for each field, as `Model.__init__` would."""
+    """Return a row with these values, as `Model.__init__` would for one for each field."""
     row = model.__new__(model)
     row.__dict__ = {"_state": ModelState(), **values}
     return row

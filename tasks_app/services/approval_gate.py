@@ -1,6 +1,6 @@
 """The gate: a task that needs sign-off is neither handed out nor started without it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -54,8 +54,17 @@ def demanded(task: Task) -> Demand | None:
 
 
 def approvals_of(tasks: Iterable[Task]) -> Approvals:
-    """Return the requests for sign-off of these tasks by their ids; one query, none without any."""
-    return verdicts.approvals_named({task.approval_id for task in tasks} - {""})
+    """Return the requests for sign-off of these tasks by their ids; no query without any.
+
+    What the gate compares with them is read too, by one query, where a task was read without it.
+    """
+    gated = [task for task in tasks if task.approval_id]
+    bare = {task.pk: task for task in gated if "payload" in task.get_deferred_fields()}
+    if bare:
+        contents = Task.objects.filter(pk__in=bare).values_list("pk", "payload", "metadata")
+        for pk, payload, metadata in contents:
+            bare[pk].payload, bare[pk].metadata = payload, metadata
+    return verdicts.approvals_named({task.approval_id for task in gated})
 
 
 def verdict(task: Task, approvals: Approvals, *, starting: bool = True) -> Granted | Refused:
@@ -161,6 +170,17 @@ def lock(
             if not requests.waiting_among([task_id]):
                 return task
             transaction.set_rollback(True)
+
+
+def asked_meanwhile(tasks: Iterable[Task], requests_locked: Collection[str]) -> bool:
+    """Return whether one of these locked tasks has an open request that was not there to be locked.
+
+    requests_locked: the tasks whose open requests were locked before the tasks.
+    """
+    others = [
+        task.task_id for task in tasks if task.approval_id and task.task_id not in requests_locked
+    ]
+    return bool(requests.waiting_among(others))
 
 
 def request_again(task: Task, *, by: Actor, now: datetime) -> None:

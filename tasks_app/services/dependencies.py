@@ -22,7 +22,7 @@ from orchestrator_site.core.pacing import no_rest
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app.errors import TooManyDependents, UnknownDependency, WaitsForOthers
 from tasks_app.event_types import TASK_READY
-from tasks_app.models import Dependency, Settlement, Status, Task, TaskQuerySet
+from tasks_app.models import STAMP, Dependency, Settlement, Status, Task, TaskQuerySet
 from tasks_app.services import retries
 
 SETTLED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
@@ -37,7 +37,10 @@ HEAVY = ("payload", "metadata", "result")  # up to a megabyte each, and of no us
 
 
 class Step(NamedTuple):
-    """What a step did: how many dependents it settled, if some are left, which tasks failed."""
+    """What a step did: how many dependents it settled, if some are left.
+
+    failed: those that failed by it and that others wait for.
+    """
 
     number: int
     some_left: bool
@@ -111,27 +114,31 @@ def ensure_settled(task: Task) -> None:
         )
 
 
-def settle_dependents(*, task_id: str, now: datetime) -> None:
-    """Free or fail what waited for a task that has just ended, and so on down, for one step.
+def settle_dependents(ended: list[Task], *, patient: bool) -> None:
+    """Free or fail what waits for tasks that have just ended, and so on down, for one step.
 
-    Runs in the transaction that ended it, so the task is locked. What is left, a job does.
+    Runs in the transaction that ended them, so they are locked. What is left, a job does. patient:
+    no other task is locked, as `settle_down` says.
     """
-    edges = Dependency.objects.filter(depends_on__task_id=task_id, settled_at__isnull=True)
-    first = edges.select_related("depends_on").defer(*(f"depends_on__{name}" for name in HEAVY))[:1]
-    _, left = settle_down([edge.depends_on for edge in first], now=now, patient=True)
+    if not ended:
+        return
+    most = STEP + FIXED_COST * (len(ended) - 1)  # all that ended together get their turn
+    now = max(getattr(task, STAMP[Status(task.status)]) for task in ended)
+    _, left = settle_down(ended, now=now, most=most, patient=patient)
     leave_to_the_job(left)
 
 
 def settle_down(
-    queue: list[Task], *, now: datetime, patient: bool = False
+    queue: list[Task], *, now: datetime, most: int, patient: bool = False
 ) -> tuple[int, list[Task]]:
     """Settle dependents of ended, locked tasks, and of the tasks that fail by it, for one step.
 
-    Return how many were settled, and the ended tasks that have dependents left. patient: there is
-    one task, and locked rows are waited for. That is safe where it was completed: all lock older
-    tasks before younger ones, and no approval is touched.
+    Return how many were settled, and the ended tasks that have dependents left. most: how much the
+    step may cost, counted in dependents. patient: no other task is locked, and locked rows are
+    waited for. That is safe where it was completed: all lock older tasks before younger ones, and
+    no approval is touched.
     """
-    number, budget, left = 0, STEP, []
+    number, budget, left = 0, most, []
     for ended in queue:  # grows while a failure goes down the line
         if budget <= 0:
             left.append(ended)
@@ -140,7 +147,7 @@ def settle_down(
         step = settle_some(ended, most=budget, now=now, wait=wait)
         number += step.number
         budget -= step.number + FIXED_COST
-        queue += with_dependents(step.failed)
+        queue += step.failed
         if step.some_left:
             left.append(ended)
     return number, left
@@ -157,8 +164,8 @@ def settle_some(ended: Task, *, most: int, now: datetime, wait: bool) -> Step:
     failed = [task for task in waiting if blocks(task, ended)]
     ready = [task for task in waiting if not blocks(task, ended) and not task.open_dependencies]
     tell_ready(ready, now=now)
-    retries.fail_for_dependency(failed, ended, now=now)
-    return Step(len(tasks), len(tasks) < len(edges) or len(edges) == most, failed)
+    waited_for = retries.fail_for_dependency(failed, ended, now=now)
+    return Step(len(tasks), len(tasks) < len(edges) or len(edges) == most, waited_for)
 
 
 def lock_dependents(pks: list[int], ended: Task, *, now: datetime, wait: bool) -> list[Task]:
@@ -189,16 +196,6 @@ def mark_settled(tasks: list[Task], edges: list[int], *, now: datetime) -> None:
     counted.update(open_dependencies=F("open_dependencies") - 1)
     for task in tasks:
         task.open_dependencies -= 1
-
-
-def with_dependents(tasks: list[Task]) -> list[Task]:
-    """Return those of these tasks that have somebody to tell."""
-    if not tasks:
-        return []
-    pks = [task.pk for task in tasks]
-    edges = Dependency.objects.filter(depends_on__in=pks, settled_at__isnull=True)
-    some = set(edges.order_by().values_list("depends_on", flat=True).distinct())
-    return [task for task in tasks if task.pk in some]
 
 
 def tell_ready(tasks: list[Task], *, now: datetime) -> None:
@@ -258,7 +255,7 @@ def settle_step(*, now: datetime) -> int | None:
     locked = list(free(light().filter(pk__in=[row.task_id for row in rows])).order_by("pk"))
     # One that was requeued meanwhile will end again.
     ended = [task for task in locked if task.status in SETTLED]
-    number, left = settle_down(ended, now=now)
+    number, left = settle_down(ended, now=now, most=STEP)
     done = {task.pk for task in locked} - {task.pk for task in left}
     removed, _ = Settlement.objects.filter(task__in=done).delete()
     Settlement.objects.bulk_create([Settlement(task=task) for task in left], ignore_conflicts=True)

@@ -12,12 +12,13 @@ from tasks_app.errors import InvalidTransition
 from tasks_app.event_types import TASK_FAILED, TASK_REQUEUED
 from tasks_app.models import FailureReason, Status, Task
 from tasks_app.services import approval_gate, routing
-from tasks_app.services.transitions import save_ended, save_transition
+from tasks_app.services.transitions import LockedTasks
 
 GIVEN_UP = [FailureReason.RETRIES_EXHAUSTED, FailureReason.LEASE_LOST, FailureReason.DEPENDENCY]
 
 
 def retry_later(
+    locked: LockedTasks,
     task: Task,
     *,
     reason: FailureReason,
@@ -26,7 +27,7 @@ def retry_later(
     now: datetime,
     wait: timedelta | None = None,
     facts: dict[str, Any] | None = None,
-) -> Task:
+) -> None:
     """Queue a locked, running task for another attempt, or fail it after the last one.
 
     wait: until the next attempt; exponential with jitter unless given. facts: more for the record.
@@ -34,11 +35,10 @@ def retry_later(
     about: dict[str, Any] = {"by": by, "now": now}
     if task.attempt - task.attempts_spent >= task.max_attempts:
         moved, payload = given_up(task, reason=reason, error=error, now=now)
-        save_transition(task, TASK_FAILED, moved=moved, payload=payload, **about)
-        return task
+        return locked.record(task, TASK_FAILED, moved=moved, payload=payload, **about)
     ready_at = now + (rules.backoff(task.attempt) if wait is None else wait)
-    task.not_before = ready_at if ready_at > now else None
     moved = task.move_to(Status.ASSIGNED, now=now)
+    task.not_before = ready_at if ready_at > now else None
     task.queue_again(ready_at=ready_at, wait=rules.WAIT[task.priority])
     payload = {
         "attempt": task.attempt,
@@ -47,8 +47,7 @@ def retry_later(
         "error": error,
         **(facts or {}),
     }
-    save_transition(task, TASK_REQUEUED, moved=moved, payload=payload, **about)
-    return task
+    return locked.record(task, TASK_REQUEUED, moved=moved, payload=payload, **about)
 
 
 def given_up(
@@ -63,15 +62,17 @@ def given_up(
     return moved, {**facts, "dead_letter": True}
 
 
-def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> None:
-    """Fail waiting, locked tasks because what they waited for did not complete."""
-    if not tasks:
-        return
+def fail_for_dependency(tasks: list[Task], ended: Task, *, now: datetime) -> list[Task]:
+    """Fail waiting, locked tasks because what they waited for did not complete.
+
+    Return those that others wait for.
+    """
     error = f"{ended.task_id}, which this task waited for, is {ended.status}."
-    about: dict[str, Any] = {"reason": FailureReason.DEPENDENCY, "error": error, "now": now}
-    lost = [(task, *given_up(task, **about)) for task in tasks]
-    fields = ["status", "failed_at", "failure_reason", "error", *Task.LEASE]
-    save_ended(lost, TASK_FAILED, fields=fields, by=SYSTEM, now=now)
+    locked = LockedTasks(tasks)
+    for task in tasks:
+        moved, payload = given_up(task, reason=FailureReason.DEPENDENCY, error=error, now=now)
+        locked.record(task, TASK_FAILED, moved=moved, by=SYSTEM, now=now, payload=payload)
+    return locked.save()
 
 
 @change
@@ -81,6 +82,7 @@ def requeue(*, task_id: str, by: Actor, now: datetime) -> Task:
     Raise UnknownTask, or InvalidTransition unless it has failed and an agent can take it.
     """
     task = approval_gate.lock(task_id, by=by, now=now)
+    locked = LockedTasks([task])
     facts = {"task_id": task.task_id, "status": task.status}
     if task.status != Status.FAILED:  # a running one is not taken from its holder
         sentence = f"{task.task_id} is {task.status}; only a failed task is requeued."
@@ -94,7 +96,8 @@ def requeue(*, task_id: str, by: Actor, now: datetime) -> Task:
     task.queue_again(ready_at=now, wait=rules.WAIT[task.priority])
     approval_gate.request_again(task, by=by, now=now)
     payload = {"reason": "requeued", "attempt": task.attempt}
-    save_transition(task, TASK_REQUEUED, moved=moved, by=by, now=now, payload=payload)
+    locked.record(task, TASK_REQUEUED, moved=moved, by=by, now=now, payload=payload)
+    locked.save()
     return task
 
 

@@ -13,7 +13,7 @@ from tasks_app.errors import NotWaiting, UnknownAgent
 from tasks_app.event_types import TASK_ASSIGNED, TASK_UNROUTED
 from tasks_app.models import Agent, RoutingRule, Status, Task
 from tasks_app.services import approval_gate
-from tasks_app.services.transitions import save_transition
+from tasks_app.services.transitions import LockedTasks
 
 MOST = 500  # tasks moved in one sweep, each in a transaction of its own
 agents = CachedRows(
@@ -79,6 +79,7 @@ def assign(
     A sign-off holds for the agent that was shown, so a gated task asks for a new one.
     """
     task = approval_gate.lock(task_id, by=by, now=now)
+    locked = LockedTasks([task])
     if task.status not in approval_gate.WAITING or task.assigned_agent != only_from:
         transaction.set_rollback(True)
         return False
@@ -87,7 +88,8 @@ def assign(
     approval_gate.request_again(task, by=by, now=now)
     event_type = TASK_ASSIGNED if agent else TASK_UNROUTED
     payload = {"previous_agent": only_from, "reason": reason}
-    save_transition(task, event_type, moved=moved, by=by, now=now, payload=payload)
+    locked.record(task, event_type, moved=moved, by=by, now=now, payload=payload)
+    locked.save()
     return True
 
 

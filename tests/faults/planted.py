@@ -34,18 +34,20 @@ def rescue_by_id() -> None:
     """Take a task back as it was when it was read, without asking again whether its lease is still
     lost.
     """
-    from django.db import transaction
-
+    from events_app.services import change
     from orchestrator_site.core.actors import SYSTEM
     from tasks_app.models import FailureReason, Task
-    from tasks_app.services import leases, retries
+    from tasks_app.services import dependencies, leases, retries
+    from tasks_app.services.transitions import LockedTasks
 
     def requeue_lost_leases(*, now: Any, limit: int = 1000) -> int:
         lost = list(Task.objects.lease_lost(now + timedelta(milliseconds=5)))
         time.sleep(0.02)  # time goes by between the reading and the writing
         for task in lost:
-            with transaction.atomic():
+            with change():
+                found = LockedTasks([task])
                 retries.retry_later(
+                    found,
                     task,
                     reason=FailureReason.LEASE_LOST,
                     error="",
@@ -53,6 +55,7 @@ def rescue_by_id() -> None:
                     now=now,
                     wait=timedelta(0),
                 )
+                dependencies.settle_dependents(found.save(), patient=True)
         return len(lost)
 
     leases.requeue_lost_leases = requeue_lost_leases
