@@ -45,15 +45,17 @@ class ClaimViewSet(ApiViewSet):
         return Response(ClaimAnswer.of({"tasks": queries.with_gates(tasks)}))
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
-    def heartbeat(self, request: Request, task_id: str) -> Response:
+    async def heartbeat(self, request: Request, task_id: str) -> Response:
         """Extend your lease, and learn whether the task was cancelled."""
         params = self.checked(HeartbeatSerializer)
-        task = leases.heartbeat(task_id=task_id, **params, by=self.actor, now=self.now)
+        beat = leases.Heartbeat(task_id=task_id, **params, by=self.actor, now=self.now)
+        task = await self.write(leases.heartbeat_all, beat)
         return Response(HeartbeatAnswer.of(task))
 
     @extend_schema(request=ReleaseSerializer, responses=StatusAnswer)
-    def release(self, request: Request, task_id: str) -> Response:
+    async def release(self, request: Request, task_id: str) -> Response:
         """Give a task back; somebody else takes it, and the attempt does not count."""
         params = self.checked(ReleaseSerializer)
-        task = leases.release(task_id=task_id, **params, by=self.actor, now=self.now)
+        release = leases.Release(task_id=task_id, **params, by=self.actor, now=self.now)
+        task = await self.write(leases.release_all, release)
         return Response(StatusAnswer.of(task))

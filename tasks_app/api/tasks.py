@@ -76,11 +76,12 @@ class TaskViewSet(ApiViewSet):
         return Response(TaskAnswer.of({"task_id": task_id, "task": task}))
 
     @extend_schema(parameters=[ReportSerializer], request=ReportSerializer, responses=StatusAnswer)
-    def report(self, request: Request, task_id: str) -> Response:
+    async def report(self, request: Request, task_id: str) -> Response:
         """Report how a task stands. Saying it again changes nothing."""
-        report = self.asked(ReportSerializer)
-        report["error"] = report["error"] or ""
-        task = lifecycle.report_status(task_id=task_id, **report, by=self.actor, now=self.now)
+        fields = self.asked(ReportSerializer)
+        fields["error"] = fields["error"] or ""
+        report = lifecycle.Report(task_id=task_id, **fields, by=self.actor, now=self.now)
+        task = await self.write(lifecycle.report_all, report)
         return Response(StatusAnswer.of(task))
 
 
