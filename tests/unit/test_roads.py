@@ -20,8 +20,9 @@ def actions(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, Any
         if isinstance(entry, URLResolver):
             yield from actions(entry, path)
         elif isinstance(entry, URLPattern):
-            for method, name in (getattr(entry.callback, "actions", None) or {}).items():
-                yield f"{method.upper()} {path}", getattr(entry.callback.cls, name)
+            view: Any = entry.callback
+            for method, name in (getattr(view, "actions", None) or {}).items():
+                yield f"{method.upper()} {path}", getattr(view.cls, name)
 
 
 def test_the_architecture_page_names_every_action_that_is_answered_in_a_thread() -> None:
