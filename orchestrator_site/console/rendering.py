@@ -234,7 +234,7 @@ def dialog_button(url: str, label: str, style: str = "") -> SafeString:
     """Return a button that opens a dialog. style: a class of the stylesheet."""
     return format_html(
         '<a class="button {}" role="button" href="{}" hx-get="{}" hx-target="#modal-content" '
-        'hx-select="#dialog" data-dialog>{}</a>',
+        'hx-select="#dialog" hx-sync="this:drop" data-dialog>{}</a>',
         *(style, url, url, label),
     )
 

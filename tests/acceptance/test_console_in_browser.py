@@ -308,6 +308,29 @@ def test_a_person_decides_by_keyboard_and_loses_nothing_typed(
     assert visitor.wrong == []
 
 
+def test_what_is_typed_while_a_dialog_opens_stands_in_it(visit: Any, server: LiveServer) -> None:
+    task = hand_in(server, payload={"service": "typed-early"})
+    visitor = visit()
+    visitor.go(f"{INBOX}{task['approval_id']}/change/")
+    page = visitor.page
+    asked: list[Any] = []
+    page.route(re.compile("/reject/"), lambda route: asked.append(route))
+
+    page.focus(".button-reject")
+    with page.expect_request(re.compile("/reject/")):
+        page.keyboard.press("Space")
+    page.keyboard.type("Not ")
+    page.click(".button-reject")  # once more, as in a double click
+    for request in asked:
+        request.continue_()
+    page.wait_for_selector("#modal-content #dialog textarea", state="attached")
+    page.keyboard.type("today.")
+    page.wait_for_function("document.activeElement.matches('#dialog textarea')")
+
+    assert page.input_value("#dialog textarea") == "Not today."
+    assert len(asked) == 1
+
+
 def test_a_refused_decision_keeps_the_reason_and_says_who_was_first(
     visit: Any, server: LiveServer
 ) -> None:

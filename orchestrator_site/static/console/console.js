@@ -1,5 +1,5 @@
 // What the console needs besides Unfold: dialogs that open when loaded, keep what was typed, and say when they cannot.
-const dialogs = { opener: null, path: "" };
+const dialogs = { opener: null, path: "", early: null }; // early: what was typed before it had the focus
 const isOpen = () => Alpine.$data(document.documentElement).openModal;
 const draftOf = () => document.querySelector("#modal-content #dialog textarea");
 
@@ -12,6 +12,29 @@ document.addEventListener("htmx:afterOnLoad", (event) => {
   if (draftOf() && !draftOf().value) draftOf().value = sessionStorage.getItem(dialogs.path) || "";
   focusWhenShown(() => field || document.querySelector("#dialog .dialog-buttons .button"), 20);
 });
+
+// What is typed while a dialog is on its way is meant for it.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.hasAttribute("data-dialog")) dialogs.early = "";
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.successful) dialogs.early = null;
+});
+document.addEventListener("keydown", (event) => {
+  const isText = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (dialogs.early === null || !isText || event.target.matches("input, select, textarea")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (!event.repeat) dialogs.early += event.key;
+}, true);
+function insertEarly() {
+  const draft = draftOf();
+  if (draft && dialogs.early) {
+    draft.value += dialogs.early;
+    draft.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  dialogs.early = null;
+}
 
 // What was typed outlives the dialog, until it is sent and taken.
 document.addEventListener("input", (event) => {
@@ -33,7 +56,7 @@ document.addEventListener("alpine:initialized", () => {
   Alpine.effect(() => {
     if (isOpen() || !dialogs.opener) return;
     const { opener } = dialogs;
-    dialogs.opener = null;
+    dialogs.opener = dialogs.early = null;
     if (document.querySelector("#dialog .dialog-refusal")) location.reload();
     else opener.focus();
   });
@@ -104,5 +127,6 @@ function focusWhenShown(find, tries) {
     const target = find();
     if (target) target.focus();
     if (document.activeElement !== target && tries > 0) focusWhenShown(find, tries - 1);
+    else insertEarly();
   }, 50);
 }
