@@ -330,4 +330,5 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         attempts = [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(row.log)]
-        return {"title": "Webhook delivery", "chip": delivery_chip(row), "attempts": attempts}
+        shown = {"chip": delivery_chip(row), "tries": tries_of(row), "attempts": attempts}
+        return {"title": "Webhook delivery", **shown}

@@ -215,3 +215,25 @@ def test_a_search_finds_by_approval_task_requester_and_trace(login: Login, make_
 )
 def test_an_unknown_request_is_no_fault(login: Login, address: str) -> None:
     assert login("Approvers").get(INBOX + address).status_code in (302, 404)
+
+
+def test_an_inbox_that_is_cleared_says_so_and_counts_nothing(login: Login, make_task: Make) -> None:
+    client, badge = login("Approvers"), '<span class="badge">'
+    cleared = client.get(INBOX).content.decode()
+    make_task(priority="P0")
+
+    assert "Nothing waits for a decision" in cleared and badge not in cleared
+    assert f"{badge}1<" in client.get(INBOX).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("group", "heading"), [("Approvers", "Your decision"), ("Viewers", "Deci")]
+)
+def test_a_decision_is_yours_only_if_you_may_take_it(
+    login: Login, make_task: Make, group: str, heading: str
+) -> None:
+    approval = waiting(make_task(priority="P0"))
+
+    page = login(group).get(f"{INBOX}{approval.approval_id}/change/").content.decode()
+
+    assert f"<h2>{heading}" in page

@@ -137,6 +137,17 @@ def test_keys_reach_the_filters_and_the_menu(visit: Any) -> None:
     assert visitor.wrong == []
 
 
+def test_a_list_of_nothing_has_no_bar_of_pages(visit: Any, server: LiveServer) -> None:
+    task, visitor = hand_in(server), visit()
+    bar = visitor.page.locator(".lg\\:scrollable-top")
+    visitor.go(f"{INBOX}?q=none")
+    assert bar.count() == 1 and not bar.is_visible()
+
+    visitor.go(f"{INBOX}?q={task['approval_id']}")
+
+    assert bar.is_visible()
+
+
 def test_a_script_inside_a_page_does_not_run(visit: Any) -> None:
     visitor = visit()
     add = "const script = document.createElement('script'); script.textContent = 'window.ran = 1';"

@@ -180,3 +180,18 @@ def test_a_rule_for_a_type_that_looks_like_a_slip_says_so(login: Login) -> None:
 
     assert "deploymnet is a new type. Did you mean deployment, which has a rule?" in page
     assert RoutingRule.objects.filter(task_type="deploymnet").exists()
+
+
+PAUSED = '<span class="chip chip-warning">paused</span>'
+
+
+@pytest.mark.parametrize("page", ["agent", "routingrule"])
+def test_what_is_paused_is_marked_and_what_is_well_is_not(login: Login, page: str) -> None:
+    client, address = login("Operators"), f"/admin/tasks_app/{page}/"
+    well = client.get(address).content.decode()
+    number = (Agent if page == "agent" else RoutingRule).objects.update(paused=True)
+
+    paused = client.get(address).content.decode()
+
+    assert "Handed out" in well and PAUSED not in well
+    assert paused.count(PAUSED) == number > 0

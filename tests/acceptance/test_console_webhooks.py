@@ -202,6 +202,20 @@ def test_it_is_sent_again(
     assert Delivery.objects.values_list("status", "attempts").get() == ("pending", 0)
 
 
+def test_a_delivery_that_is_sent_again_does_not_say_that_it_was_never_tried(
+    login: Login, subscription: Subscription
+) -> None:
+    client, delivery = login("Operators"), Delivery.objects.get()
+    page = f"/admin/events_app/delivery/{delivery.pk}/change/"
+    tried = "<dt>Tried</dt><dd>{}</dd>"
+    assert tried.format("10 attempts") in client.get(page).content.decode()
+
+    press(client, subscription, "resend", event_id=delivery.event_id)
+
+    again = client.get(page).content.decode()
+    assert tried.format("to be sent again") in again and "The receiver answered 500." in again
+
+
 @pytest.mark.parametrize("asked", [{}, {"event_id": "evt_1", "hours": "24"}, {"hours": "5"}])
 def test_sending_again_needs_to_know_what(
     asked: dict[str, str], login: Login, subscription: Subscription
