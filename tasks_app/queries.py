@@ -1,6 +1,6 @@
 """Read tasks: pages of them, each with its gate, and what happened to one in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -54,13 +54,18 @@ def find_all(task_ids: Sequence[str]) -> list[GatedTask | UnknownTask]:
 
 
 def with_gates(tasks: Sequence[Task]) -> list[GatedTask]:
-    """Return each task with its gate, at the cost of one query."""
+    """Return each task with its gate, at the cost of one query, of none where none has one."""
     ids = [task.approval_id for task in tasks if task.approval_id]
     states = (
         dict(Approval.objects.filter(approval_id__in=ids).values_list("approval_id", "status"))
         if ids
         else {}
     )
+    return gated(tasks, states)
+
+
+def gated(tasks: Iterable[Task], states: Mapping[str, str]) -> list[GatedTask]:
+    """Return each task with its gate. states: of their requests for sign-off, by id."""
     return [GatedTask(task, rules.gate_of(task, states.get(task.approval_id))) for task in tasks]
 
 

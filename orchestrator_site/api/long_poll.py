@@ -6,7 +6,7 @@ a plain WSGI server there is none: nothing waits there, and every answer is sent
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 SCOPE_KEY = "orchestrator.continuation"  # in the ASGI scope
 
@@ -34,7 +34,8 @@ class Continuation:
 
     hold: Wait | None = None
     stream: Any = None
-    kept: Any = None  # what the first run found out and the later ones shall not do again
+    # What the first run found out and the later ones shall not do again, by name.
+    kept: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def continuation_of(request: Any) -> Continuation | None:
@@ -69,11 +70,11 @@ def start_stream(request: Any, stream: Any) -> bool:
     return True
 
 
-async def once_per_request(request: Any, find: Callable[[], Awaitable[T]]) -> T:
+async def once_per_request(request: Any, name: str, find: Callable[[], Awaitable[T]]) -> T:
     """Return what `find` returned when this request was run for the first time."""
     waits = continuation_of(request)
     if waits is None:
         return await find()
-    if waits.kept is None:
-        waits.kept = await find()
-    return waits.kept
+    if name not in waits.kept:
+        waits.kept[name] = await find()
+    return cast(T, waits.kept[name])

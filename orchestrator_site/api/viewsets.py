@@ -108,7 +108,7 @@ class ApiViewSet(viewsets.ViewSet):
         """Count the request; raise RateLimited when it is one too many."""
         bucket = self.bucket(actor)
         # A request that waits is run again and again, and counted once.
-        self.note_usage(await long_poll.once_per_request(request, bucket.add))
+        self.note_usage(await long_poll.once_per_request(request, "usage", bucket.add))
 
     def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one.

@@ -84,11 +84,17 @@ def converters(field: "Field[Any, Any]") -> list[Callable[..., Any]]:
 
 
 @functools.cache
+def columns(model: type[Model], without: tuple[str, ...] = ()) -> str:
+    """Return the columns of a model's own table as a statement names them, without some fields."""
+    fields = fields_but(model, without)
+    return ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
+
+
+@functools.cache
 def selection(model: type[Model], where: str, without: tuple[str, ...]) -> str:
     """Return the statement that reads rows."""
-    fields = fields_but(model, without)
-    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
-    return f"SELECT {names} FROM {model._meta.db_table} WHERE {where}"  # noqa: S608 - our own names
+    names, table = columns(model, without), model._meta.db_table
+    return f"SELECT {names} FROM {table} WHERE {where}"  # noqa: S608 - our own names
 
 
 def select(
@@ -100,7 +106,13 @@ def select(
     """
     with connection.cursor() as cursor:
         cursor.execute(selection(model, where, without), values)
-        found = cursor.fetchall()
+        return instances(model, cursor.fetchall(), without=without)
+
+
+def instances(
+    model: type[M], found: Iterable[Sequence[Any]], *, without: tuple[str, ...] = ()
+) -> list[M]:
+    """Return the rows that a statement answered with the model's `columns`."""
     names, _, _, kept = layout(fields_but(model, without))
     rows = []
     for values in map(list, found):

@@ -1,14 +1,15 @@
 """Endpoints of agents at work: claim tasks, keep their leases, give tasks back."""
 
+from functools import partial
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.api.long_poll import wait_for
+from orchestrator_site.api.long_poll import once_per_request, wait_for
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.infra.wakeups import tasks_of
-from tasks_app import queries
 from tasks_app.api.serializers.claims import (
     ClaimAnswer,
     ClaimSerializer,
@@ -29,20 +30,23 @@ class ClaimViewSet(ApiViewSet):
     examples = {"claim": {"agent": "dev_agent", "lease_seconds": 300, "wait_seconds": 0}}
 
     @extend_schema(request=ClaimSerializer, responses=ClaimAnswer)
-    def claim(self, request: Request) -> Response:
+    async def claim(self, request: Request) -> Response:
         """Take tasks from an agent's queue under a lease, most urgent first.
 
         With `wait_seconds` the answer is held back until there is something, or the time is over.
         """
         params = self.checked(ClaimSerializer)
         seconds = params.pop("wait_seconds")
-        tasks = claims.claim(**params, by=self.actor, now=self.now)
+        wanted = claims.Claim(**params, by=self.actor, now=self.now)
+        tasks = await self.write(claims.claim_all, wanted)
         if not tasks and seconds:
-            topic, types = tasks_of(params["agent"]), params.get("types")
-            due = claims.seconds_to_next(agent=params["agent"], now=self.now, types=types)
-            key = (topic, *sorted(types or ()))
+            topic = tasks_of(wanted.agent)
+            due = await once_per_request(
+                request, "due", partial(self.read, claims.seconds_to_next, wanted)
+            )
+            key = (topic, *sorted(wanted.types or ()))
             wait_for(request, topics=[topic], seconds=seconds, key=key, again_after=due)
-        return Response(ClaimAnswer.of({"tasks": queries.with_gates(tasks)}))
+        return Response(ClaimAnswer.of({"tasks": tasks}))
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     async def heartbeat(self, request: Request, task_id: str) -> Response:

@@ -1,65 +1,40 @@
 """Hand tasks out: the most urgent first, each to one holder, as far as limits and gates allow."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from approvals_app.rules import Refused
+from events_app.models import Event
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
-from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
 from tasks_app import queries
+from tasks_app.errors import UnknownAgent
 from tasks_app.event_types import TASK_CLAIMED
-from tasks_app.models import Agent, RoutingRule, Status, Task
+from tasks_app.models import Status, Task
+from tasks_app.queries import GatedTask
 from tasks_app.services import agents as agent_services
 from tasks_app.services import approval_gate, routing
+from tasks_app.services.concurrency import Queue, capacity_of
+from tasks_app.services.queues import Claimer, serve
 
-# In one claim: after a policy change thousands may be waiting; the next claims go on.
-MOST_HELD_BACK = 100
-
-# One statement: the queue's partial index gives the order, SKIP LOCKED keeps claimers out of each
-# other's way. On SQLite the write lock of the transaction does, so the clause is left out there.
-# The rows are chosen in a WITH, which is carried out once: a sub-select with SKIP LOCKED may be
-# carried out for each row, where LIMIT limits nothing.
-CLAIM = """
-    WITH waiting AS MATERIALIZED (
-        SELECT id {measured} FROM tasks_app_task
-        WHERE assigned_agent = %(agent)s AND status = 'assigned'
-            AND NOT awaiting_approval AND open_dependencies = 0
-            AND (not_before IS NULL OR not_before <= %(now)s) {types}
-        ORDER BY turn_at, id LIMIT %(limit)s {lock}
-    ) {fitting}
-    UPDATE tasks_app_task SET
-        status = 'in_progress', attempt = attempt + 1,
-        holder = %(holder)s, reported_by = %(holder)s,
-        holder_credential = %(credential)s, reporter_credential = %(credential)s,
-        lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
-        started_at = %(now)s, error = '', progress = NULL, note = ''
-    WHERE id IN (SELECT id FROM {chosen})
-    RETURNING * {bytes}
-"""
-# Of several tasks only as many as fit in one answer, and of the first of them always one.
-FITTING = """, fitting AS MATERIALIZED (
-        SELECT id FROM (
-            SELECT id, bytes, SUM(bytes) OVER (ORDER BY turn_at, id) AS used FROM waiting
-        ) AS measured WHERE used <= %(room)s OR (%(first)s AND used = bytes)
-    )
-"""
-UNMEASURED = {"measured": "", "fitting": "", "chosen": "waiting", "bytes": ""}
+# At once: after a policy change thousands may be waiting, and all who write wait for this. The next
+# claims go on.
+MOST_HELD_BACK = 20
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What a claimer asks for. types: of which tasks, None for all. lease_seconds: for how long."""
 
-    pool: Agent
-    types: list[str] | None
-    limit: int
-    lease_seconds: int
+    agent: str
     by: Actor
     now: datetime
+    types: Sequence[str] | None = None
+    limit: int = 1
+    lease_seconds: int = 60
 
 
 def claim(
@@ -67,68 +42,70 @@ def claim(
     agent: str,
     by: Actor,
     now: datetime,
-    types: list[str] | None = None,
+    types: Sequence[str] | None = None,
     limit: int = 1,
     lease_seconds: int = 60,
 ) -> list[Task]:
-    """Hand out up to `limit` tasks of an agent's queue, most urgent first, each to one holder only.
+    """Hand out up to `limit` tasks of an agent's queue, as `claim_all` does; raise UnknownAgent."""
+    [outcome] = claim_all([Claim(agent, by, now, types, limit, lease_seconds)])
+    if isinstance(outcome, UnknownAgent):
+        raise outcome
+    return [row.task for row in outcome]
 
-    types: only these, or all. Raise UnknownAgent.
+
+def claim_all(claims: Sequence[Claim]) -> list[list[GatedTask] | UnknownAgent]:
+    """Hand out the most urgent tasks of each queue, each to one holder only, first come first
+    served.
+
+    Return what each claim got, most urgent first, or UnknownAgent. A task whose gate is shut leaves
+    the queue instead; where these are many, claims of the queue get nothing for now.
     """
-    pool = routing.known_agent(agent)
-    agent_services.record_heartbeat(pool, by=by, now=now)
-    types = types_that_run(types)
-    if pool.paused or not pool.active or types == []:
-        return []
-    params = Claim(pool, types, limit, lease_seconds, by, now)
-    held_back = 0
-    while held_back < MOST_HELD_BACK:
-        tasks, shut = try_to_claim(params)
+    note_seen(claims)
+    held_back, given_up = 0, set[str]()
+    while True:
+        queues = [queue_of(claim, without=given_up) for claim in claims]
+        claimers = [Claimer(claim.by, claim.limit) for claim in claims]
+        groups: dict[Queue, list[Claimer]] = defaultdict(list)
+        for queue, claimer in zip(queues, claimers, strict=True):
+            if isinstance(queue, Queue):
+                groups[queue].append(claimer)
+        states, shut = hand_out(groups, now=max(claim.now for claim in claims))
         if not shut:
-            return tasks
+            return [
+                queue if isinstance(queue, UnknownAgent) else queries.gated(claimer.tasks, states)
+                for queue, claimer in zip(queues, claimers, strict=True)
+            ]
         for task in shut:
-            approval_gate.dequeue(task_id=task.task_id, now=now)
+            approval_gate.dequeue(task_id=task.task_id, now=claims[0].now)
         held_back += len(shut)
-    return []
+        if held_back >= MOST_HELD_BACK:
+            given_up |= {task.assigned_agent for task in shut}
 
 
-@change
-def try_to_claim(params: Claim) -> tuple[list[Task], list[Task]]:
-    """Lease the next tasks and record it; if gates are shut, only return their tasks."""
-    tasks = take_within_limits(params)
-    found = approval_gate.approvals_of(tasks)
-    shut = [task for task in tasks if isinstance(approval_gate.verdict(task, found), Refused)]
-    if shut:
-        transaction.set_rollback(True)
-        return [], shut
-    events = [
-        new_event(
-            event_type=TASK_CLAIMED,
-            by=params.by,
-            now=params.now,
-            payload={"agent": task.assigned_agent, "attempt": task.attempt},
-            task_id=task.task_id,
-            trace_id=task.trace_id,
-            priority=task.priority,
-            moved=(Status.ASSIGNED, Status.IN_PROGRESS),
-        )
-        for task in tasks
-    ]
-    if events:
-        record_all(events)
-    return tasks, []
+def note_seen(claims: Iterable[Claim]) -> None:
+    """Note that somebody of these agents' pools was seen."""
+    for claim in {claim.agent: claim for claim in claims}.values():
+        if pool := routing.agents().get(claim.agent):
+            agent_services.record_heartbeat(pool, by=claim.by, now=claim.now)
 
 
-def seconds_to_next(*, agent: str, now: datetime, types: list[str] | None = None) -> float | None:
-    """Return how long until the next scheduled task of a queue is due, None without one."""
-    later = Task.objects.queued(agent).filter(not_before__gt=now)
-    if types is not None:
-        later = later.filter(type__in=types)
-    due = later.order_by("not_before").values_list("not_before", flat=True).first()
-    return None if due is None else (due - now).total_seconds()
+def queue_of(claim: Claim, *, without: Collection[str]) -> Queue | UnknownAgent | None:
+    """Return where a claim takes from, None where nothing is handed out now.
+
+    without: agents that are handed nothing for now.
+    """
+    try:
+        pool = routing.known_agent(claim.agent)
+    except UnknownAgent as refusal:
+        return refusal
+    types = types_that_run(claim.types)
+    if pool.paused or not pool.active or types == [] or pool.name in without:
+        return None
+    kinds = None if types is None else tuple(sorted(set(types)))
+    return Queue(pool.name, kinds, claim.lease_seconds)
 
 
-def types_that_run(types: list[str] | None) -> list[str] | None:
+def types_that_run(types: Sequence[str] | None) -> Sequence[str] | None:
     """Return the types without the paused ones; None for all."""
     paused = {rule.task_type for rule in routing.routing_rules().values() if rule.paused}
     if not paused:
@@ -136,90 +113,58 @@ def types_that_run(types: list[str] | None) -> list[str] | None:
     return [kind for kind in (types or routing.routing_rules()) if kind not in paused]
 
 
-def take_within_limits(params: Claim) -> list[Task]:
-    """Lease the next tasks as far as concurrency limits allow; one by one where a type has one."""
-    limit = min(params.limit, room_of(params.pool, params.limit))
-    limited = limited_types(params.types)
-    if not limited:
-        return take(replace(params, limit=limit)) if limit else []
-    tasks: list[Task] = []
-    while len(tasks) < limit:
-        free = [
-            kind
-            for kind in params.types or routing.routing_rules()
-            if kind not in limited or has_room(limited[kind])
-        ]
-        batch = take(replace(params, types=free, limit=1), before=tasks) if free else []
-        if not batch:
-            break
-        tasks += batch
-    return tasks
+@change
+def hand_out(
+    groups: Mapping[Queue, Sequence[Claimer]], *, now: datetime
+) -> tuple[dict[str, str], list[Task]]:
+    """Lease the next tasks of queues to those who ask, and record it.
 
-
-def take(params: Claim, *, before: Sequence[Task] | None = None) -> list[Task]:
-    """Lease the next tasks in one statement; return them in their order.
-
-    before: those already taken for the same answer, where it is filled one by one.
+    Return how the requests for their sign-off stand, by id. If gates are shut, nobody is handed
+    anything; return the tasks of these too.
     """
-    types, now = params.types, params.now
-    expires_at = now + timedelta(seconds=params.lease_seconds)
-    values = {
-        "agent": params.pool.name,
-        "holder": params.by.name,
-        "credential": params.by.credential,
-        "seconds": params.lease_seconds,
-        "expires": connection.ops.adapt_datetimefield_value(expires_at),
-        "now": connection.ops.adapt_datetimefield_value(now),
-        "limit": params.limit,
-        "room": MOST_BYTES - sum(task.bytes for task in before or ()),
-        "first": not before,
-    } | {f"type{place}": kind for place, kind in enumerate(types or [])}
-    among = ", ".join(f"%(type{place})s" for place in range(len(types or [])))
-    skip_locked = connection.features.has_select_for_update_skip_locked
-    sql = CLAIM.format(
-        lock="FOR UPDATE SKIP LOCKED" if skip_locked else "",
-        types="" if types is None else f"AND type IN ({among})",
-        **(measured() if params.limit > 1 or before is not None else UNMEASURED),
-    )
-    return sorted(Task.objects.raw(sql, values), key=lambda task: (task.turn_at, task.pk))
-
-
-def measured() -> dict[str, str]:
-    """Return the parts of the statement that see to it that several tasks fit in one answer."""
-    size = " + ".join(f"COALESCE({stored_bytes(field)}, 0)" for field in queries.LARGE)
-    return {
-        "measured": f", turn_at, {size} AS bytes",
-        "fitting": FITTING,
-        "chosen": "fitting",
-        "bytes": f", {size} AS bytes",
-    }
-
-
-def room_of(pool: Agent, most: int) -> int:
-    """Return how many more tasks an agent may run, at most `most`; its row is locked if limited."""
-    if pool.concurrency_limit is None:
-        return most
-    row = Agent.objects.select_for_update().only("concurrency_limit").get(pk=pool.pk)
-    if row.concurrency_limit is None:
-        return most
-    running = Task.objects.filter(assigned_agent=pool.name, status=Status.IN_PROGRESS).count()
-    return max(0, row.concurrency_limit - running)
-
-
-def limited_types(types: list[str] | None) -> dict[str, RoutingRule]:
-    """Return the rules, locked until the commit, of those of these types that have a limit."""
-    names = [
-        rule.task_type
-        for rule in routing.routing_rules().values()
-        if rule.concurrency_limit is not None and (types is None or rule.task_type in types)
+    capacity = capacity_of(groups)
+    for queue, claimers in groups.items():
+        serve(queue, claimers, capacity, now=now)
+    taken = [
+        (claimer.by, task)
+        for claimers in groups.values()
+        for claimer in claimers
+        for task in claimer.tasks
     ]
-    if not names:
-        return {}
-    rows = RoutingRule.objects.select_for_update().filter(task_type__in=names).order_by("pk")
-    return {rule.task_type: rule for rule in rows}
+    found = approval_gate.approvals_of(task for _, task in taken)
+    shut = [task for _, task in taken if isinstance(approval_gate.verdict(task, found), Refused)]
+    if shut:
+        transaction.set_rollback(True)
+    elif taken:
+        record_all([claimed_event(task, by=by, now=now) for by, task in taken])
+    return {name: approval.status for name, approval in found.items()}, shut
 
 
-def has_room(rule: RoutingRule) -> bool:
-    """Return whether one more task of a type may run."""
-    running = Task.objects.filter(type=rule.task_type, status=Status.IN_PROGRESS).count()
-    return rule.concurrency_limit is None or running < rule.concurrency_limit
+def claimed_event(task: Task, *, by: Actor, now: datetime) -> Event:
+    """Return what the log says of a task that was handed out."""
+    return new_event(
+        event_type=TASK_CLAIMED,
+        by=by,
+        now=now,
+        payload={"agent": task.assigned_agent, "attempt": task.attempt},
+        task_id=task.task_id,
+        trace_id=task.trace_id,
+        priority=task.priority,
+        moved=(Status.ASSIGNED, Status.IN_PROGRESS),
+    )
+
+
+def seconds_to_next(claims: Sequence[Claim]) -> list[float | None]:
+    """Return how long until the next scheduled task of each claim's queue, None without one."""
+    return [
+        None if due is None else (due - claim.now).total_seconds()
+        for claim, due in ((claim, next_scheduled(claim)) for claim in claims)
+    ]
+
+
+def next_scheduled(claim: Claim) -> datetime | None:
+    """Return when the next scheduled task of a claim's queue is due, None without one."""
+    later = Task.objects.queued(claim.agent).filter(not_before__gt=claim.now)
+    if claim.types is not None:
+        later = later.filter(type__in=claim.types)
+    return later.order_by("not_before").values_list("not_before", flat=True).first()

@@ -64,9 +64,9 @@ def rescue_by_id() -> None:
 @fault
 def claim_without_lock() -> None:
     """Read what is free, then take it: two claimers read the same."""
-    from tasks_app.services import claims
+    from tasks_app.services import queues
 
-    claims.CLAIM = claims.CLAIM.replace("{lock}", "")
+    queues.CLAIM = queues.CLAIM.replace("{lock}", "")
 
 
 @fault
