@@ -13,6 +13,7 @@ from approvals_app.errors import AlreadyDecided, MayNotDecide, NotShown, Unknown
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.services import transitions
 from events_app.models import Event
+from events_app.services import change
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from tasks_app.models import Task
 from tasks_app.services import claims, routing
@@ -85,6 +86,22 @@ def test_a_refused_try_is_on_record(asked: Approval, dev: Actor, ops: Actor, now
 
     told = Event.objects.get(event_type="approval.decision_refused")
     assert (told.publisher, told.payload["wanted"]) == (dev.name, "rejected")
+
+
+def test_a_record_that_was_rolled_back_is_made_at_the_next_try(
+    asked: Approval, ops: Actor, now: datetime
+) -> None:
+    def attempt() -> None:
+        with pytest.raises(NotShown):
+            decisions.approve(approval_id=asked.approval_id, by=ops, now=now, shown="other")
+
+    with pytest.raises(ZeroDivisionError), change():
+        attempt()
+        raise ZeroDivisionError  # what arrived together with it
+    attempt()
+    attempt()
+
+    assert Event.objects.filter(event_type="approval.decision_refused").count() == 1
 
 
 @pytest.mark.parametrize("verdict", DECIDE)

@@ -1,5 +1,6 @@
 """The order of the log."""
 
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from events_app.log import reading, sequencing
 from events_app.models import Event, Ledger
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import wakeups
+from orchestrator_site.infra.changes import change, on_rollback
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +102,23 @@ def test_what_is_undone_within_a_change_leaves_no_event(dev: Actor, now: datetim
         assert not Event.objects.exists()
 
     assert read() == (["first", "second"], 2)
+
+
+def test_a_change_that_is_rolled_back_calls_what_no_database_undoes(db: None) -> None:
+    undone: list[str] = []
+
+    with pytest.raises(ZeroDivisionError), change():
+        on_rollback(lambda: undone.append("the whole"))
+        with contextlib.suppress(ZeroDivisionError), change():
+            on_rollback(lambda: undone.append("a part"))
+            raise ZeroDivisionError
+        assert undone == ["a part"]
+        raise ZeroDivisionError
+    assert undone == ["a part", "the whole"]
+
+    with change():
+        on_rollback(lambda: undone.append("what was kept"))
+    assert undone == ["a part", "the whole"]
 
 
 def test_a_change_that_is_rolled_back_writes_nothing(dev: Actor, now: datetime) -> None:

@@ -1,0 +1,257 @@
+"""Services take lists: what is done together ends as if it had been done one by one.
+
+The long form: `python -m pytest tests/integration/test_lists.py --hypothesis-profile=long`.
+How it was seen that this has teeth: `test_a_list_that_loses_an_event_is_caught`.
+"""
+
+import contextlib
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from django.apps import apps
+from django.core.cache import cache
+from django.db import transaction
+from django.db.models import Model
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.pending_limit import pending_counts
+from approvals_app.rules import digest_of
+from events_app.models import Event, Ledger
+from orchestrator_site.api import idempotency
+from orchestrator_site.core import ids
+from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra import cached_rows, group_commit
+from orchestrator_site.infra.group_commit import Queued
+from tasks_app import rules
+from tasks_app.models import Task
+from tasks_app.services import dependencies, intake
+from tests.support.operations import ACTS, CREATE, OPERATIONS, Job, Operation, Side
+
+Rounds = list[tuple[Any, list[Operation]]]  # what happens first, and what then arrives together
+NEWS = st.lists(CREATE, min_size=4, max_size=8)
+LATER = st.lists(
+    st.tuples(st.none() | ACTS, st.lists(OPERATIONS, min_size=2, max_size=8)),
+    min_size=2,
+    max_size=6,
+)
+ROUNDS: st.SearchStrategy[Rounds] = st.builds(
+    lambda news, later: [(None, news), *later], NEWS, LATER
+)
+ID = re.compile(r"(?:task|approval)_\d{26}|[0-9a-f]{64}")
+Carry = Callable[[list[Job]], list[Any]]
+# Made anew for each row, by hand, and asked for by nobody in these tests.
+NOT_COMPARED = {"id", "event_id", "position"}
+# A sign of life is written every few seconds; one of a transaction that was undone is lost.
+NOT_COMPARED |= {"last_seen_at"}
+pytestmark = [pytest.mark.no_cover, pytest.mark.slow, pytest.mark.django_db]
+
+
+@pytest.fixture(autouse=True)
+def small_limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have limits that a handful of operations reaches, and no chance."""
+    settings.MAX_PENDING_APPROVALS = 4
+    monkeypatch.setattr(dependencies, "MOST_DEPENDENTS", 2)
+    backoff = rules.backoff
+    monkeypatch.setattr(rules, "backoff", lambda attempt: backoff(attempt, jitter=0.5))
+
+
+def together(jobs: list[Job]) -> list[Any]:
+    """Carry out jobs as the group commit does what has arrived."""
+    return group_commit.carried_out([Queued(job.work, job.item, cast(Any, None)) for job in jobs])
+
+
+def one_by_one(jobs: list[Job]) -> list[Any]:
+    """Carry out the same jobs one after the other, in the order that a list says."""
+    outcomes = {place: together([jobs[place]])[0] for place in order(jobs)}
+    return [outcomes[place] for place in range(len(jobs))]
+
+
+def order(jobs: list[Job]) -> list[int]:
+    """Return the places of jobs in the order of their turns: work by work.
+
+    Keys have an order of their own, in which one that comes again waits for another round; but a
+    fault has everyone take their turn as they came.
+    """
+    works = [job.work for job in jobs]
+    flawed = {job.work for job in jobs if job.flawed}
+    rounds: dict[Any, int] = defaultdict(int)
+    turns: list[Any] = []
+    for job in jobs:
+        turn: Any = ()
+        if job.work is idempotency.answer_all and job.work not in flawed:
+            name = (job.item.principal, job.item.key)
+            rounds[name] += 1
+            turn = (rounds[name], name)
+        turns.append((works.index(job.work), turn))
+    return sorted(range(len(jobs)), key=turns.__getitem__)
+
+
+@contextlib.contextmanager
+def fresh_world() -> Iterator[None]:
+    """Begin with nothing in memory and ids that count; undo everything at the end."""
+    numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+    with pytest.MonkeyPatch.context() as patch, transaction.atomic():
+        patch.setattr(ids, "written", lambda prefix, _: f"{prefix}_{next(numbers[prefix]):026}")
+        forget()
+        ApprovalPolicy.objects.update(expires_after=600)
+        yield
+        transaction.set_rollback(True)
+    forget()
+
+
+def forget() -> None:
+    """Forget what the process keeps in memory."""
+    cached_rows.forget_all()
+    pending_counts._known.clear()
+    cache.clear()
+
+
+def played(rounds: Rounds, carry: Carry) -> dict[str, Any]:
+    """Return the outcomes of all that is asked for, and the events and rows at the end."""
+    outcomes: list[Any] = []
+    with fresh_world():
+        side = Side(datetime.fromisoformat("2026-01-31T12:00:00+00:00"))
+        for act, operations in rounds:
+            if act:
+                act.act(side)
+            jobs = []
+            for operation in operations:
+                side.now += timedelta(milliseconds=1)
+                jobs.append(operation.job(side))
+            outcomes.append(
+                [(job.work.__name__, said(one)) for job, one in zip(jobs, carry(jobs), strict=True)]
+            )
+        names = names_of_ids()
+        tables = {table: sorted(rows, key=repr) for table, rows in renamed(stored(), names).items()}
+        return {"outcomes": renamed(outcomes, names), "events": renamed(told(), names), **tables}
+
+
+def names_of_ids() -> dict[str, str]:
+    """Return a name for each id that is stored: what was undone has used up some between them."""
+    names = {}
+    for rows, column in ((Task.objects, "task_id"), (Approval.objects, "approval_id")):
+        ids_in_order = rows.order_by(column).values_list(column, flat=True)
+        names |= {name: f"{column} {place}" for place, name in enumerate(ids_in_order)}
+    for digest, snapshot in Approval.objects.values_list("digest", "snapshot"):
+        names[digest] = digest_of(renamed(snapshot, names))
+    return names
+
+
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    """Return a value with the names in place of the ids, also in sentences."""
+    if isinstance(value, str):
+        return ID.sub(lambda found: names.get(found.group(), found.group()), value)
+    if isinstance(value, bytes):
+        return renamed(value.decode(), names)
+    if isinstance(value, dict):
+        return {renamed(name, names): renamed(part, names) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [renamed(part, names) for part in value]
+    return value
+
+
+def said(outcome: Any) -> Any:
+    """Return what a caller sees of an outcome."""
+    if isinstance(outcome, DomainError):
+        return type(outcome).__name__, str(outcome), outcome.state
+    if isinstance(outcome, Exception):
+        return type(outcome).__name__
+    if isinstance(outcome, Model):
+        return values(outcome)
+    if isinstance(outcome, tuple | list):
+        return [said(part) for part in outcome]
+    return outcome
+
+
+def values(row: Model) -> dict[str, Any]:
+    """Return the columns of a row; other rows are named by their public id."""
+    found = {}
+    for field in row._meta.concrete_fields:
+        value = getattr(row, field.attname)
+        if field.related_model is Task:
+            value = getattr(row, field.name).task_id
+        if field.attname not in NOT_COMPARED:
+            found[field.attname] = value
+    return found
+
+
+def stored() -> dict[str, list[Any]]:
+    """Return the rows of every table but the log."""
+    ours = ("events_app", "approvals_app", "tasks_app", "orchestrator_site")
+    models = [model for app in ours for model in apps.get_app_config(app).get_models()]
+    return {
+        model.__name__: list(map(values, model._default_manager.all()))
+        for model in models
+        if model is not Event
+    }
+
+
+def told() -> list[Any]:
+    """Return the events of each task in their order; their positions have no gap."""
+    events: dict[str, list[Any]] = defaultdict(list)
+    rows = list(Event.objects.order_by("position"))
+    assert [row.position for row in rows] == list(range(1, Ledger.objects.get().head + 1))
+    for row in rows:
+        events[row.task_id].append(values(row))
+    return [event for task_id in sorted(events) for event in events[task_id]]
+
+
+def differences(rounds: Rounds) -> list[str]:
+    """Return where the two ways do not end alike."""
+    singly, listed = played(rounds, one_by_one), played(rounds, together)
+    return [
+        f"{part} {place}: {one}\n  but in lists: {other}"
+        for part in singly
+        for place, (one, other) in enumerate(itertools.zip_longest(singly[part], listed[part]))
+        if one != other
+    ]
+
+
+def shortest(rounds: Rounds) -> Rounds:
+    """Return what is left of operations when all are taken out that make no difference."""
+    for place, (act, operations) in enumerate(rounds):
+        for fewer in [
+            [],
+            [(None, operations)] if act else [],
+            *([(act, operations[:n] + operations[n + 1 :])] for n in range(len(operations))),
+        ]:
+            less = [*rounds[:place], *fewer, *rounds[place + 1 :]]
+            if less != rounds and differences(less):
+                return shortest(less)
+    return rounds
+
+
+def check(rounds: Rounds) -> None:
+    """Fail unless both ways end alike."""
+    if differences(rounds):
+        short = shortest(rounds)
+        pytest.fail("\n".join([*map(str, short), "", *differences(short)]), pytrace=False)
+
+
+PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+
+
+@pytest.mark.timeout(20 * settings.default.max_examples)  # far more than it takes, but for a fault
+@PATIENT
+@given(rounds=ROUNDS)
+def test_what_is_done_together_ends_as_if_done_one_by_one(rounds: Rounds) -> None:
+    check(rounds)
+
+
+@pytest.mark.timeout(600)
+def test_a_list_that_loses_an_event_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_all = intake.record_all
+
+    def forgetful(events: list[Event], **more: Any) -> None:
+        record_all(events[:1] + events[2:] if len(events) > 2 else events, **more)
+
+    monkeypatch.setattr(intake, "record_all", forgetful)
+    with pytest.raises(pytest.fail.Exception, match="but in lists"):
+        PATIENT(given(rounds=ROUNDS)(check))()
