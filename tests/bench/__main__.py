@@ -29,18 +29,25 @@ from tests.bench.load import CONNECTIONS, MEASURES, Caller, sample
 from tests.faults.service import embedded, on_servers
 
 
-def pickup(connect: Callable[[], Client], rounds: int) -> str:
-    """Return how long it takes from handing in a task to a waiting claimer's answer."""
+def pickup(connect: Callable[[], Client], rounds: int, *, gated: bool = False) -> str:
+    """Return how long it takes from handing in a task to a waiting claimer's answer.
+
+    gated: from the approval of a task that was handed in before.
+    """
     claimer, creator, times = connect(), connect(), []
     drain(connect())
     asked = {"agent": "faq_agent", "wait_seconds": 10}
     for _ in range(rounds):
         arrived: list[float] = []
+        path, body = "/tasks", {**TASK, "type": "documentation"}
+        if gated:
+            task = creator.send("POST", path, {**body, "priority": "P0"})["task"]
+            path, body = f"/approvals/{task['approval']['approval_id']}/approve", {}
         waiting = threading.Thread(target=take, args=(claimer, asked, arrived))
         waiting.start()
         time.sleep(0.05)  # until it waits
         start = time.monotonic()
-        creator.send("POST", "/tasks", {**TASK, "type": "documentation"})
+        creator.send("POST", path, body)
         waiting.join()
         times.append(arrived[0] - start)
     return spread(times)
@@ -171,10 +178,9 @@ def rates(url: str, secret: str, seconds: float) -> None:
 
 def arrivals(connect: Callable[[], Client]) -> None:
     """Print how long news takes to arrive."""
-    print(
-        f"{'create → waiting claimer':28} {1:3} waiting     {'':11}   {pickup(connect, 100)}",
-        flush=True,
-    )
+    for news, gated in (("create", False), ("decision", True)):
+        figures = pickup(connect, 100, gated=gated)
+        print(f"{f'{news} → waiting claimer':28} {1:3} waiting     {'':11}   {figures}", flush=True)
     for readers in (1, 50):
         figures = arrival(connect, readers, 100)
         print(
