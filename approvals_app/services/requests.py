@@ -1,6 +1,6 @@
 """Ask for sign-off, ask anew, and end what is no longer asked."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,14 +8,21 @@ from django.db import connection
 
 from approvals_app import queries, rules
 from approvals_app.event_types import REQUESTED
-from approvals_app.models import Approval, Status, new_approval_id
+from approvals_app.models import Approval, Status
 from approvals_app.pending_limit import pending_counts
 from approvals_app.services.transitions import Closing, close_all, event_of
 from events_app.services import record_all
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra import rows
+
+# What a request asked anew has of the one before.
+KEPT = (
+    *("task_id", "trace_id", "priority", "policy", "decider_role", "reason"),
+    *("requested_by", "requester_credential", "due_at"),
+)
 
 
-def request_approval(
+def new_request(
     *,
     task_id: str,
     priority: str,
@@ -27,22 +34,25 @@ def request_approval(
     requested_by: str = "",
     due_at: datetime | None = None,
 ) -> Approval:
-    """Ask for sign-off on exactly this content, in the caller's transaction; raise TooManyPending.
+    """Return a request for sign-off on exactly this content, for `ask_all`; raise TooManyPending.
 
     requested_by: in whose name, if not the caller's own; only own requests count towards the cap.
     """
     if requested_by in ("", by.name):
         pending_counts.add(by.name)
-    approval = Approval(
+    approval = rows.new(
+        Approval,
         task_id=task_id,
         priority=priority,
         trace_id=trace_id,
         requested_by=requested_by or by.name,
         requester_credential=by.credential,
         due_at=due_at,
+        snapshot=content,
+        created_at=now,
     )
     put_terms(approval, demand, now=now)
-    return ask(approval, content=content, by=by, now=now)
+    return approval
 
 
 def put_terms(approval: Approval, demand: rules.Demand, *, now: datetime) -> None:
@@ -56,7 +66,6 @@ def put_terms(approval: Approval, demand: rules.Demand, *, now: datetime) -> Non
 def request_again(
     *,
     approval_id: str,
-    task_id: str,
     content: dict[str, Any],
     demand: rules.Demand | None,
     by: Actor,
@@ -66,27 +75,33 @@ def request_again(
 
     demand: the terms that hold now; None leaves the terms as they were.
     """
-    approval = queries.get_approval(approval_id)
+    before = queries.get_approval(approval_id)
+    approval = rows.new(
+        Approval,
+        snapshot=content,
+        created_at=now,
+        expires_at=before.expires_at and before.expires_at + (now - before.created_at),
+        **{name: getattr(before, name) for name in KEPT},
+    )
     if demand:
         put_terms(approval, demand, now=now)
-    elif approval.expires_at:
-        approval.expires_at += now - approval.created_at
-    approval.pk, approval.approval_id, approval.status = None, new_approval_id(), Status.PENDING
-    approval.task_id = task_id
-    approval.decided_by = approval.decider_credential = approval.door = approval.decision_reason = (
-        ""
-    )
-    approval.decided_at = None
-    return ask(approval, content=content, by=by, now=now)
-
-
-def ask(approval: Approval, *, content: dict[str, Any], by: Actor, now: datetime) -> Approval:
-    """Store a new request, bound to the content it shows."""
-    approval.snapshot, approval.digest = content, rules.digest_of(content)
-    approval.created_at = now
-    approval.save(force_insert=True)
-    record_all([event_of(approval, REQUESTED, by=by, now=now, reason=approval.reason)])
+    ask_all([(approval, by)])
     return approval
+
+
+def ask_all(asked: Sequence[tuple[Approval, Actor]]) -> None:
+    """Store new requests, each bound to the content it shows, in the caller's transaction."""
+    if not asked:
+        return
+    for approval, _ in asked:
+        approval.digest = rules.digest_of(approval.snapshot)
+    rows.insert(Approval, [approval for approval, _ in asked])
+    record_all(
+        [
+            event_of(approval, REQUESTED, by=by, now=approval.created_at, reason=approval.reason)
+            for approval, by in asked
+        ]
+    )
 
 
 def lock_requests(task_ids: Collection[str], *, wait: bool = True) -> list[Approval]:

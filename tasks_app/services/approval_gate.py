@@ -29,12 +29,15 @@ LET_THROUGH = """
 """
 
 
-def request(task: Task, *, by: Actor, now: datetime) -> None:
-    """Ask for the sign-off that the policies want for a task, if any. Saves nothing of the task."""
+def request(task: Task, *, by: Actor, now: datetime) -> Approval | None:
+    """Return the request, for `requests.ask_all`, that the policies want for a task, if any.
+
+    The task names it then; nothing is stored. Raise TooManyPending.
+    """
     demand = demanded(task)
     if demand is None:
-        return
-    approval = requests.request_approval(
+        return None
+    approval = requests.new_request(
         task_id=task.task_id,
         priority=task.priority,
         trace_id=task.trace_id,
@@ -46,6 +49,7 @@ def request(task: Task, *, by: Actor, now: datetime) -> None:
         due_at=task.due_at,
     )
     task.approval_id, task.awaiting_approval = approval.approval_id, True
+    return approval
 
 
 def demanded(task: Task) -> Demand | None:
@@ -116,8 +120,10 @@ def dequeue(*, task_id: str, now: datetime) -> None:
         transaction.set_rollback(True)
         return
     task.awaiting_approval = True
-    if anew:
-        (request_again if task.approval_id else request)(task, by=SYSTEM, now=now)
+    if anew and task.approval_id:
+        request_again(task, by=SYSTEM, now=now)
+    elif anew and (approval := request(task, by=SYSTEM, now=now)):
+        requests.ask_all([(approval, SYSTEM)])
     task.save(update_fields=["approval_id", "awaiting_approval"])
 
 
@@ -191,7 +197,6 @@ def request_again(task: Task, *, by: Actor, now: datetime) -> None:
     if task.approval_id:
         approval = requests.request_again(
             approval_id=task.approval_id,
-            task_id=task.task_id,
             content=task.content(),
             demand=demanded(task),
             by=by,

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from approvals_app.models import Approval
+from approvals_app.services import requests
 from events_app.models import Event
 from events_app.services import change, new_event, record_all
 from orchestrator_site.core.actors import Actor
@@ -46,7 +48,9 @@ def create_all(news: Sequence[NewTask]) -> list[Task | DomainError]:
     """
     parents = known_parents(news)
     dependencies.lock({name for new in news for name in new.fields.get("depends_on", ())})
-    outcomes = [accepted(new, parents) for new in news]
+    asked: list[tuple[Approval, Actor]] = []
+    outcomes = [accepted(new, parents, asked) for new in news]
+    requests.ask_all(asked)
     created = [
         (new, task) for new, task in zip(news, outcomes, strict=True) if isinstance(task, Task)
     ]
@@ -66,18 +70,23 @@ def known_parents(news: Iterable[NewTask]) -> set[str]:
     return set(Task.objects.filter(task_id__in=named).values_list("task_id", flat=True))
 
 
-def accepted(new: NewTask, parents: Collection[str]) -> Task | DomainError:
-    """Return a task that can be stored, or why it cannot; what it asks for is asked.
+def accepted(
+    new: NewTask, parents: Collection[str], asked: list[tuple[Approval, Actor]]
+) -> Task | DomainError:
+    """Return a task that can be stored, or why it cannot.
 
-    One that waits for others is stored at once, so that the next one counts it.
+    asked: gets the request for its sign-off, if it needs one. A task that waits for others is
+    stored at once, so that the next one counts it.
     """
     fields = {name: value for name, value in new.fields.items() if name != "depends_on"}
     try:
         task = build(parents, by=new.by, now=new.now, **fields)
         needed = dependencies.wanted(task, new.fields.get("depends_on", ()))
-        approval_gate.request(task, by=new.by, now=new.now)
+        approval = approval_gate.request(task, by=new.by, now=new.now)
     except DomainError as refusal:
         return refusal
+    if approval:
+        asked.append((approval, new.by))
     if needed:
         task.save(force_insert=True)
         dependencies.store(task, needed)

@@ -19,6 +19,7 @@ from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Status, Task
 from tasks_app.services import claims, leases, lifecycle
+from tasks_app.services.intake import NewTask, create_all
 from tests.conftest import actor
 
 Make = Callable[..., Task]
@@ -96,6 +97,18 @@ def test_a_gated_task_costs_the_request_and_its_event_more(warm: Any) -> None:
         warm.post("/tasks", {**NEW, "priority": "P0"})
 
     assert kinds(sent) == ["INSERT", "INSERT", *LOG]
+
+
+def test_many_gated_tasks_cost_as_much_as_one(make_task: Make, dev: Actor, now: datetime) -> None:
+    make_task(priority="P0")
+    for number in (1, 10):
+        news = [NewTask({**NEW, "priority": "P0"}, dev, now)] * number
+
+        with statements() as sent:
+            created = create_all(news)
+
+        assert {task.awaiting_approval for task in created if isinstance(task, Task)} == {True}
+        assert kinds(sent) == ["INSERT", "INSERT", *LOG]
 
 
 CYCLE = {
