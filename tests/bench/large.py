@@ -5,7 +5,8 @@
 
 Two servers stand side by side, one with many rows, one with so few that every page is just as
 full, on databases made for this and removed afterwards. Each call goes to both in turn. The exit
-status is 1 when the median of one is more than 1.5 times as long and 5 ms longer, seen twice.
+status is 1 when the median of one is more than 1.5 times as long and 5 ms longer, seen twice, or a
+rate is less than 0.9 of that among few.
 Where an answer is not as large as the other's, the row says so: its times are no comparison.
 """
 
@@ -24,7 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.bench import rates
 from tests.bench.client import EVENT, TASK, Client, bearer, percentile
+from tests.bench.load import Caller
 from tests.faults.service import Service, common
 from tests.stores import environment
 from tests.support.runs import ROOT
@@ -32,7 +35,7 @@ from tests.support.servers import private_postgres, private_redis
 
 FEW = 20_000  # tasks of the small one: a week of decisions fills a page of the console
 RATIO, LEAST_MS = 1.5, 5.0
-TURNS = 4  # of the sweeps: what else the machine does weighs on both sides
+TURNS = 4  # of rates and sweeps: what else the machine does weighs on both sides
 ALIKE = 0.8  # of the larger answer: a page of fewer rows is smaller
 COMMON = ("status=completed", "source=ci", "type=bugfix", "assigned_agent=dev_agent")
 
@@ -118,6 +121,8 @@ def measure(small: Site, large: Site, rounds: int, only: str) -> list[dict[str, 
             if row["slow"]:
                 row = compared(name, *taken(step, small, large, rounds))
             rows.append(show(row | {"bytes": [small.answered, large.answered]}))
+    connects = (partial(Caller, one.service.url, one.agent.headers) for one in (small, large))
+    rows += rates.compared(*connects, TURNS, only)
     few, many = sweeps(small, large, rounds)
     return rows + [show(compared(f"sweep: {name}", few[name], many[name])) for name in few]
 
