@@ -121,10 +121,12 @@ def measure(small: Site, large: Site, rounds: int, only: str) -> list[dict[str, 
             if row["slow"]:
                 row = compared(name, *taken(step, small, large, rounds))
             rows.append(show(row | {"bytes": [small.answered, large.answered]}))
-    connects = (partial(Caller, one.service.url, one.agent.headers) for one in (small, large))
-    rows += rates.compared(*connects, TURNS, only)
-    few, many = sweeps(small, large, rounds)
-    return rows + [show(compared(f"sweep: {name}", few[name], many[name])) for name in few]
+    few, many = (partial(Caller, one.service.url, one.agent.headers) for one in (small, large))
+    rows += rates.compared(few, many, TURNS, only)
+    each = sweeps(small, large, rounds)
+    return rows + [
+        show(compared(f"sweep: {name}", *(run[name] for run in each))) for name in each[0]
+    ]
 
 
 def sweeps(small: Site, large: Site, rounds: int) -> list[dict[str, list[float]]]:
