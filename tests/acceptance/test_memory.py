@@ -1,4 +1,4 @@
-"""Many large answers at once do not fill the memory of a server, and are given back afterwards."""
+"""A server takes little memory: many large answers at once do not fill it and are given back."""
 
 import gc
 import json
@@ -16,6 +16,8 @@ from rest_framework.request import Request
 from tests.faults.service import Service, embedded, on_servers
 
 READERS, MOST_MIB = 10, 400  # of a process that begins with 100
+STARTED_MIB, WORKED_MIB = 130, 200  # web, worker and beat in one process
+WORK, AT_ONCE = 1_000, 16  # rounds of three requests
 MIB = {"text": "x" * 1_000_000}
 
 
@@ -42,6 +44,24 @@ def test_ten_readers_of_large_tasks_do_not_fill_the_memory(service: Service) -> 
             assert all(4_000_000 < size < 4_010_000 for size in pool.map(read, range(READERS)))
 
     assert peak_of(service) < MOST_MIB
+
+
+@pytest.mark.serial
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_server_starts_small_and_stays_so(service: Service) -> None:
+    started = peak_of(service)
+
+    def work(number: int) -> None:
+        caller = service.caller(f"dev-agent-{number}")
+        for _ in range(WORK // AT_ONCE):
+            [task] = caller.create(1)
+            caller.get(f"/tasks/{task}")
+            caller.post("/events/publish", {"event_type": "a.b", "source_agent": "dev_agent"})
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(work, range(AT_ONCE)))
+
+    assert started < STARTED_MIB and peak_of(service) < WORKED_MIB
 
 
 def peak_of(service: Service) -> int:
