@@ -83,18 +83,26 @@ def area_of(request: HttpRequest) -> str:
 
 def as_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Return the answer in JSON if it is a refusal, with the rate headers."""
-    usage = getattr(request, "rate_usage", None)
-    if usage is None:  # answered outside the viewsets, such as an unknown address
-        usage = throttling.count(
-            "other", actor=None, address=throttling.client_address(request.META)
-        )
-        if usage.refused:
-            response = JsonResponse({"detail": usage.sentence}, status=429)
+    counted, usage = hasattr(request, "rate_usage"), usage_of(request)
+    if usage.refused and not counted:
+        response = JsonResponse({"detail": usage.sentence}, status=429)
     if response.status_code >= 400 and response.headers.get("Content-Type") != "application/json":
         response = as_json(response)
     for name, value in usage.headers.items():
         response.headers[name] = value
     return response
+
+
+def usage_of(request: HttpRequest) -> throttling.Usage:
+    """Return where the caller of a request stands.
+
+    What is answered outside the viewsets, such as an unknown address, is counted here.
+    """
+    usage: throttling.Usage | None = getattr(request, "rate_usage", None)
+    if usage is None:
+        address = throttling.client_address(request.META)
+        usage = throttling.count("other", actor=None, address=address)
+    return usage
 
 
 def as_json(response: HttpResponse) -> HttpResponse:

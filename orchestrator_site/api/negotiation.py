@@ -1,5 +1,6 @@
 """Answers are JSON: how it is chosen, and how it is written."""
 
+import functools
 from typing import Any
 
 import orjson
@@ -39,6 +40,9 @@ class JSONRenderer(renderers.JSONRenderer):
             return bytes(super().render(data, accepted_media_type, renderer_context))
 
 
+RENDERER = JSONRenderer()
+
+
 class JSONOnly(BaseContentNegotiation):
     """Answers are JSON, whatever `?format=` says; only who takes nothing but XML is told so."""
 
@@ -50,10 +54,13 @@ class JSONOnly(BaseContentNegotiation):
     def select_renderer(
         self, request: Any, renderers: Any, format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        accepted = {
-            part.partition(";")[0].strip().lower()
-            for part in request.META.get("HTTP_ACCEPT", "").split(",")
-        }
-        if accepted <= {"application/xml", "text/xml"} and accepted:
-            raise NotAcceptable("Answers are JSON.")
+        ensure_json_is_taken(request.META.get("HTTP_ACCEPT", ""))
         return renderers[0], renderers[0].media_type
+
+
+@functools.lru_cache(256)
+def ensure_json_is_taken(accept: str) -> None:
+    """Raise NotAcceptable for an Accept header that names nothing but XML."""
+    accepted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    if accepted <= {"application/xml", "text/xml"}:
+        raise NotAcceptable("Answers are JSON.")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -31,11 +32,7 @@ class StrictJSONParser(BaseParser):
     def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
         """Return the object; raise ParseError, UnsupportedMediaType or BodyTooLarge."""
         check_coding(media_type or self.media_type, (parser_context or {}).get("request"))
-        limit = settings.MAX_BODY_BYTES
-        body = stream.read(limit + 1)
-        if len(body) > limit:
-            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
-        return read_object(body)
+        return read_bounded(stream)
 
 
 class EmptyFormParser(BaseParser):
@@ -59,6 +56,21 @@ def check_coding(media_type: str, request: Any) -> None:
     coding = request.META.get("HTTP_CONTENT_ENCODING", "") if request is not None else ""
     if coding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(media_type, "The body must not be compressed.")
+
+
+def is_plain_json(meta: Mapping[str, Any]) -> bool:
+    """Return whether a body is JSON by its plain name, with nothing more said of it."""
+    plain = meta.get("CONTENT_TYPE") == StrictJSONParser.media_type
+    return plain and "HTTP_CONTENT_ENCODING" not in meta
+
+
+def read_bounded(stream: Any) -> dict[str, Any]:
+    """Return the object in a stream; raise ParseError or BodyTooLarge."""
+    limit = settings.MAX_BODY_BYTES
+    body = stream.read(limit + 1)
+    if len(body) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    return read_object(body)
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from rest_framework import serializers
@@ -120,20 +121,30 @@ class RowSerializer(serializers.ModelSerializer):
     the schema.
     """
 
-    @cached_property
-    def methods(self) -> dict[str, Callable[[Any], Any]]:
-        """Return the methods that give fields."""
-        found = {name: getattr(self, f"get_{name}", None) for name in self.Meta.fields}
-        return {name: method for name, method in found.items() if method is not None}
-
     def to_representation(self, row: Any) -> dict[str, Any]:
-        return {name: self.value_of(row, name) for name in self.Meta.fields}
+        return self.written(row, {})
 
-    def value_of(self, row: Any, name: str) -> Any:
-        """Return one field; times as RFC 3339 in UTC."""
-        method = self.methods.get(name)
-        value = method(row) if method else getattr(row, name)
-        return rfc3339(value) if isinstance(value, datetime) else value
+    def written(self, row: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row; times as RFC 3339 in UTC. beside: fields that it does not have itself."""
+        names, read, methods = attributes_of(type(self))
+        values = {**dict(zip(names, read(row), strict=True)), **beside}
+        for name in methods:
+            values[name] = getattr(self, f"get_{name}")(row)
+        found = ((name, values[name]) for name in self.Meta.fields)
+        return {
+            name: rfc3339(value) if isinstance(value, datetime) else value for name, value in found
+        }
+
+
+@cache
+def attributes_of(
+    serializer: type[RowSerializer],
+) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[str]]:
+    """Return the fields that are attributes of a row, what reads them, and those with a method."""
+    fields, model = serializer.Meta.fields, serializer.Meta.model
+    methods = [name for name in fields if hasattr(serializer, f"get_{name}")]
+    names = [name for name in fields if name not in methods and hasattr(model, name)]
+    return names, attrgetter(*names), methods
 
 
 def first_error(errors: dict[str, Any]) -> str:

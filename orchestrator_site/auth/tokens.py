@@ -57,11 +57,10 @@ def mint(
 
 def read(text: str) -> Claims:
     """Return what a token says; raise TokenError with one sentence when it is not good."""
-    token = OrchestratorToken(text)  # type: ignore[arg-type]  # simplejwt names its argument's type wrongly
-    key = token.get("key")
-    if not isinstance(key, str) or not KEY_ID.match(key):
-        key = ""  # not one of ours: ignored, as all unknown claims are
-    return Claims(token["sub"], Role(token["role"]), int(token["exp"]), key)
+    secrets = settings.ORCHESTRATOR_JWT_SECRET, settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS
+    token = opened(text, *secrets)
+    token.check_times()
+    return token.claims
 
 
 class StrictBackend(TokenBackend):
@@ -78,7 +77,7 @@ class StrictBackend(TokenBackend):
             raise TokenBackendError("The token is not valid.")
         for secret in self.secrets:
             try:
-                return dict(opened(token, secret))
+                return payload_of(token, secret)
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError):
@@ -86,13 +85,8 @@ class StrictBackend(TokenBackend):
         raise TokenBackendError("The token is not valid.")
 
 
-@functools.lru_cache(maxsize=4096)
-def opened(token: str, secret: str) -> dict[str, Any]:
-    """Return the payload of a token signed with this secret; raise ValueError on what is not ours.
-
-    Remembered, because callers send one token all day; what depends on the time is checked
-    elsewhere, each time.
-    """
+def payload_of(token: str, secret: str) -> dict[str, Any]:
+    """Return what a token signed with this secret says; raise ValueError on what is not ours."""
     parts = JWS.decode_complete(token, secret, algorithms=[ALGORITHM])
     header = parts["header"]
     if not header.keys() <= HEADER or str(header.get("typ", "JWT")).upper() != "JWT":
@@ -103,24 +97,22 @@ def opened(token: str, secret: str) -> dict[str, Any]:
     return payload
 
 
-@functools.lru_cache(maxsize=8)
-def backend(*secrets: str) -> StrictBackend:
-    """Return the backend for these secrets, made once."""
-    return StrictBackend(*secrets)
-
-
 class OrchestratorToken(Token):
     """A token whose claims have been checked, all of them."""
 
     token_type = "access"  # noqa: S105
     lifetime = LIFETIME
 
+    def __init__(self, text: str, *secrets: str) -> None:
+        """secrets: that may have signed it."""
+        self._secrets = secrets
+        super().__init__(text)  # type: ignore[arg-type]  # simplejwt names its type wrongly
+
     def get_token_backend(self) -> TokenBackend:
-        return backend(settings.ORCHESTRATOR_JWT_SECRET, settings.ORCHESTRATOR_JWT_SECRET_PREVIOUS)
+        return StrictBackend(*self._secrets)
 
     def verify(self) -> None:
-        """Check every claim. The parent's checks are replaced: they fail on large numbers."""
-        earliest, latest = times.bounds()
+        """Check every claim but the times. The parent's checks are replaced: large numbers fail."""
         if not is_name(self.get("sub")):
             raise TokenError("The token's sub is not a name.")
         role = self.get("role")
@@ -129,10 +121,28 @@ class OrchestratorToken(Token):
         expires_at, issued_at = instant(self.get("exp")), instant(self.get("iat"))
         if expires_at is None or issued_at is None:
             raise TokenError("The token needs exp and iat in Unix seconds.")
+        key = self.get("key")
+        if not isinstance(key, str) or not KEY_ID.match(key):
+            key = ""  # not one of ours: ignored, as all unknown claims are
+        self.claims = Claims(self["sub"], Role(role), int(expires_at), key)
+        self._times = expires_at, issued_at
+
+    def check_times(self) -> None:
+        """Raise TokenError if it has expired, or was issued in the future."""
+        (earliest, latest), (expires_at, issued_at) = times.bounds(), self._times
         if expires_at <= earliest - EXPIRY_LEEWAY:
             raise TokenError("The token has expired.")
         if issued_at > latest + ISSUE_LEEWAY:
             raise TokenError("The token was issued in the future.")
+
+
+@functools.lru_cache(maxsize=4096)
+def opened(text: str, *secrets: str) -> OrchestratorToken:
+    """Return a token signed with one of these secrets; raise TokenError.
+
+    Remembered, because callers send one token all day; the times are checked each time.
+    """
+    return OrchestratorToken(text, *secrets)
 
 
 def instant(value: object) -> float | None:

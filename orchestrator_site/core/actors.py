@@ -16,11 +16,14 @@ class Role(enum.StrEnum):
     @property
     def rank(self) -> int:
         """Return the place on the ladder, 0 the lowest."""
-        return list(Role).index(self)
+        return RANKS[self]
 
     def covers(self, needed: "Role") -> bool:
         """Return whether this role may do what `needed` may."""
-        return self.rank >= needed.rank
+        return RANKS[self] >= RANKS[needed]
+
+
+RANKS = {role: place for place, role in enumerate(Role)}
 
 
 class Door(enum.StrEnum):

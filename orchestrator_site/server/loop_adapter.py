@@ -16,10 +16,13 @@ from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
+from rest_framework.response import Response
 
-from orchestrator_site.api.middleware import PROBES, as_api
+from orchestrator_site.api.middleware import PROBES, as_api, usage_of
+from orchestrator_site.api.negotiation import RENDERER
+from orchestrator_site.api.viewsets import CACHING
 from orchestrator_site.infra.group_commit import Grouped
-from orchestrator_site.server.wsgi_adapter import Answer, encoded, wsgi_environ
+from orchestrator_site.server.wsgi_adapter import Answer, Headers, encoded, wsgi_environ
 
 
 def action_of(scope: Any) -> ResolverMatch | None:
@@ -60,12 +63,15 @@ def is_our_host(host: bytes) -> bool:
 
 
 @functools.cache
-def common_headers() -> dict[str, str]:
-    """Return the headers that Django's middlewares put on every answer."""
+def common_headers(view: Any) -> Headers:
+    """Return the headers that every answer of a view has."""
     request, response = WSGIRequest(wsgi_environ(PLAIN, b"")), HttpResponse()
     SecurityMiddleware(lambda _: response).process_response(request, response)
     XFrameOptionsMiddleware(lambda _: response).process_response(request, response)
-    return {name: value for name, value in response.headers.items() if name != "Content-Type"}
+    del response.headers["Content-Type"]
+    answered = {*view.actions, *(["head"] if "get" in view.actions else [])}
+    allowed = [name.upper() for name in view.cls.http_method_names if name in answered]
+    return encoded([*response.headers.items(), ("Allow", ", ".join(allowed))])
 
 
 PLAIN = {
@@ -91,14 +97,21 @@ class LoopAdapter:
             response = await action.func(request, **action.kwargs)
         except Exception as error:
             response = response_for_exception(request, error)
-        return answer_of(as_api(request, response))
+        if not isinstance(response, Response):
+            response = as_api(request, response)
+        return answer_of(request, response, common_headers(action.func))
 
 
-def answer_of(response: HttpResponse) -> Answer:
-    """Return a response as it is sent."""
-    headers = response.headers
-    for name, value in common_headers().items():
-        headers.setdefault(name, value)
-    body = response.content
-    headers["Content-Length"] = str(len(body))
-    return Answer(response.status_code, encoded(headers.items()), body)
+def answer_of(request: Any, response: HttpResponse, common: Headers) -> Answer:
+    """Return a response as it is sent. common: headers that need not be looked up again."""
+    own = {"Cache-Control": CACHING, **dict(response.headers.items())}
+    if isinstance(response, Response):
+        body = RENDERER.render(response.data)
+        own["Content-Type"] = response.content_type or RENDERER.media_type
+        own.update(usage_of(request).headers)
+    else:
+        body = response.content
+    if not body:
+        own.pop("Content-Type", None)
+    own["Content-Length"] = str(len(body))
+    return Answer(response.status_code, encoded(own.items()) + common, body)

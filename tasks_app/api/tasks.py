@@ -114,5 +114,5 @@ def created_answer(task: Task) -> dict[str, Any]:
 
 def traced(new: dict[str, Any], request: Request) -> dict[str, Any]:
     """Return the fields of a new task with the trace it belongs to, a new one if it names none."""
-    trace_id = rules.trace_id_of(new, request.headers.get("traceparent", ""))
+    trace_id = rules.trace_id_of(new, request.META.get("HTTP_TRACEPARENT", ""))
     return {**new, "trace_id": trace_id or new_id("trace")}

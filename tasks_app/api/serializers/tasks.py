@@ -148,9 +148,7 @@ class TaskSerializer(RowSerializer):
 
     def to_representation(self, row: GatedTask) -> dict[str, Any]:
         """Write out a task, with its gate as `approval`."""
-        task, gate = row
-        names = self.Meta.fields
-        return {name: gate if name == "approval" else self.value_of(task, name) for name in names}
+        return self.written(row.task, {"approval": row.gate})
 
     def get_sla(self, task: Task) -> SlaSerializer:
         """Return the deadline."""
