@@ -15,7 +15,6 @@ from django.conf import settings as site
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
-from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
 from orchestrator_site.core import times
@@ -27,8 +26,6 @@ from tasks_app.models import Task
 from tasks_app.services import intake
 from tests.contract import client as contract
 from tests.support.turns import turn
-
-hypothesis_settings.register_profile("long", max_examples=5000)  # --hypothesis-profile=long
 
 
 def pytest_configure() -> None:

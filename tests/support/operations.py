@@ -1,15 +1,15 @@
 """What callers do, as values: each operation names a work of the services and an item for it.
 
-An operation is a NamedTuple with a method `job(side)`. To add one: write it, and name it in
-`OPERATIONS` with how its fields are drawn. Numbers stand for rows: `place` is the row at that place
+An operation is a NamedTuple with a method `job(side)`. To add one: write it, and a function in
+`OPERATIONS` that draws it. Numbers stand for rows: `place` is the row at that place
 among those there are, counted round.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any, NamedTuple, Protocol
-
-from hypothesis import strategies as st
 
 from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.models import Status as Verdict
@@ -31,6 +31,7 @@ CAST = [
     actor("root-1", Role.ADMIN),
 ]
 BEYOND_ANY_COLUMN = 2**80
+UNKNOWN = -1  # the place of a row that is not there
 
 
 class Job(NamedTuple):
@@ -42,10 +43,10 @@ class Job(NamedTuple):
 
 
 class Side:
-    """The world as one side sees it."""
+    """The world as one side sees it. met_at: when what arrives together has met."""
 
     def __init__(self, now: datetime) -> None:
-        self.now = now
+        self.now = self.met_at = now
 
     def pick(self, rows: Any, place: int, name: str) -> str:
         """Return the id of a row at a place, one of nothing if there is none."""
@@ -146,45 +147,19 @@ class Find(NamedTuple):
         return Job(queries.find_all, "task_unknown" if self.place < 0 else side.task(self.place))
 
 
-def one_by_one(service: Callable[..., Any]) -> Work:
-    """Return a work that calls a service which takes no lists for each of its items."""
-
-    def work(items: Sequence[dict[str, Any]]) -> list[Any]:
-        return [outcome(service, item) for item in items]
-
-    return WORKS.setdefault(service, work)
-
-
-WORKS: dict[Callable[..., Any], Work] = {}
-
-
-def outcome(service: Callable[..., Any], item: dict[str, Any]) -> Any:
-    """Return what a service returns, or why it refuses."""
-    try:
-        return service(**item)
-    except DomainError as refusal:
-        return refusal
-
-
 class Claim(NamedTuple):
-    """Take tasks."""
+    """Take tasks; what is claimed together is claimed at one moment."""
 
     agent: str
+    types: tuple[str, ...] | None
     limit: int
     seconds: int
     by: int
 
     def job(self, side: Side) -> Job:
-        return Job(
-            one_by_one(claims.claim),
-            {
-                "agent": self.agent,
-                "limit": self.limit,
-                "lease_seconds": self.seconds,
-                "by": CAST[self.by],
-                "now": side.now,
-            },
-        )
+        by, now = CAST[self.by], side.met_at
+        claim = claims.Claim(self.agent, by, now, self.types, self.limit, self.seconds)
+        return Job(claims.claim_all, claim)
 
 
 class Report(NamedTuple):
@@ -250,6 +225,12 @@ class Decide(NamedTuple):
         return Job(decisions.decide_all, decision)
 
 
+class Act(Protocol):
+    """Something that happens between two rounds."""
+
+    def act(self, side: Side) -> None: ...
+
+
 class Wait(NamedTuple):
     """Let time go by."""
 
@@ -279,8 +260,8 @@ class Requeue(NamedTuple):
     place: int
 
     def act(self, side: Side) -> None:
-        item = {"task_id": side.task(self.place), "by": CAST[3], "now": side.now}
-        outcome(retries.requeue, item)
+        with contextlib.suppress(DomainError):
+            retries.requeue(task_id=side.task(self.place), by=CAST[3], now=side.now)
 
 
 class Limit(NamedTuple):
@@ -318,70 +299,121 @@ class Tamper(NamedTuple):
         Task.objects.filter(task_id=task_id).update(payload={"evil": True}, awaiting_approval=False)
 
 
-PLACES, BY = st.integers(0, 7), st.integers(0, 3)
-OR_UNKNOWN = st.sampled_from([*range(8), *range(8), -1])
-AGENTS = st.sampled_from(["dev_agent"] * 6 + ["ops_agent"] * 3 + ["no_agent"])
-SELDOM = st.sampled_from([False] * 9 + [True])
-CREATE = st.builds(
-    Create,
-    kind=st.sampled_from(["bugfix"] * 4 + ["deployment"] * 2 + ["nonsense"]),
-    priority=st.sampled_from(["P0", "P2", "P3"]),
-    by=BY,
-    parent=st.sampled_from([None] * 20 + [*range(8), -1]),
-    needs=st.sampled_from([[]] * 6 + [[-1]]) | st.lists(PLACES, min_size=1, max_size=2),
-    frees=st.booleans(),
-    seconds=st.sampled_from([None, 60, 900]),
-    key=st.sampled_from([0, 0, 0, 1, 2, 3]),
-    flaw=st.sampled_from([""] * 30 + ["sla_target", "max_attempts"]),
-)
-OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
-    CREATE,
-    st.builds(
-        Publish,
-        event_type=st.sampled_from(["pr.merged"] * 4 + ["task.created"]),
-        source=st.sampled_from(["dev-agent-1", "ci"] * 3 + ["orchestrator"]),
-        place=PLACES,
-        by=BY,
-        flaw=SELDOM,
-    ),
-    st.builds(Find, place=OR_UNKNOWN),
-    st.builds(
-        Claim,
-        agent=AGENTS,
-        limit=st.integers(1, 3),
-        seconds=st.sampled_from([5, 300]),
-        by=BY,
-    ),
-    st.builds(
-        Report,
-        place=PLACES,
-        held=st.booleans(),
-        status=st.sampled_from([*Status][2:]),
-        late=st.sampled_from([None, False, False, True]),
-        retryable=st.booleans(),
-        by=BY,
-    ),
-    st.builds(Heartbeat, place=PLACES, late=SELDOM, by=BY),
-    st.builds(Release, place=PLACES, late=SELDOM, by=BY),
-    st.builds(
-        Decide,
-        place=PLACES,
-        verdict=st.sampled_from([Verdict.APPROVED, Verdict.APPROVED, Verdict.REJECTED]),
-        by=BY,
-        shown=st.sampled_from(["", "", "", "0" * 64]),
-    ),
-)
-ACTS: st.SearchStrategy[Any] = st.one_of(
-    st.builds(Wait, seconds=st.sampled_from([1, 10, 100, 700])),
-    st.builds(Sweep),
-    st.builds(Requeue, place=PLACES),
-    st.builds(
-        Limit,
-        agent=AGENTS.filter(lambda name: name != "no_agent"),
-        active=st.booleans(),
-        paused=SELDOM,
-        most=st.sampled_from([None, 1, 2]),
-    ),
-    st.builds(Tighten),
-    st.builds(Tamper, place=PLACES),
-)
+def any_create(dice: Random) -> Create:
+    new = Create(
+        kind=dice.choice(["bugfix"] * 12 + ["deployment"] * 3 + ["nonsense"]),
+        priority=dice.choice(["P0", "P2", "P3"]),
+        by=dice.randrange(4),
+        parent=dice.choice([None] * 20 + [0, 3, UNKNOWN]),
+        needs=dice.choice([[]] * 9 + [[UNKNOWN], *[[any_place(dice)]] * 3, [0, any_place(dice)]]),
+        frees=dice.random() < 0.5,
+        seconds=dice.choice([None, 60, 900]),
+        key=dice.choice([0, 0, 0, 0, 1, 2, 3]),
+        flaw="",
+    )
+    if dice.random() < 0.97:
+        return new
+    # Nothing that would refuse it before.
+    plain = new._replace(kind="bugfix", priority="P2", parent=None, needs=[], key=new.key and 9)
+    return plain._replace(flaw=dice.choice(["sla_target", "max_attempts"]))
+
+
+def any_publish(dice: Random) -> Publish:
+    return Publish(
+        event_type=dice.choice(["pr.merged"] * 5 + ["task.created"]),
+        source=dice.choice(["dev-agent-1", "ci"] * 3 + ["orchestrator"]),
+        place=any_place(dice),
+        by=dice.randrange(4),
+        flaw=dice.random() < 0.03,
+    )
+
+
+def any_claim(dice: Random) -> Claim:
+    return Claim(
+        agent=dice.choice(["dev_agent"] * 8 + ["ops_agent"] * 3 + ["no_agent"]),
+        types=dice.choice([None, None, ("bugfix",), ("deployment", "bugfix")]),
+        limit=dice.randint(1, 3),
+        seconds=dice.choice([5, 300]),
+        by=dice.randrange(4),
+    )
+
+
+def any_report(dice: Random) -> Report:
+    return Report(
+        place=any_place(dice),
+        held=dice.random() < 0.6,
+        status=dice.choice([*Status][2:]),
+        late=dice.choice([None, False, False, True]),
+        retryable=dice.random() < 0.5,
+        by=dice.randrange(4),
+    )
+
+
+def any_heartbeat(dice: Random) -> Heartbeat:
+    return Heartbeat(any_place(dice), dice.random() < 0.1, dice.randrange(4))
+
+
+def any_release(dice: Random) -> Release:
+    return Release(any_place(dice), dice.random() < 0.1, dice.randrange(4))
+
+
+def any_decision(dice: Random) -> Decide:
+    return Decide(
+        place=any_place(dice),
+        verdict=dice.choice([Verdict.APPROVED, Verdict.APPROVED, Verdict.REJECTED]),
+        by=dice.randrange(4),
+        shown=dice.choice(["", "", "", "", "0" * 64]),
+    )
+
+
+def any_find(dice: Random) -> Find:
+    return Find(dice.choice([UNKNOWN, *[any_place(dice)] * 9]))
+
+
+def any_place(dice: Random) -> int:
+    return dice.randrange(12)
+
+
+def any_act(dice: Random) -> Act | None:
+    return dice.choice(
+        [
+            None,
+            Wait(dice.choice([1, 10, 100, 700])),
+            Sweep(),
+            Requeue(any_place(dice)),
+            Limit(
+                agent=dice.choice(["dev_agent", "ops_agent"]),
+                active=dice.random() < 0.7,
+                paused=dice.random() < 0.1,
+                most=dice.choice([None, 1, 2]),
+            ),
+            Tighten() if dice.random() < 0.2 else Wait(1),
+            Tamper(any_place(dice)),
+        ]
+    )
+
+
+OPERATIONS: list[Callable[[Random], Operation]] = [
+    any_create,
+    any_create,
+    any_publish,
+    any_find,
+    any_claim,
+    any_claim,
+    any_report,
+    any_report,
+    any_heartbeat,
+    any_release,
+    any_decision,
+    any_decision,
+]
+Rounds = list[tuple[Act | None, list[Operation]]]
+
+
+def any_rounds(dice: Random) -> Rounds:
+    """Return what happens, round by round: something, and then what arrives together."""
+    rounds: Rounds = [(None, [any_create(dice) for _ in range(8)])]
+    for _ in range(dice.randint(2, 6)):
+        met = [dice.choice(OPERATIONS)(dice) for _ in range(dice.choice([2, 4, 8, 12]))]
+        rounds.append((any_act(dice), met))
+    return rounds
