@@ -126,7 +126,11 @@ def take_first(
             break
         outcome = locked.decide(report.task_id, partial(take, report, locked, approvals))
         if isinstance(outcome, Task) and report.status in WITHDRAWN_BY:
-            closings += withdrawn(report, asked.pop(report.task_id, []))
+            ended = withdrawn(report, asked.pop(report.task_id, []))
+            for closing in ended:
+                if known := approvals.get(closing.approval.approval_id):
+                    known.status = closing.status  # for reports that come after
+            closings += ended
         outcomes.append(outcome)
     close_all(closings)
     alone = len(tasks) == 1

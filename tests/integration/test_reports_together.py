@@ -192,6 +192,22 @@ def test_open_requests_of_those_that_end_are_withdrawn_each_by_its_own_reason(
     assert told(gated[0])[1:] == ["approval.withdrawn", "task.failed"]
 
 
+def test_a_report_is_told_that_the_request_ended_with_the_task_before_it(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
+    task = make_task(priority="P0")
+
+    _, refusal = lifecycle.report_all(
+        [
+            Report(task.task_id, Status.CANCELLED, dev, now),
+            Report(task.task_id, Status.COMPLETED, dev, now),
+        ]
+    )
+
+    assert isinstance(refusal, NotGranted)
+    assert refusal.state["approval_status"] == "withdrawn"
+
+
 @pytest.mark.parametrize("changed", [{"payload": {"evil": 1}}, {"metadata": {"evil": 1}}])
 def test_the_gate_asks_each_of_many_for_its_own_content(
     make_task: Make, dev: Actor, ops: Actor, now: datetime, changed: dict[str, Any]
