@@ -34,7 +34,7 @@ from tasks_app.models import Task
 from tasks_app.services import claims, dependencies, intake
 from tests.support.operations import Job, Rounds, Side, any_rounds
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "60"))
+SEQUENCES = int(os.environ.get("SEQUENCES", "50"))
 MOST_SHOWN = 12
 ID = re.compile(r"(?:task|approval)_\d{26}|[0-9a-f]{64}")
 Carry = Callable[[list[Job]], list[Any]]
@@ -260,5 +260,5 @@ def test_a_list_that_loses_an_event_is_caught(monkeypatch: pytest.MonkeyPatch) -
         record_all(events[:1] + events[2:] if len(events) > 2 else events, **more)
 
     monkeypatch.setattr(intake, "record_all", forgetful)
-    with pytest.raises(pytest.fail.Exception, match="in lists"):
-        check(seed=1)
+    found = differences(any_rounds(random.Random(1)))
+    assert [path for path in found if path.startswith("/events")]
