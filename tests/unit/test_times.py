@@ -145,6 +145,28 @@ def test_a_process_measures_before_it_serves_and_goes_on_when_that_fails(
     assert "The time could not be measured." in caplog.text
 
 
+@pytest.mark.django_db
+def test_a_process_has_one_thread_that_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements, for_ever = itertools.count(), threading.Event()
+    still = SimpleNamespace(sleep=lambda seconds: for_ever.wait())
+    monkeypatch.setattr(times, "time", still)
+    monkeypatch.setattr(times, "measure", lambda: next(measurements))
+    keeper = times.Keeper()
+
+    keeper.start()
+    keeper.start()
+
+    assert next(measurements) == 1
+
+
+def test_where_a_machine_cannot_tell_how_long_it_slept_its_monotonic_clock_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(times, "time", SimpleNamespace(monotonic=lambda: 12.5))
+
+    assert times.elapsed() == 12.5
+
+
 class Sent(Scheduler):
     """A scheduler that keeps what it would have sent."""
 
