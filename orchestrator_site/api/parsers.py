@@ -12,8 +12,10 @@ from rest_framework.parsers import BaseParser
 
 MAX_DEPTH = 64
 MAX_VALUES = 10_000
-MAX_NAME = 2 * MAX_VALUES  # a shorter body has neither too many values nor too long a name
+MAX_NAME = 20_000  # characters
 LARGEST = 2**53 - 1  # beyond it JavaScript, and all doubles, read another number than was written
+AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+LONG_NUMBER = b"0" * len(str(LARGEST))
 SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]")  # NUL, or one half of a surrogate pair
 SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -77,13 +79,14 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Return the object in a JSON text; raise ParseError with one sentence."""
     if not body.strip():
         return {}
+    long_number = LONG_NUMBER in body.translate(AS_ZEROS)
     try:
         content = json.loads(
             body.decode("utf-8-sig"),
             parse_constant=refuse_constant,
             parse_float=finite,
-            parse_int=within_doubles,
-            object_pairs_hook=distinct,
+            parse_int=within_doubles if long_number else None,
+            object_pairs_hook=distinct if len(body) <= MAX_NAME else distinct_and_short,
         )
     except json.JSONDecodeError as error:
         raise ParseError(
@@ -97,14 +100,19 @@ def read_object(body: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ParseError("The body must be a JSON object.")
-    depth = body.count(b"[") + body.count(b"{")  # at most
-    if len(body) > MAX_NAME or SUSPICIOUS.search(body) or depth > MAX_DEPTH:
-        walk(content)
+    depth = body.count(b"[") + body.count(b"{")  # at most, as the number of values is here
+    suspicious = SUSPICIOUS.search(body) is not None
+    if suspicious or depth > MAX_DEPTH or depth + body.count(b",") >= MAX_VALUES:
+        walk(content, with_text=suspicious)
     return content
 
 
-def walk(content: object) -> None:
-    """Refuse what is too deep, too many values, NULs and lone surrogates. Without recursion."""
+def walk(content: object, *, with_text: bool) -> None:
+    """Refuse what is too deep and too many values. Without recursion.
+
+    with_text: also NULs and lone surrogates, which only escapes can make.
+    """
+    kinds = (str, dict, list) if with_text else (dict, list)
     waiting, values = [(content, 1)], 1
     while waiting:
         value, depth = waiting.pop()
@@ -113,19 +121,12 @@ def walk(content: object) -> None:
                 raise ParseError("Text must not hold NUL characters or lone surrogates.")
         elif isinstance(value, dict | list):
             values += len(value)
-            check_size(value, values, depth)
+            if depth > MAX_DEPTH:
+                raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+            if values > MAX_VALUES:
+                raise ParseError(f"The body holds more than {MAX_VALUES} values.")
             inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
-            waiting += [(each, depth + 1) for each in inner if isinstance(each, str | dict | list)]
-
-
-def check_size(value: dict[str, Any] | list[Any], values: int, depth: int) -> None:
-    """Refuse what would keep a reader busy for nothing."""
-    if depth > MAX_DEPTH:
-        raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
-    if values > MAX_VALUES:
-        raise ParseError(f"The body holds more than {MAX_VALUES} values.")
-    if isinstance(value, dict) and max(map(len, value), default=0) > MAX_NAME:
-        raise ParseError(f"A field's name is longer than {MAX_NAME} characters.")
+            waiting += [(each, depth + 1) for each in inner if isinstance(each, kinds)]
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -133,6 +134,14 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ParseError("The body names a field twice in one object.")
+    return fields
+
+
+def distinct_and_short(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a dict; no name is longer than anybody needs."""
+    fields = distinct(pairs)
+    if max(map(len, fields), default=0) > MAX_NAME:
+        raise ParseError(f"A field's name is longer than {MAX_NAME} characters.")
     return fields
 
 

@@ -42,12 +42,16 @@ class LiveServer:
 
 @contextlib.contextmanager
 def live_server(
-    prepare: Callable[[dict[str, str]], None] | None = None, /, **settings: str
+    prepare: Callable[[dict[str, str]], None] | None = None,
+    /,
+    *,
+    program: tuple[str, ...] = ("manage.py",),
+    **settings: str,
 ) -> Iterator[LiveServer]:
     """Start a server and end it.
 
-    prepare: called with its environment before it starts. settings: environment variables laid over
-    those it is given.
+    prepare: called with its environment before it starts. program: what Python runs. settings:
+    environment variables laid over those it is given.
     """
     secret, api_key = secrets.token_hex(32), secrets.token_hex(24)
     with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder, fresh_stores() as stores:
@@ -62,7 +66,8 @@ def live_server(
         }
         if prepare:
             prepare(given)
-        with up(Path(folder), "--migrate", "--with-worker", "--with-beat", **given) as server:
+        options = ("--migrate", "--with-worker", "--with-beat")
+        with up(Path(folder), *options, program=program, **given) as server:
             yield LiveServer(server.url, secret, api_key, given)
 
 

@@ -121,10 +121,15 @@ def process(command: list[str], **settings: str) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def up(data_dir: Path, *options: str, **settings: str) -> Iterator[Server]:
-    """Give a service that answers, on a free port and on stores of its own."""
+def up(
+    data_dir: Path, *options: str, program: tuple[str, ...] = ("manage.py",), **settings: str
+) -> Iterator[Server]:
+    """Give a service that answers, on a free port and on stores of its own.
+
+    program: what Python runs.
+    """
     settings = {"DATA_DIR": str(data_dir), "PORT": "0", **settings}
-    server = Server([sys.executable, "manage.py", "up", *options], settings)
+    server = Server([sys.executable, *program, "up", *options], settings)
     try:
         server.url = server.wait_for(r"http://\S+?:\d+").group()
         server.seconds_to_start = time.monotonic() - server.started
