@@ -21,12 +21,12 @@ from tests.support import decisions
 Make = Callable[..., Task]
 
 
-def hand_out(now: datetime, *wanted: dict[str, Any], agent: str = "dev_agent") -> list[list[str]]:
+def hand_out(now: datetime, *wanted: dict[str, Any]) -> list[list[str]]:
     """Claim together, each in a name of its own; return the ids of the tasks that each got."""
-    together = [
-        Claim(**{"agent": agent, "by": actor(f"{place}"), "now": now} | asked)
-        for place, asked in enumerate(wanted)
-    ]
+    together = []
+    for place, asked in enumerate(wanted):
+        fields: dict[str, Any] = {"agent": "dev_agent", "by": actor(f"{place}"), "now": now} | asked
+        together.append(Claim(**fields))
     taken = []
     for place, outcome in enumerate(claims.claim_all(together)):
         assert not isinstance(outcome, UnknownAgent)
