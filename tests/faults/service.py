@@ -63,6 +63,20 @@ class Service:
         if self.process:
             self.process.close()
 
+    @contextlib.contextmanager
+    def with_another(self) -> Iterator[list["Service"]]:
+        """Give it and, on servers, another web process on its stores: one alone writes in turn."""
+        services = [self]
+        if "DATABASE_URL" in self.settings:
+            command = [word for word in self.command if not word.startswith("--with-")]
+            services.append(Service(self.settings, command, tree=self.tree))
+            services[1].start()
+        try:
+            yield services
+        finally:
+            for service in services[1:]:
+                service.kill()
+
     def caller(self, name: str, role: str = "agent") -> "Caller":
         """Return a caller with a token of its own."""
         return Caller(self.url, self.settings["ORCHESTRATOR_JWT_SECRET"], name, role)
