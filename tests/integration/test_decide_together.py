@@ -155,3 +155,15 @@ def test_a_task_that_fails_by_the_rejection_of_another_does_not_start(
     second.refresh_from_db()
     assert (second.status, second.failure_reason) == ("failed", "dependency")
     assert not Approval.objects.pending().exists()
+
+
+def test_an_approval_lets_only_those_tasks_through_that_name_it_and_wait(
+    ids: list[str], ops: Actor, now: datetime
+) -> None:
+    Task.objects.filter(approval_id=ids[1]).update(approval_id="approval_other")
+    Task.objects.filter(approval_id=ids[2]).update(status="failed")
+
+    decide_all([Decision(approval_id, YES, ops, now) for approval_id in ids])
+
+    awaiting = list(Task.objects.order_by("pk").values_list("awaiting_approval", flat=True))
+    assert awaiting == [False, True, True, False, False]
