@@ -1,6 +1,6 @@
 """The API door of approvals."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -17,6 +17,7 @@ from approvals_app.serializers import (
     PendingAnswer,
 )
 from approvals_app.services.decisions import Decision, decide_all, refuse_role
+from orchestrator_site.api.negotiation import JSONRenderer
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 
@@ -43,11 +44,10 @@ class ApprovalViewSet(ApiViewSet):
     }
 
     @extend_schema(parameters=[ApprovalListQuery], responses=PendingAnswer)
-    def pending(self, request: Request) -> Response:
+    async def pending(self, request: Request) -> Response:
         """List what waits for a decision, most urgent first."""
-        found, following = queries.pending(**self.asked(ApprovalListQuery), now=self.now)
-        answer = {"count": len(found), "approvals": found, "next": following}
-        return Response(PendingAnswer.of(answer))
+        params = self.asked(ApprovalListQuery) | {"now": self.now}
+        return Response(await self.executor.call(lambda: pending_page(params)))
 
     @extend_schema(responses=ApprovalAnswer)
     async def retrieve(self, request: Request, approval_id: str) -> Response:
@@ -56,11 +56,10 @@ class ApprovalViewSet(ApiViewSet):
         return Response(ApprovalAnswer.of({"approval": approval}))
 
     @extend_schema(parameters=[ApprovalListQuery], responses=HistoryAnswer)
-    def history(self, request: Request) -> Response:
+    async def history(self, request: Request) -> Response:
         """List what was decided, newest first."""
-        found, following = queries.history(**self.asked(ApprovalListQuery))
-        answer = {"count": len(found), "history": found, "next": following}
-        return Response(HistoryAnswer.of(answer))
+        params = self.asked(ApprovalListQuery)
+        return Response(await self.executor.call(lambda: history_page(params)))
 
     @extend_schema(parameters=[DecisionInput], request=DecisionInput, responses=DecisionAnswer)
     async def approve(self, request: Request, approval_id: str) -> Response:
@@ -97,3 +96,17 @@ class ApprovalViewSet(ApiViewSet):
         if self.action in VERDICTS and request.user is not None:
             refuse_role(self._decision(self.kwargs["approval_id"]), message or "")
         super().permission_denied(request, message, code)
+
+
+def pending_page(params: dict[str, Any]) -> bytes:
+    """Return a page of what waits, written: a large one is nothing for the event loop."""
+    found, following = queries.pending(**params)
+    answer = {"count": len(found), "approvals": found, "next": following}
+    return JSONRenderer().render(PendingAnswer.of(answer))
+
+
+def history_page(params: dict[str, Any]) -> bytes:
+    """Return a page of what was decided, written."""
+    found, following = queries.history(**params)
+    answer = {"count": len(found), "history": found, "next": following}
+    return JSONRenderer().render(HistoryAnswer.of(answer))

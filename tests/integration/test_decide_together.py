@@ -16,7 +16,6 @@ from approvals_app.errors import (
 from approvals_app.models import Approval, ApprovalPolicy, Status
 from approvals_app.services.decisions import Decision, decide_all
 from events_app.models import Event
-from events_app.services import change
 from orchestrator_site.core.actors import Actor
 from tasks_app.models import Task
 from tests.conftest import actor
@@ -125,22 +124,6 @@ def test_a_request_that_asks_for_too_little_by_now_is_asked_anew_and_the_others_
     task.refresh_from_db()
     assert (task.awaiting_approval, task.approval_id) == (True, anew.approval_id)
     assert anew.decider_role == "admin"
-
-
-def test_the_record_of_a_refusal_is_not_lost_with_a_transaction_that_is_tried_again(
-    ids: list[str], dev: Actor, now: datetime, settings: Any
-) -> None:
-    settings.ORCHESTRATOR_APPROVAL_MODE = "four-eyes"
-    attempt = Decision(ids[0], YES, dev, now)
-
-    with pytest.raises(ZeroDivisionError), change():
-        decide_all([attempt])
-        raise ZeroDivisionError
-    assert refusals_told() == []
-    for _ in range(2):
-        decide_all([attempt, attempt])
-
-    assert refusals_told() == [(dev.name, ids[0])]
 
 
 def test_a_task_that_fails_by_the_rejection_of_another_does_not_start(
