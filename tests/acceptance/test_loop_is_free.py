@@ -29,14 +29,15 @@ from tests.support.live import LiveServer, live_server
 pytestmark = pytest.mark.serial(timed=True)
 TRIES = 8  # a busy machine holds up anything now and then, but not the same thing each time
 PROGRAM = ("-m", "tests.support.slow_loop")
-LARGEST = [
+SMALL: dict[str, Any] = {}
+LARGEST: list[dict[str, Any]] = [
     {"text": "x" * 1_048_000},
     {"text": "é\u2028" * 80_000},
     {"list": ["\u00e9" * 10] * 9_000},
 ]
-TOO_LARGE = {"list": [0] * 500_000}
-LARGE = {"text": "x" * 250_000}
-WIDE = {f"name_{number}": [number, "x" * 8] for number in range(3_000)}
+TOO_LARGE: dict[str, Any] = {"list": [0] * 500_000}
+LARGE: dict[str, Any] = {"text": "x" * 250_000}
+WIDE: dict[str, Any] = {f"name_{number}": [number, "x" * 8] for number in range(3_000)}
 Request = tuple[str, str, bytes]
 
 
@@ -78,7 +79,7 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     log = tmp_path_factory.mktemp("loop") / "slow"
     log.touch()
-    with live_server(program=PROGRAM, SLOW_LOG=str(log)) as server:
+    with live_server(None, PROGRAM, SLOW_LOG=str(log)) as server:
         yield Watched(server, log)
 
 
@@ -92,7 +93,7 @@ def hot(task_ids: list[str]) -> Iterator[Request]:
     yield sent("GET", "/stats")
     yield from (sent("GET", f"/tasks/{task_id}") for task_id in task_ids)
     yield sent("GET", "/events?limit=500")
-    for payload in ({}, LARGE, WIDE):
+    for payload in (SMALL, LARGE, WIDE):
         yield sent("POST", "/tasks", {**TASK, "payload": payload})
         yield sent("POST", "/events/publish", {**EVENT, "payload": payload})
     yield sent("POST", "/tasks/claim", {"agent": "dev_agent", "limit": 5})
@@ -110,8 +111,8 @@ def bad_bodies() -> Iterator[Request]:
     for path, body, field in DOORS.values():
         members = [f'"{name}": {json.dumps(body[name])}' for name in body if name != field]
         for value in VALUES.values():
-            text = "{" + ", ".join([*members, f'"{field}": {{"v": {value}}}']) + "}"
-            yield "POST", path, text.encode()
+            whole = "{" + ", ".join([*members, f'"{field}": {{"v": {value}}}']) + "}"
+            yield "POST", path, whole.encode()
     for path in ("/tasks", "/events/publish"):
         yield "POST", path, b'{"payload": {"a": "' + b"x" * 1_048_576 + b'"}}'
 

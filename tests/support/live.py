@@ -11,14 +11,14 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 import psycopg
 
-from tests.support.processes import up
+from tests.support.processes import served
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +43,8 @@ class LiveServer:
 @contextlib.contextmanager
 def live_server(
     prepare: Callable[[dict[str, str]], None] | None = None,
+    program: Sequence[str] = ("manage.py",),
     /,
-    *,
-    program: tuple[str, ...] = ("manage.py",),
     **settings: str,
 ) -> Iterator[LiveServer]:
     """Start a server and end it.
@@ -66,8 +65,8 @@ def live_server(
         }
         if prepare:
             prepare(given)
-        options = ("--migrate", "--with-worker", "--with-beat")
-        with up(Path(folder), *options, program=program, **given) as server:
+        command = [*program, "up", "--migrate", "--with-worker", "--with-beat"]
+        with served(command, Path(folder), given) as server:
             yield LiveServer(server.url, secret, api_key, given)
 
 

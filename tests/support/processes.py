@@ -121,15 +121,17 @@ def process(command: list[str], **settings: str) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def up(
-    data_dir: Path, *options: str, program: tuple[str, ...] = ("manage.py",), **settings: str
-) -> Iterator[Server]:
-    """Give a service that answers, on a free port and on stores of its own.
+def up(data_dir: Path, *options: str, **settings: str) -> Iterator[Server]:
+    """Give a service that answers, on a free port and on stores of its own."""
+    with served(["manage.py", "up", *options], data_dir, settings) as server:
+        yield server
 
-    program: what Python runs.
-    """
+
+@contextlib.contextmanager
+def served(program: list[str], data_dir: Path, settings: dict[str, str]) -> Iterator[Server]:
+    """Give what a program of Python serves, as `up` does."""
     settings = {"DATA_DIR": str(data_dir), "PORT": "0", **settings}
-    server = Server([sys.executable, *program, "up", *options], settings)
+    server = Server([sys.executable, *program], settings)
     try:
         server.url = server.wait_for(r"http://\S+?:\d+").group()
         server.seconds_to_start = time.monotonic() - server.started

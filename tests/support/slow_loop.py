@@ -42,5 +42,5 @@ def seconds_not_run() -> float:
 
 
 if __name__ == "__main__":
-    asyncio.SelectorEventLoop = DebuggedLoop  # type: ignore[misc]
+    asyncio.SelectorEventLoop = DebuggedLoop
     main()
