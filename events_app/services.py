@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from events_app import rules
@@ -108,16 +109,34 @@ def publish_all(items: Sequence[Publication]) -> list[Event | DomainError]:
     return outcomes
 
 
-@change
-def publish_together(items: Sequence[Publication]) -> list[Event]:
-    """Store all of these events or, if one is refused, none; raise Invalid, which names it."""
-    events = []
-    for place, outcome in enumerate(publish_all(items)):
-        if isinstance(outcome, DomainError):
-            sentence = f"Event {place} of the batch: {outcome}"
-            raise Invalid(sentence, field=f"events.{place}")
-        events.append(outcome)
-    return events
+class PublicationBatch(NamedTuple):
+    """Events to store together. items: each of them, or why it was refused before."""
+
+    items: Sequence[Publication | DomainError]
+    all_or_none: bool
+
+    def events(self) -> list[Event | DomainError] | DomainError:
+        """Return the events, not yet stored, and the refusals; Invalid where none can be."""
+        outcomes = [item.event() if isinstance(item, Publication) else item for item in self.items]
+        for place, outcome in enumerate(outcomes):
+            if self.all_or_none and isinstance(outcome, DomainError):
+                sentence = f"Event {place} of the batch: {outcome}"
+                return Invalid(sentence, field=f"events.{place}")
+        return outcomes
+
+
+def publish_batches(
+    batches: Sequence[PublicationBatch],
+) -> list[list[Event | DomainError] | DomainError]:
+    """Store events of agents; return for each batch its outcomes, or why nothing of it is stored.
+
+    The events of a batch stand in the log in the order given, with nothing between them.
+    """
+    outcomes = [batch.events() for batch in batches]
+    found = chain.from_iterable(each for each in outcomes if isinstance(each, list))
+    if events := [event for event in found if isinstance(event, Event)]:
+        changes.gather(events, [wakeups.EVENTS])
+    return outcomes
 
 
 def publish(

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -36,6 +38,7 @@ from orchestrator_site.core.actors import Role
 from orchestrator_site.core.errors import DomainError
 
 EVENT_STREAM = "text/event-stream"
+Items = list[services.Publication | DomainError]
 NEXT = "X-Next-Cursor"  # where a list of CloudEvents has no room for it
 PLACES = {"now": sequencing.head, "beginning": lambda: None}
 
@@ -103,28 +106,31 @@ class EventViewSet(ApiViewSet):
         return tracing.trace_id_of(self.request.META.get("HTTP_TRACEPARENT", ""))
 
     @extend_schema(request=EventBatchRequest, responses=EventBatchAnswer)
-    def publish_batch(self, request: Request) -> Response:
+    async def publish_batch(self, request: Request) -> Response:
         """Publish up to 100 events: `all` or none, or `each` that can be. Each counts in the rate.
 
         They stand in the log in the order given, with nothing between them.
         """
         params = self.checked(EventBatchSerializer)
-        self.count_items(len(params["events"]))
-        publish = self._all if params["mode"] == "all" else self._each
-        return self.once(lambda: batch_answer(params["mode"], publish(params["events"])))
+        await self.count_items(len(params["events"]))
+        all_or_none = params["mode"] == "all"
+        items = (self._all if all_or_none else self._each)(params["events"])
+        batch = services.PublicationBatch(items, all_or_none)
+        answer = partial(batch_answer, params["mode"])
+        return await self.write_once(services.publish_batches, batch, answer)
 
-    def _all(self, items: list[dict[str, Any]]) -> list[Event]:
+    def _all(self, items: list[dict[str, Any]]) -> Items:
         checked = self.checked(EventBatchRequest, {"events": items})["events"]
-        return services.publish_together([self._publication(item) for item in checked])
+        return [self._publication(item) for item in checked]
 
-    def _each(self, items: list[dict[str, Any]]) -> list[Event | DomainError]:
-        read = [PublishSerializer(data=item) for item in items]
-        good = [self._publication(item.validated_data) for item in read if item.is_valid()]
-        outcomes = iter(services.publish_all(good))
-        return [
-            next(outcomes) if item.is_valid() else DomainError(first_error(item.errors))
-            for item in read
-        ]
+    def _each(self, items: list[dict[str, Any]]) -> Items:
+        read: Items = []
+        for item in items:
+            try:
+                read.append(self._publication(self.checked(PublishSerializer, item)))
+            except ValidationError as refusal:
+                read.append(DomainError(first_error(refusal.detail)))
+        return read
 
     def _publication(self, said: dict[str, Any]) -> services.Publication:
         fields = {"trace_id": self._trace()} | said

@@ -147,7 +147,7 @@ def attributes_of(
     return names, attrgetter(*names), methods
 
 
-def first_error(errors: dict[str, Any]) -> str:
+def first_error(errors: Any) -> str:
     """Return the first thing wrong with an item of a batch, as one sentence."""
     field, sentences = next(iter(errors.items()))
     return f"{field}: {sentences[0] if isinstance(sentences, list) else sentences}"

@@ -111,7 +111,7 @@ class ApiViewSet(viewsets.ViewSet):
         # A request that waits is run again and again, and counted once.
         self.note_usage(await long_poll.once_per_request(request, "usage", bucket.add))
 
-    def count_items(self, items: int) -> None:
+    async def count_items(self, items: int) -> None:
         """Count the items of a batch, of which the request was one.
 
         Raise RateLimited when they are too many for this minute, Invalid when for any.
@@ -120,7 +120,7 @@ class ApiViewSet(viewsets.ViewSet):
         if items > bucket.limit:
             raise Invalid(f"At most {bucket.limit} items a minute are allowed; send fewer at once.")
         if items > 1:
-            self.note_usage(bucket.count(items - 1))
+            self.note_usage(await bucket.add_all(items - 1))
 
     def bucket(self, actor: Actor | None) -> throttling.Bucket:
         """Return where this request counts."""

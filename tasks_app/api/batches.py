@@ -1,9 +1,11 @@
 """The endpoint that creates many tasks at once."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,7 +22,8 @@ from tasks_app.api.serializers.batches import (
 )
 from tasks_app.api.tasks import traced
 from tasks_app.models import Task
-from tasks_app.services import batches
+from tasks_app.services.batches import Batch, create_batches
+from tasks_app.services.intake import NewTask
 
 
 class BatchViewSet(ApiViewSet):
@@ -39,27 +42,29 @@ class BatchViewSet(ApiViewSet):
     }
 
     @extend_schema(request=BatchRequest, responses=BatchAnswer)
-    def batch(self, request: Request) -> Response:
+    async def batch(self, request: Request) -> Response:
         """Create up to 100 tasks: `all` or none, or `each` that can be. Each counts in the rate."""
         params = self.checked(BatchSerializer)
-        self.count_items(len(params["tasks"]))
-        create = self._all if params["mode"] == "all" else self._each
-        return self.once(lambda: answer_of(params["mode"], create(params["tasks"])))
+        await self.count_items(len(params["tasks"]))
+        all_or_none = params["mode"] == "all"
+        news = (self._all if all_or_none else self._each)(params["tasks"])
+        answer = partial(answer_of, params["mode"])
+        return await self.write_once(create_batches, Batch(news, all_or_none), answer)
 
-    def _all(self, items: list[dict[str, Any]]) -> list[Task]:
-        news = self.checked(BatchRequest, {"tasks": items})["tasks"]
-        news = [traced(new, self.request) for new in news]
-        return batches.create_all(news, by=self.actor, now=self.now)
+    def _all(self, items: list[dict[str, Any]]) -> list[NewTask | DomainError]:
+        return [self._new(item) for item in self.checked(BatchRequest, {"tasks": items})["tasks"]]
 
-    def _each(self, items: list[dict[str, Any]]) -> list[Task | DomainError]:
-        read = [BatchItemSerializer(data=item) for item in items]
-        news = [
-            traced(item.validated_data, self.request)
-            if item.is_valid()
-            else DomainError(first_error(item.errors))
-            for item in read
-        ]
-        return batches.create_each(news, by=self.actor, now=self.now)
+    def _each(self, items: list[dict[str, Any]]) -> list[NewTask | DomainError]:
+        news: list[NewTask | DomainError] = []
+        for item in items:
+            try:
+                news.append(self._new(self.checked(BatchItemSerializer, item)))
+            except ValidationError as refusal:
+                news.append(DomainError(first_error(refusal.detail)))
+        return news
+
+    def _new(self, fields: dict[str, Any]) -> NewTask:
+        return NewTask(traced(fields, self.request), self.actor, self.now)
 
 
 def answer_of(mode: str, outcomes: Sequence[Task | DomainError]) -> dict[str, Any]:

@@ -1,67 +1,81 @@
 """Many tasks at once: all or none, or each for itself."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from events_app.services import change
-from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
 from tasks_app.errors import Cycle
 from tasks_app.models import Task
 from tasks_app.services import intake
+from tasks_app.services.intake import NewTask
+
+
+class Batch(NamedTuple):
+    """Tasks to create together. news: each of them, or why it was refused before."""
+
+    news: Sequence[NewTask | DomainError]
+    all_or_none: bool
 
 
 @change
-def create_all(news: list[dict[str, Any]], *, by: Actor, now: datetime) -> list[Task]:
-    """Create all of the tasks or, if one cannot be, none; return them in the order given."""
-    outcomes = created(dict(enumerate(news)), by=by, now=now)
-    for place, outcome in outcomes.items():
-        if isinstance(outcome, DomainError):
-            raise Invalid(f"Task {place} of the batch: {outcome}", field=f"tasks.{place}")
-    return [cast(Task, outcomes[place]) for place in range(len(news))]
+def create_batches(batches: Sequence[Batch]) -> list[list[Task | DomainError] | DomainError]:
+    """Create what batches ask for.
 
-
-@change
-def create_each(
-    news: list[dict[str, Any] | DomainError], *, by: Actor, now: datetime
-) -> list[Task | DomainError]:
-    """Create what can be created; return a task or the refusal in each place.
-
-    news: the fields of each task, or why it was refused before.
+    Return for each batch its tasks and refusals in the order given, or why there are none: Cycle,
+    or Invalid where all or none were wanted or a `ref` comes twice.
     """
-    valid = {place: new for place, new in enumerate(news) if not isinstance(new, DomainError)}
-    outcomes = created(valid, by=by, now=now)
-    return [outcomes[place] if place in valid else new for place, new in enumerate(news)]  # type: ignore[misc]
+    return [outcomes_of(batch) for batch in batches]
 
 
-def created(
-    news: dict[int, dict[str, Any]], *, by: Actor, now: datetime
-) -> dict[int, Task | DomainError]:
-    """Return what became of each task, by its place; those that others wait for come first."""
+def outcomes_of(batch: Batch) -> list[Task | DomainError] | DomainError:
+    """Create what one batch asks for; what it cannot have whole is undone."""
+    try:
+        with change():
+            outcomes = created(batch.news)
+            for place, outcome in enumerate(outcomes):
+                if batch.all_or_none and isinstance(outcome, DomainError):
+                    sentence = f"Task {place} of the batch: {outcome}"
+                    raise Invalid(sentence, field=f"tasks.{place}")
+            return outcomes
+    except DomainError as refusal:
+        return refusal
+
+
+def created(news: Sequence[NewTask | DomainError]) -> list[Task | DomainError]:
+    """Return what became of each task; those that others wait for come first."""
     outcomes: dict[int, Task | DomainError] = {}
+    waiting: dict[int, NewTask] = {}
+    for place, new in enumerate(news):
+        if isinstance(new, NewTask):
+            waiting[place] = new
+        else:
+            outcomes[place] = new
     ids: dict[str, str] = {}
-    for places in in_steps(news):
-        step = [intake.NewTask(without_refs(news[place], ids), by, now) for place in places]
+    for places in in_steps({place: new.fields for place, new in waiting.items()}):
+        step = [without_refs(waiting[place], ids) for place in places]
         for place, outcome in zip(places, intake.create_all(step), strict=True):
             outcomes[place] = outcome
-            ref = news[place].get("ref")
+            ref = waiting[place].fields.get("ref")
             if ref and isinstance(outcome, Task):
                 ids[ref] = outcome.task_id
-    return outcomes
+    return [outcomes[place] for place in range(len(news))]
 
 
-def without_refs(new: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
-    """Return the fields of a task of a batch. ids: the task ids of the `ref`s so far."""
-    fields = {name: value for name, value in new.items() if name != "ref"}
+def without_refs(new: NewTask, ids: Mapping[str, str]) -> NewTask:
+    """Return a task of a batch without its `ref`. ids: the task ids of the `ref`s so far."""
+    fields = {name: value for name, value in new.fields.items() if name != "ref"}
     if needed := fields.get("depends_on"):
         fields["depends_on"] = [ids.get(name, name) for name in needed]
-    return fields
+    return new._replace(fields=fields)
 
 
-def in_steps(news: dict[int, dict[str, Any]]) -> Iterator[list[int]]:
-    """Yield the places of a batch in steps, each after those that it waits for; raise Cycle."""
+def in_steps(news: Mapping[int, Mapping[str, Any]]) -> Iterator[list[int]]:
+    """Yield the places of a batch in steps, each after those that it waits for; raise Cycle.
+
+    news: the fields of each task, by its place.
+    """
     refs = {new["ref"]: place for place, new in news.items() if new.get("ref")}
     if len(refs) < sum(1 for new in news.values() if new.get("ref")):
         raise Invalid("Each ref may be used once in a batch.", field="tasks")
