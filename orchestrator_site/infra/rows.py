@@ -24,6 +24,13 @@ MOST_VALUES = 900  # in one statement: SQLite takes 999
 Convert = Callable[[Any], Any]
 
 
+class Fields(tuple["Field[Any, Any]", ...]):
+    """Some fields of a model, made once: the same or another, so that each need not be hashed."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
 class Layout(NamedTuple):
     """Fields of a model: how a row's values are read, and what those that change go through.
 
@@ -37,7 +44,7 @@ class Layout(NamedTuple):
 
 
 @functools.cache
-def layout(fields: "tuple[Field[Any, Any], ...]") -> Layout:
+def layout(fields: Fields) -> Layout:
     """Return the layout of two or more fields."""
     names = tuple(field.attname for field in fields)
     stored = ((place, stores(field)) for place, field in enumerate(fields))
@@ -117,7 +124,8 @@ def instances(
     rows = []
     for values in map(list, found):
         for place, convert in kept:
-            values[place] = convert(values[place])
+            if values[place] is not None:
+                values[place] = convert(values[place])
         row = bare(model, dict(zip(names, values, strict=True)))
         row._state.adding, row._state.db = False, connection.alias
         rows.append(row)
@@ -125,9 +133,9 @@ def instances(
 
 
 @functools.cache
-def fields_but(model: type[Model], without: tuple[str, ...]) -> "tuple[Field[Any, Any], ...]":
+def fields_but(model: type[Model], without: tuple[str, ...]) -> Fields:
     """Return the fields of a model's own table without some."""
-    return tuple(field for field in model._meta.concrete_fields if field.name not in without)
+    return Fields(field for field in model._meta.concrete_fields if field.name not in without)
 
 
 def bare(model: type[M], values: dict[str, Any]) -> M:
@@ -163,7 +171,7 @@ def placeholders(number: int) -> str:
 
 def insert(model: type[M], rows: Sequence[M]) -> None:
     """Insert rows that are new, and note their keys."""
-    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    fields = fields_but(model, (model._meta.pk.name,))
     waiting, alias = iter(rows), connection.alias
     while part := list(islice(waiting, MOST_VALUES // len(fields))):
         with connection.cursor() as cursor:
@@ -177,7 +185,7 @@ def insert(model: type[M], rows: Sequence[M]) -> None:
 
 
 @functools.cache
-def insertion(model: type[Model], fields: "tuple[Field[Any, Any], ...]", number: int = 0) -> str:
+def insertion(model: type[Model], fields: Fields, number: int = 0) -> str:
     """Return the statement that inserts rows. number: of rows, 0 for a JSON."""
     names = ", ".join(str(field.column) for field in fields)
     if number:
@@ -196,7 +204,7 @@ def types_of(fields: "Iterable[Field[Any, Any]]") -> str:
     return ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)
 
 
-def prepared(fields: "tuple[Field[Any, Any], ...]", rows: Iterable[Model]) -> list[Any]:
+def prepared(fields: Fields, rows: Iterable[Model]) -> list[Any]:
     """Return the values of rows, one row after the other, as SQLite takes them."""
     _, read, stored, _ = layout(fields)
     prepared: list[Any] = []
@@ -231,16 +239,14 @@ def update(
 
 
 @functools.cache
-def fields_named(model: type[Model], names: tuple[str, ...]) -> "tuple[Field[Any, Any], ...]":
+def fields_named(model: type[Model], names: tuple[str, ...]) -> Fields:
     """Return fields of a model's own table; `pk` is its key."""
     by_name = {field.name: field for field in model._meta.concrete_fields}
-    return tuple(model._meta.pk if name == "pk" else by_name[name] for name in names)
+    return Fields(model._meta.pk if name == "pk" else by_name[name] for name in names)
 
 
 @functools.cache
-def assignment(
-    model: type[Model], fields: "tuple[Field[Any, Any], ...]", returning: str, number: int = 0
-) -> str:
+def assignment(model: type[Model], fields: Fields, returning: str, number: int = 0) -> str:
     """Return the statement that updates rows. number: of rows, 0 for a JSON."""
     table, columns = model._meta.db_table, [str(field.column) for field in fields]
     if number:
@@ -258,7 +264,7 @@ def assignment(
     )
 
 
-def as_json(fields: "tuple[Field[Any, Any], ...]", rows: Iterable[Model]) -> str:
+def as_json(fields: Fields, rows: Iterable[Model]) -> str:
     """Return columns of rows for PostgreSQL to read: its statement is the same for any number."""
     names, read, _, _ = layout(fields)
     return json_text([dict(zip(names, read(row), strict=True)) for row in rows])
