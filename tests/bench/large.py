@@ -143,9 +143,10 @@ def sweeps(small: Site, large: Site, rounds: int) -> list[dict[str, list[float]]
     """Return the seconds of each sweep on both sites, which take turns, first and second."""
     taken: list[dict[str, list[float]]] = [{}, {}]
     sites = list(zip((small, large), taken, strict=True))
-    for turn in range(TURNS):
+    runs = min(TURNS, rounds)
+    for turn in range(runs):
         for one, times in sites[:: -1 if turn % 2 else 1]:
-            each = inside(one.service.settings, "sweeps", math.ceil(rounds / TURNS))
+            each = inside(one.service.settings, "sweeps", math.ceil(rounds / runs))
             for name, seconds in each.items():
                 times.setdefault(name, []).extend(seconds)
     return taken
