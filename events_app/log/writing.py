@@ -15,11 +15,9 @@ from django.db.models import Model
 
 from events_app.hooks import receivers, tallies
 from events_app.models import Event
-from orchestrator_site.infra.rows import as_json, insert, types_of
+from orchestrator_site.infra.rows import as_json, fields_but, insert, types_of
 
-STORED = tuple(
-    field for field in Event._meta.concrete_fields if field.name not in ("id", "position")
-)
+STORED = fields_but(Event, ("id", "position"))
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s RETURNING head"
 
 

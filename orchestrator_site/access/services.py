@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
 
 from events_app.services import change, record
 from orchestrator_site.auth import api_keys
@@ -73,7 +72,7 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
             raise Conflict("The key is already revoked.")
         raise NotFound("There is no such key.")
     key = ApiKey.objects.get(prefix=prefix)
-    transaction.on_commit(api_keys.minters.forget, robust=True)
+    api_keys.forget_keys()
     tell_of_key(KEY_REVOKED, key, by=by, now=now)
     return key
 

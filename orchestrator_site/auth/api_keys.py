@@ -17,7 +17,7 @@ from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import MAX_NAME, fault_of, fold
 from orchestrator_site.core.weak_secrets import is_guessable
-from orchestrator_site.infra.cached_rows import CachedLookup
+from orchestrator_site.infra.cached_rows import CachedLookup, forget_after
 from orchestrator_site.models import ApiKey
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"
@@ -118,14 +118,17 @@ def find_database_key(text: str, *, now: datetime) -> ApiKey | None:
     prefix = text.split("_", 2)[1] if text.count("_") >= 2 else ""
     if not text.startswith("ork_") or not prefix.isalnum() or len(prefix) > 16:
         return None
-    key = ApiKey.objects.filter(prefix=prefix, revoked_at=None).first()
-    if key is None or not hmac.compare_digest(key.secret_hash, digest(text).hex()):
+    key = keys(prefix)
+    if key is None or key.revoked_at is not None:
+        return None
+    if not hmac.compare_digest(key.secret_hash, digest(text).hex()):
         return None
     if key.expires_at is not None and key.expires_at <= now:
         return None
     known = key.last_used_at
     if known is None or known < now - USE_NOTED_EVERY:  # the hot path shall not write each time
         ApiKey.objects.filter(pk=key.pk, last_used_at=known).update(last_used_at=now)
+        key.last_used_at = now
     return key
 
 
@@ -137,11 +140,24 @@ def find_minter(key_id: str) -> Minter | None:
     if key_id.startswith(ENVIRONMENT):
         found = (key for key in environment_keys() if key.key_id == key_id)
         return next(map(environment_minter, found), None)
-    key = ApiKey.objects.filter(prefix=key_id).first()
+    key = key_with(key_id)
     return key_minter(key) if key else None
 
 
-minters = CachedLookup(find_minter)
+def key_with(prefix: str) -> ApiKey | None:
+    """Return the key with a prefix, ended or not."""
+    return ApiKey.objects.filter(prefix=prefix).first()
+
+
+LABEL = "orchestrator_site.ApiKey"
+keys = CachedLookup([LABEL], key_with)
+minters = CachedLookup([LABEL], find_minter)
+
+
+def forget_keys() -> None:
+    """Ask the database again: a key has changed in this transaction without a signal."""
+    for kept in (minters, keys):
+        forget_after(kept)
 
 
 def environment_minter(key: EnvironmentKey) -> Minter:

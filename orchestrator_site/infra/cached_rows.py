@@ -35,10 +35,7 @@ class CachedRows(Generic[T]):
         self._kept: tuple[float, T] | None = None  # good until (monotonic), value
         self._last: tuple[T] | tuple[()] = ()  # for the event loop
         self._generation = 0
-        for label in model_labels:
-            signals.post_save.connect(self._changed, sender=label, weak=False)
-            signals.post_delete.connect(self._changed, sender=label, weak=False)
-        _all.add(self)
+        forget_with(self, model_labels)
         _tables.append(self)
 
     def __call__(self) -> T:
@@ -75,35 +72,67 @@ class CachedRows(Generic[T]):
             self._generation += 1
             self._kept = None
 
-    def _changed(self, using: str | None = None, **_: Any) -> None:
-        self.forget()
-        transaction.on_commit(self.forget, using=using, robust=True)
-
 
 class CachedLookup(Generic[K, T]):
-    """What `load` returns for each key, kept for `ttl` seconds: the few rows of a table in use."""
+    """What `load` returns for each key: the few rows of a table in use.
 
-    def __init__(self, load: Callable[[K], T], ttl: float = 1.0, most: int = 4096) -> None:
+    Kept as `CachedRows` keeps a table. On the event loop what is missing raises
+    SynchronousOnlyOperation.
+    """
+
+    def __init__(
+        self,
+        model_labels: Iterable[str],
+        load: Callable[[K], T],
+        ttl: float = 1.0,
+        most: int = 4096,
+    ) -> None:
         """load: one short query. ttl: seconds. most: keys kept; one more, and all are reloaded."""
         self._load, self._ttl, self._most = load, ttl, most
+        self._lock = threading.Lock()
         self._kept: dict[K, tuple[float, T]] = {}  # key: good until (monotonic), value
-        _all.add(self)
+        self._generation = 0
+        forget_with(self, model_labels)
 
     def __call__(self, key: K) -> T:
         """Return the value of a key, loading it when it is missing or too old."""
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
-        until = time.monotonic() + self._ttl
+        generation, until = self._generation, time.monotonic() + self._ttl
         value = self._load(key)
-        if len(self._kept) >= self._most:
-            self.forget()
-        self._kept[key] = (until, value)
+        with self._lock:
+            if generation == self._generation:  # else it changed while loading, and is not kept
+                if len(self._kept) >= self._most:
+                    self._kept = {}
+                self._kept[key] = (until, value)
         return value
 
     def forget(self) -> None:
         """Load again at the next call."""
-        self._kept = {}
+        with self._lock:
+            self._generation += 1
+            self._kept = {}
+
+
+def forget_with(rows: "CachedRows[Any] | CachedLookup[Any, Any]", labels: Iterable[str]) -> None:
+    """Have rows forgotten when this process changes one of the models, and in `forget_all`."""
+
+    def changed(using: str | None = None, **_: Any) -> None:
+        forget_after(rows, using=using)
+
+    for label in labels:
+        signals.post_save.connect(changed, sender=label, weak=False)
+        signals.post_delete.connect(changed, sender=label, weak=False)
+    _all.add(rows)
+
+
+def forget_after(
+    rows: "CachedRows[Any] | CachedLookup[Any, Any]", using: str | None = None
+) -> None:
+    """Forget rows that change in this transaction: now, and for all others after its commit."""
+    rows.forget()
+    transaction.on_commit(rows.forget, using=using, robust=True)
 
 
 def forget_all() -> None:

@@ -18,6 +18,7 @@ from orchestrator_site.access import services
 from orchestrator_site.auth import api_keys, tokens
 from orchestrator_site.core.actors import SYSTEM, Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, Invalid, NotFound
+from orchestrator_site.infra import cached_rows
 from orchestrator_site.models import ApiKey, Principal
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +100,41 @@ def test_a_key_is_revoked_once(now: datetime) -> None:
         services.revoke_api_key(prefix=key.prefix, by=SYSTEM, now=now)
     with pytest.raises(NotFound):
         services.revoke_api_key(prefix="nothing", by=SYSTEM, now=now)
+
+
+def test_a_key_in_use_is_kept_in_memory(now: datetime, django_assert_num_queries: Any) -> None:
+    _, text = services.create_api_key(name="a", role="agent", by=SYSTEM, now=now)
+    assert api_keys.find_database_key(text, now=now)
+
+    with django_assert_num_queries(0):
+        assert api_keys.find_database_key(text, now=now + timedelta(seconds=59))
+        assert api_keys.find_database_key(f"{text}x", now=now) is None
+
+
+@pytest.mark.parametrize(("seconds", "lives"), [(0.9, True), (1.0, False)])
+def test_a_key_that_is_revoked_elsewhere_ends_within_a_second(
+    now: datetime, seconds: float, lives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = [100.0]
+    monkeypatch.setattr(cached_rows.time, "monotonic", lambda: moment[0])
+    _, text = services.create_api_key(name="a", role="agent", by=SYSTEM, now=now)
+    assert api_keys.find_database_key(text, now=now)
+
+    ApiKey.objects.update(revoked_at=now)  # sends no signal, as another process does not
+    moment[0] += seconds
+
+    assert (api_keys.find_database_key(text, now=now) is not None) is lives
+
+
+def test_a_key_whose_role_or_rates_change_here_has_them_at_once(now: datetime) -> None:
+    key, text = services.create_api_key(name="a", role="agent", by=SYSTEM, now=now)
+    assert api_keys.find_database_key(text, now=now)
+
+    key.role = "user"
+    key.save()
+
+    found = api_keys.find_database_key(text, now=now)
+    assert found is not None and found.role == "user"
 
 
 @pytest.mark.parametrize(

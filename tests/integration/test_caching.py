@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 
 from orchestrator_site.infra import cached_rows
-from orchestrator_site.infra.cached_rows import CachedRows
+from orchestrator_site.infra.cached_rows import CachedLookup, CachedRows
 from orchestrator_site.models import Principal
 
 
@@ -121,3 +121,30 @@ def test_everything_can_be_forgotten(clock: Clock) -> None:
     cached_rows.forget_all()
 
     assert rows() == 2
+
+
+def test_a_lookup_keeps_so_many_and_no_more() -> None:
+    def load(key: int) -> int:
+        loaded.append(key)
+        return key * 2
+
+    loaded: list[int] = []
+    double = CachedLookup([], load, most=3)
+
+    assert [double(key) for key in (1, 2, 3, 1)] == [2, 4, 6, 2]
+    assert loaded == [1, 2, 3]
+    assert [double(key) for key in (4, 1)] == [8, 2]
+    assert loaded == [1, 2, 3, 4, 1]
+
+
+def test_what_changes_while_it_is_looked_up_is_not_kept() -> None:
+    def load(key: str) -> list[str]:
+        loaded.append(key)
+        if len(loaded) == 1:
+            lookup.forget()  # somebody commits a change meanwhile
+        return list(loaded)
+
+    loaded: list[str] = []
+    lookup = CachedLookup([], load)
+
+    assert [len(lookup("a")) for _ in range(3)] == [1, 2, 2]
