@@ -113,6 +113,7 @@ def read_stream(
         "GET", "/events/stream?after=now&types=bench.arrival", headers=client.headers
     )
     stream = client.http.getresponse()
+    assert stream.status == 200, stream.read()
     stream.readline()
     ready.wait()
     while line := stream.readline():
@@ -132,7 +133,9 @@ def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         )
         yield options.url, str(secret)
         return
-    with (on_servers if options.servers else embedded)(ORCHESTRATOR_SWEEP_SECONDS="10") as service:
+    with (on_servers if options.servers else embedded)(
+        ORCHESTRATOR_SWEEP_SECONDS="10", ORCHESTRATOR_MAX_STREAMS_PER_PRINCIPAL="50"
+    ) as service:
         yield service.url, service.settings["ORCHESTRATOR_JWT_SECRET"]
 
 

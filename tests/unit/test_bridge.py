@@ -1,6 +1,7 @@
 """The bridge from ASGI to Django's threads: what a thread keeps lasts."""
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -59,8 +60,29 @@ def test_a_liveness_probe_is_answered_while_every_thread_waits_for_a_store() -> 
     assert asyncio.run(asyncio.wait_for(story(), 30)) == [200, 200]
 
 
+def test_what_a_server_has_loaded_is_not_looked_through_again() -> None:
+    sent: list[str] = []
+    comes = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": next(comes)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+        sent.append("frozen" if gc.get_freeze_count() > 10_000 else "not frozen")
+
+    gc.unfreeze()
+    asyncio.run(Application(None, streams=Streams)({"type": "lifespan"}, receive, send))
+    gc.unfreeze()
+
+    assert sent[:2] == ["lifespan.startup.complete", "frozen"]
+
+
 class Streams:
     """Streams that nobody reads."""
+
+    def close(self) -> None:
+        """There is nobody to tell."""
 
     async def run(self) -> None:
         """There is nothing to write."""
