@@ -20,9 +20,12 @@ from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Model
 
+from approvals_app.event_types import DECISION_REFUSED
 from approvals_app.models import Approval, ApprovalPolicy
+from approvals_app.models import Status as Verdict
 from approvals_app.pending_limit import pending_counts
 from approvals_app.rules import digest_of
+from approvals_app.services import decisions
 from events_app.models import Event, Ledger
 from orchestrator_site.api import idempotency
 from orchestrator_site.core import ids
@@ -31,8 +34,9 @@ from orchestrator_site.infra import cached_rows, group_commit
 from orchestrator_site.infra.group_commit import Queued
 from tasks_app import rules
 from tasks_app.models import Task
-from tasks_app.services import claims, dependencies, intake
-from tests.support.operations import Job, Rounds, Side, any_rounds
+from tasks_app.services import claims, dependencies, intake, lifecycle
+from tests.support.chances import Rounds, any_rounds
+from tests.support.operations import Job, Side, Tamper, Tighten
 
 SEQUENCES = int(os.environ.get("SEQUENCES", "50"))
 MOST_SHOWN = 12
@@ -68,21 +72,30 @@ def one_by_one(jobs: list[Job]) -> list[Any]:
 def order(jobs: list[Job]) -> list[int]:
     """Return the places of jobs in the order of their turns: work by work.
 
-    Claims go queue by queue. Keys have an order of their own, in which one that comes again waits
-    for another round; but a fault has everyone take their turn as they came.
+    What names the same thing once more waits for another round. Claims go queue by queue, keys in
+    an order of their own; a rejection comes after the decisions on what it fails, which is younger.
+    A fault has everyone with a key take their turn as they came.
     """
     works = [job.work for job in jobs]
     flawed = {job.work for job in jobs if job.flawed}
     queues = [queue_of(job) for job in jobs]
-    rounds: dict[Any, int] = defaultdict(int)
+    tasks = dict(Approval.objects.values_list("approval_id", "task_id"))
+    rounds: Counter[Any] = Counter()
     turns: list[Any] = []
     for job in jobs:
-        turn: Any = ()
+        turn: Any = queues.index(queue_of(job))
         if job.work is idempotency.answer_all and job.work not in flawed:
             name = (job.item.principal, job.item.key)
             rounds[name] += 1
             turn = (rounds[name], name)
-        turns.append((works.index(job.work), queues.index(queue_of(job)), turn))
+        elif job.work is idempotency.answer_all:
+            turn = ()
+        elif job.work is decisions.decide_all:
+            name = job.item.approval_id
+            rounds[name] += 1
+            rejects = job.item.verdict == Verdict.REJECTED
+            turn = (rounds[name], rejects, -int(tasks.get(name, "0")[-26:]) if rejects else 0)
+        turns.append((works.index(job.work), turn))
     return sorted(range(len(jobs)), key=turns.__getitem__)
 
 
@@ -125,12 +138,24 @@ def played(rounds: Rounds, carry: Carry) -> dict[str, Any]:
             for operation in operations:
                 side.now += timedelta(milliseconds=1)
                 jobs.append(operation.job(side))
+            if any(isinstance(act, Tamper | Tighten) for act, _ in rounds):
+                jobs = without_second_reports(jobs)
             outcomes.append(
                 [(job.work.__name__, said(one)) for job, one in zip(jobs, carry(jobs), strict=True)]
             )
         names = names_of_ids()
         tables = {table: sorted(rows, key=repr) for table, rows in renamed(stored(), names).items()}
         return {"outcomes": renamed(outcomes, names), "events": renamed(told(), names), **tables}
+
+
+def without_second_reports(jobs: list[Job]) -> list[Job]:
+    """Return jobs with one report on a task at most.
+
+    A gate that has shut meanwhile asks anew after the list, too late for a second report in it.
+    """
+    reports = [job for job in jobs if job.work is lifecycle.report_all]
+    first = {job.item.task_id: job for job in reversed(reports)}
+    return [job for job in jobs if job not in reports or job is first[job.item.task_id]]
 
 
 def names_of_ids() -> dict[str, str]:
@@ -196,11 +221,14 @@ def stored() -> dict[str, list[Any]]:
 
 
 def told() -> list[Any]:
-    """Return the events of each task in their order; their positions have no gap."""
+    """Return the events of each task in their order; their positions have no gap.
+
+    That a decision was refused may be said a little later.
+    """
     events: dict[str, list[Any]] = defaultdict(list)
     rows = list(Event.objects.order_by("position"))
     assert [row.position for row in rows] == list(range(1, Ledger.objects.get().head + 1))
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.event_type == DECISION_REFUSED):
         events[row.task_id].append(values(row))
     return [event for task_id in sorted(events) for event in events[task_id]]
 
