@@ -25,6 +25,7 @@ from orchestrator_site.infra.counters.shared import SHARED
 from tasks_app.models import Task
 from tasks_app.services import intake
 from tests.contract import client as contract
+from tests.support.event_loop import held_to_the_loop
 from tests.support.turns import turn
 
 
@@ -51,6 +52,13 @@ def fresh_memory(settings: Any) -> Iterator[None]:
     cache.clear()
     yield
     cached_rows.forget_all()
+
+
+@pytest.fixture(autouse=True)
+def event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Coroutine actions may do here what they may do on the event loop of a server."""
+    with held_to_the_loop(monkeypatch):
+        yield
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class ApiViewSet(viewsets.ViewSet):
         ensure_json_is_taken(self.meta.get("HTTP_ACCEPT", ""))
         if "HTTP_TRANSFER_ENCODING" in self.meta and not self.meta.get("CONTENT_LENGTH"):
             raise LengthRequired
-        self.check_permissions(request)
+        await self.run_blocking(lambda: self.check_permissions(request))
 
     async def run_blocking(self, function: Callable[[], T]) -> T:
         """Return what a function returns; in a thread if it turns out to ask the database.
