@@ -27,6 +27,7 @@ from approvals_app.pending_limit import pending_counts
 from approvals_app.rules import digest_of
 from approvals_app.services import decisions
 from events_app.models import Event, Ledger
+from events_app.services import record_all
 from orchestrator_site.api import idempotency
 from orchestrator_site.core import ids
 from orchestrator_site.core.errors import DomainError
@@ -255,11 +256,12 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def shortest(rounds: Rounds) -> Rounds:
     """Return what is left of operations when all are taken out that make no difference."""
     for place, (act, operations) in enumerate(rounds):
-        for fewer in [
+        choices: list[Rounds] = [
             [],
             [(None, operations)] if act else [],
             *([(act, operations[:n] + operations[n + 1 :])] for n in range(len(operations))),
-        ]:
+        ]
+        for fewer in choices:
             less = [*rounds[:place], *fewer, *rounds[place + 1 :]]
             if less != rounds and differences(less):
                 return shortest(less)
@@ -282,7 +284,6 @@ def test_what_is_done_together_ends_as_if_done_one_by_one() -> None:
 
 
 def test_a_list_that_loses_an_event_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    record_all = intake.record_all
 
     def forgetful(events: list[Event], **more: Any) -> None:
         record_all(events[:1] + events[2:] if len(events) > 2 else events, **more)
