@@ -17,6 +17,7 @@ MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
 HEAD_SECONDS = 25  # for all of a head to arrive
 LAST_SECONDS = 1  # the same once the server ends
 LINGER_SECONDS = 2  # for what a refused client still sends
+ANSWER, CONTINUE = b"HTTP/1.", b"HTTP/1.1 100 "
 PLACEHOLDER_REQUEST = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
@@ -27,7 +28,7 @@ class State(ServerState):
 
 
 class LingeringTransport:
-    """A transport whose `linger` closes without a reset.
+    """A transport that writes an answer's head and body in one, and whose close may linger.
 
     A socket that is closed while its peer still sends resets the connection, and an answer that the
     peer has not read yet is lost.
@@ -37,10 +38,26 @@ class LingeringTransport:
         self._transport, self._loop = transport, loop
         self._lingers = False
         self.linger_on_close = False
-        self.write = transport.write
+        self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, but for the head of an answer, which waits for what uvicorn writes right after.
+
+        Each call of the system lets the GIL go, and gets it back from the writing thread.
+        """
+        if data.startswith(ANSWER) and not self._head and not data.startswith(CONTINUE):
+            self._head = data
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def flush(self) -> None:
+        """Write a head that nothing followed."""
+        if self._head:
+            self.write(b"")
 
     def is_closing(self) -> bool:
         """Return whether nothing is read or answered any more."""
@@ -48,6 +65,7 @@ class LingeringTransport:
 
     def close(self) -> None:
         """Close, at once or when the peer has closed its side."""
+        self.flush()
         if not self.linger_on_close or self._transport.is_closing():
             self._transport.close()
         elif not self._lingers:
@@ -94,6 +112,10 @@ class Protocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
         return True
+
+    def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
+        super().on_response_complete()
 
     def shutdown(self) -> None:
         """Answer what has been asked, and close; where nothing has yet, wait a moment for it."""
