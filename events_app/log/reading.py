@@ -1,7 +1,9 @@
 """Read the log by position."""
 
 import bisect
+import functools
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from django.db import connection
@@ -10,12 +12,15 @@ from events_app.errors import CursorAhead, CursorExpired
 from events_app.log.sequencing import bounds, marked, state
 from events_app.models import Event, Position
 from events_app.rules import cursor, matches
-from orchestrator_site.infra.pagination import MOST_BYTES, fitting
+from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
+from orchestrator_site.infra.rows import placeholders, select
 
 DISORDER = timedelta(minutes=1)  # by which the times of two events may contradict their places
 WINDOW = 2_000  # positions one filtered read looks at: what is rare must not cost a scan of the log
 MOST_TYPES = 500  # different ones that are looked through
 MOST_SOUGHT = 20  # of these, each by a statement of its own
+PARTLY_INDEXED = ("task_id", "trace_id")
+FAMILY = "event_type LIKE %s ESCAPE '\\'"
 # Each type is one step in the index.
 KNOWN_TYPES = """
     WITH RECURSIVE known(kind) AS (
@@ -54,15 +59,62 @@ def page(
     windowed = bool(types or set(filters) == {"source_agent"}) and start + WINDOW < end
     if windowed:
         end = marked(start + WINDOW)
-    rows = Event.objects.after(start).about(**filters).filter(position__lte=end)
-    events, more = fitting(
-        rows.of_types(types) if types else rows, limit=limit, large=["payload"], room=room
-    )
+    where, values = condition(types or [], filters)
+    events, more = between(where, [start, end, *values], limit=limit, room=room)
     if windowed and types and not events:
         end = end_of_gap(end, types)
     ensure_readable(start)  # afterwards, so that nothing pruned meanwhile is passed over
     last = events[-1].place if events else start
     return events, last if more or len(events) == limit else end
+
+
+def condition(types: list[str], equal: dict[str, str]) -> tuple[str, list[Any]]:
+    """Return which events are read, as SQL, and its values but for the first two positions.
+
+    types: as `pr.merged`, `task.*` or `*`. SQLite's partial indexes demand that empty ids are left
+    out word for word.
+    """
+    texts, values = ["position > %s AND position <= %s"], list(equal.values())
+    for name in equal:
+        texts.append(f"{name} = %s")
+        texts += [f"NOT ({name} = '')"] if name in PARTLY_INDEXED else []
+    if types and "*" not in types:
+        families = [prefix(kind) for kind in types if kind.endswith(".*")]
+        single = [kind for kind in types if not kind.endswith(".*")]
+        either = [f"event_type IN ({placeholders(len(single))})"] if single else []
+        texts.append(f"({' OR '.join(either + [FAMILY] * len(families))})")
+        values += single + families
+    return " AND ".join(texts), values
+
+
+def prefix(family: str) -> str:
+    """Return what LIKE takes for a family such as `task.*`."""
+    return f"{connection.ops.prep_for_like_query(family[:-1])}%"
+
+
+def between(where: str, values: list[Any], *, limit: int, room: int) -> tuple[list[Event], bool]:
+    """Return the first events of a condition, and whether there are more; one always fits.
+
+    values: after and up to which position, then the condition's others.
+    """
+    with connection.cursor() as rows:
+        rows.execute(sizes(where), [*values, limit + 1])
+        found = rows.fetchall()
+    used = accumulate(size for _, size in found[:limit])
+    number = max(1, sum(bytes_so_far <= room for bytes_so_far in used))
+    last = found[:number][-1][0] if found else 0
+    upto = [values[0], last, *values[2:]]
+    events = select(Event, f"{where} ORDER BY position", upto) if found else []
+    return events, number < len(found)
+
+
+@functools.lru_cache(256)
+def sizes(where: str) -> str:
+    """Return the statement that measures events before they are read."""
+    return (
+        f"SELECT position, {stored_bytes('payload')} FROM {Event._meta.db_table}"  # noqa: S608
+        f" WHERE {where} ORDER BY position LIMIT %s"
+    )
 
 
 def end_of_gap(position: Position, types: list[str]) -> Position:

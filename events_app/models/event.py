@@ -23,29 +23,13 @@ class Origin(TextChoices):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    """Events, by position, type, task and trace."""
+    """Events, by position and task."""
 
     def after(self, position: int) -> "EventQuerySet":
         return self.filter(position__gt=position).order_by("position")
 
     def of_task(self, task_id: str) -> "EventQuerySet":
         return self.filter(~Q(task_id=""), task_id=task_id)  # as SQLite's partial index demands
-
-    def about(self, *, task_id: str = "", trace_id: str = "", **equal: str) -> "EventQuerySet":
-        """Return those of a task, of a trace, and whose fields have these values; empty for any."""
-        rows: EventQuerySet = self.filter(**equal)
-        rows = rows.of_task(task_id) if task_id else rows
-        return rows.filter(~Q(trace_id=""), trace_id=trace_id) if trace_id else rows
-
-    def of_types(self, patterns: list[str]) -> "EventQuerySet":
-        """Return those whose type is one of the patterns: `pr.merged`, `task.*` or `*`."""
-        matching = Q()
-        for pattern in patterns:
-            if pattern == "*":
-                return self
-            prefix = pattern.endswith(".*")
-            matching |= Q(event_type__startswith=pattern[:-1]) if prefix else Q(event_type=pattern)
-        return self.filter(matching)
 
 
 class Event(models.Model):
