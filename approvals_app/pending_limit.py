@@ -22,12 +22,16 @@ class PendingCounts:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, int]] = {}  # name -> good until (monotonic), count
 
-    def add(self, name: str) -> None:
-        """Count one more request; raise TooManyPending."""
+    def add(self, name: str, *, unstored: int) -> None:
+        """Count one more request; raise TooManyPending.
+
+        unstored: how many of this name have been counted, but are stored only after this one.
+        """
         limit = settings.MAX_PENDING_APPROVALS
         until, count = self._known.get(name, (0.0, 0))
         if time.monotonic() >= until or count >= limit:
-            until, count = time.monotonic() + FRESH, Approval.objects.pending_of(name, most=limit)
+            until = time.monotonic() + FRESH
+            count = Approval.objects.pending_of(name, most=limit) + unstored
         if count >= limit:
             raise TooManyPending(
                 f"{name} has {limit} requests for sign-off waiting, which is the most. "

@@ -1,6 +1,6 @@
 """Ask for sign-off, ask anew, and end what is no longer asked."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,13 +33,16 @@ def new_request(
     now: datetime,
     requested_by: str = "",
     due_at: datetime | None = None,
+    with_it: Iterable[Approval] = (),
 ) -> Approval:
     """Return a request for sign-off on exactly this content, for `ask_all`; raise TooManyPending.
 
     requested_by: in whose name, if not the caller's own; only own requests count towards the cap.
+    with_it: others that will be stored together with it.
     """
     if requested_by in ("", by.name):
-        pending_counts.add(by.name)
+        unstored = sum(other.requested_by == by.name for other in with_it)
+        pending_counts.add(by.name, unstored=unstored)
     approval = rows.new(
         Approval,
         task_id=task_id,

@@ -29,10 +29,13 @@ LET_THROUGH = """
 """
 
 
-def request(task: Task, *, by: Actor, now: datetime) -> Approval | None:
+def request(
+    task: Task, *, by: Actor, now: datetime, with_it: Iterable[Approval] = ()
+) -> Approval | None:
     """Return the request, for `requests.ask_all`, that the policies want for a task, if any.
 
-    The task names it then; nothing is stored. Raise TooManyPending.
+    The task names it then; nothing is stored. with_it: others that will be stored together with it.
+    Raise TooManyPending.
     """
     demand = demanded(task)
     if demand is None:
@@ -47,6 +50,7 @@ def request(task: Task, *, by: Actor, now: datetime) -> Approval | None:
         now=now,
         requested_by=task.created_by,
         due_at=task.due_at,
+        with_it=with_it,
     )
     task.approval_id, task.awaiting_approval = approval.approval_id, True
     return approval

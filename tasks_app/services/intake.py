@@ -82,7 +82,8 @@ def accepted(
     try:
         task = build(parents, by=new.by, now=new.now, **fields)
         needed = dependencies.wanted(task, new.fields.get("depends_on", ()))
-        approval = approval_gate.request(task, by=new.by, now=new.now)
+        others = [approval for approval, _ in asked]
+        approval = approval_gate.request(task, by=new.by, now=new.now, with_it=others)
     except DomainError as refusal:
         return refusal
     if approval:

@@ -13,7 +13,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import cached_rows
 from tasks_app.models import Task
-from tasks_app.services import approval_gate
+from tasks_app.services import approval_gate, intake
 from tests.support import decisions
 
 Make = Callable[..., Task]
@@ -84,3 +84,12 @@ def test_the_count_uses_its_index(db: None) -> None:
         plan = str(cursor.fetchall())
 
     assert "approval_of_requester" in plan
+
+
+def test_what_is_asked_in_one_list_counts_towards_the_cap(
+    db: None, dev: Actor, now: datetime
+) -> None:
+    outcomes = intake.create_all([intake.NewTask(P0, dev, now)] * 5)
+
+    assert list(map(type, outcomes)) == [Task] * 3 + [TooManyPending] * 2
+    assert Approval.objects.pending().count() == 3
