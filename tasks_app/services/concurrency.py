@@ -47,12 +47,15 @@ def capacity_of(queues: Collection[Queue]) -> Capacity:
 
     What has a limit is locked until the commit, agents before types, in the order of their rows.
     """
-    known, rules = routing.agents(), routing.routing_rules()
     names = {queue.agent for queue in queues}
-    pools = [name for name in names if known[name].concurrency_limit is not None]
+    pools = [
+        name
+        for name, agent in routing.agents().items()
+        if agent.concurrency_limit is not None and name in names
+    ]
     kinds = [
         name
-        for name, rule in rules.items()
+        for name, rule in routing.routing_rules().items()
         if rule.concurrency_limit is not None
         and any(queue.types is None or name in queue.types for queue in queues)
     ]
