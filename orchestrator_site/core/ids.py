@@ -17,12 +17,12 @@ def new_id(prefix: str) -> str:
 
     Source: TypeID specification 0.3, RFC 9562 section 5.7.
     """
-    return written(prefix, uuid7(time.time_ns() // 1_000_000, random_bits()))
+    return written(prefix, time.time_ns() // 1_000_000, random_bits())
 
 
 def first_id(prefix: str, moment: datetime) -> str:
     """Return the least id that can have been made at a moment or later."""
-    return written(prefix, uuid7(int(moment.timestamp() * 1000), 0))
+    return written(prefix, int(moment.timestamp() * 1000), 0)
 
 
 def random_bits() -> int:
@@ -36,12 +36,8 @@ def random_bits() -> int:
         return random_bits()
 
 
-def written(prefix: str, number: int) -> str:
-    """Return a number of 128 bits as an id."""
-    return f"{prefix}_{''.join([PAIRS[(number >> shift) & 1023] for shift in SHIFTS])}"
-
-
-def uuid7(milliseconds: int, random: int) -> int:
-    """Return a UUIDv7 as a number. milliseconds: Unix time, 48 bits. random: 74 bits."""
+def written(prefix: str, milliseconds: int, random: int) -> str:
+    """Return an id. milliseconds: Unix time, 48 bits. random: 74 bits."""
     high, low = random >> 62, random & ((1 << 62) - 1)
-    return milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low
+    number = milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low
+    return f"{prefix}_{''.join([PAIRS[(number >> shift) & 1023] for shift in SHIFTS])}"
