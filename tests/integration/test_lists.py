@@ -112,7 +112,7 @@ def fresh_world() -> Iterator[None]:
     """Begin with nothing in memory and ids that count; undo everything at the end."""
     numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
     with pytest.MonkeyPatch.context() as patch, transaction.atomic():
-        patch.setattr(ids, "written", lambda prefix, _: f"{prefix}_{next(numbers[prefix]):026}")
+        patch.setattr(ids, "written", lambda prefix, *_: f"{prefix}_{next(numbers[prefix]):026}")
         forget()
         ApprovalPolicy.objects.update(expires_after=600)
         yield
