@@ -72,7 +72,7 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
             raise Conflict("The key is already revoked.")
         raise NotFound("There is no such key.")
     key = ApiKey.objects.get(prefix=prefix)
-    api_keys.forget_keys()
+    api_keys.invalidate_keys()
     tell_of_key(KEY_REVOKED, key, by=by, now=now)
     return key
 

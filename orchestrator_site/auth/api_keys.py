@@ -17,7 +17,7 @@ from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
 from orchestrator_site.core.names import MAX_NAME, fault_of, fold
 from orchestrator_site.core.weak_secrets import is_guessable
-from orchestrator_site.infra.cached_rows import CachedLookup, forget_after
+from orchestrator_site.infra.cached_rows import CachedLookup, invalidate
 from orchestrator_site.models import ApiKey
 
 VARIABLE = "ORCHESTRATOR_API_KEY_"
@@ -154,10 +154,10 @@ keys = CachedLookup([LABEL], key_with)
 minters = CachedLookup([LABEL], find_minter)
 
 
-def forget_keys() -> None:
+def invalidate_keys() -> None:
     """Ask the database again: a key has changed in this transaction without a signal."""
     for kept in (minters, keys):
-        forget_after(kept)
+        invalidate(kept)
 
 
 def environment_minter(key: EnvironmentKey) -> Minter:

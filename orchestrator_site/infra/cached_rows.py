@@ -35,7 +35,7 @@ class CachedRows(Generic[T]):
         self._kept: tuple[float, T] | None = None  # good until (monotonic), value
         self._last: tuple[T] | tuple[()] = ()  # for the event loop
         self._generation = 0
-        forget_with(self, model_labels)
+        invalidate_with(self, model_labels)
         _tables.append(self)
 
     def __call__(self) -> T:
@@ -92,7 +92,7 @@ class CachedLookup(Generic[K, T]):
         self._lock = threading.Lock()
         self._kept: dict[K, tuple[float, T]] = {}  # key: good until (monotonic), value
         self._generation = 0
-        forget_with(self, model_labels)
+        invalidate_with(self, model_labels)
 
     def __call__(self, key: K) -> T:
         """Return the value of a key, loading it when it is missing or too old."""
@@ -115,11 +115,13 @@ class CachedLookup(Generic[K, T]):
             self._kept = {}
 
 
-def forget_with(rows: "CachedRows[Any] | CachedLookup[Any, Any]", labels: Iterable[str]) -> None:
+def invalidate_with(
+    rows: "CachedRows[Any] | CachedLookup[Any, Any]", labels: Iterable[str]
+) -> None:
     """Have rows forgotten when this process changes one of the models, and in `forget_all`."""
 
     def changed(using: str | None = None, **_: Any) -> None:
-        forget_after(rows, using=using)
+        invalidate(rows, using=using)
 
     for label in labels:
         signals.post_save.connect(changed, sender=label, weak=False)
@@ -127,9 +129,7 @@ def forget_with(rows: "CachedRows[Any] | CachedLookup[Any, Any]", labels: Iterab
     _all.add(rows)
 
 
-def forget_after(
-    rows: "CachedRows[Any] | CachedLookup[Any, Any]", using: str | None = None
-) -> None:
+def invalidate(rows: "CachedRows[Any] | CachedLookup[Any, Any]", using: str | None = None) -> None:
     """Forget rows that change in this transaction: now, and for all others after its commit."""
     rows.forget()
     transaction.on_commit(rows.forget, using=using, robust=True)
