@@ -142,7 +142,10 @@ def played(rounds: Rounds, carry: Carry) -> dict[str, Any]:
             if any(isinstance(act, Tamper | Tighten) for act, _ in rounds):
                 jobs = without_second_reports(jobs)
             outcomes.append(
-                [(job.work.__name__, said(one)) for job, one in zip(jobs, carry(jobs), strict=True)]
+                [
+                    (job.work.__name__, said(one, flawed=job.flawed))
+                    for job, one in zip(jobs, carry(jobs), strict=True)
+                ]
             )
         names = names_of_ids()
         tables = {table: sorted(rows, key=repr) for table, rows in renamed(stored(), names).items()}
@@ -185,11 +188,13 @@ def renamed(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def said(outcome: Any) -> Any:
-    """Return what a caller sees of an outcome."""
+def said(outcome: Any, *, flawed: bool = False) -> Any:
+    """Return what a caller sees of an outcome; raise a fault that is not of a flawed job."""
     if isinstance(outcome, DomainError):
         return type(outcome).__name__, str(outcome), outcome.state
     if isinstance(outcome, Exception):
+        if not flawed:
+            raise outcome
         return type(outcome).__name__
     if isinstance(outcome, Model):
         return values(outcome)
@@ -229,7 +234,9 @@ def told() -> list[Any]:
     events: dict[str, list[Any]] = defaultdict(list)
     rows = list(Event.objects.order_by("position"))
     assert [row.position for row in rows] == list(range(1, Ledger.objects.get().head + 1))
-    for row in sorted(rows, key=lambda row: row.event_type == DECISION_REFUSED):
+    refused = [row for row in rows if row.event_type == DECISION_REFUSED]
+    others = [row for row in rows if row.event_type != DECISION_REFUSED]
+    for row in [*others, *sorted(refused, key=lambda row: row.created_at)]:
         events[row.task_id].append(values(row))
     return [event for task_id in sorted(events) for event in events[task_id]]
 
