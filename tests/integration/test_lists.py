@@ -19,6 +19,7 @@ from django.apps import apps
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Model
+from rest_framework.exceptions import APIException
 
 from approvals_app.event_types import DECISION_REFUSED
 from approvals_app.models import Approval, ApprovalPolicy
@@ -34,7 +35,7 @@ from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows, group_commit
 from orchestrator_site.infra.group_commit import Queued
 from tasks_app import rules
-from tasks_app.models import Task
+from tasks_app.models import OPEN, Task
 from tasks_app.services import claims, dependencies, intake, lifecycle
 from tests.support.chances import Rounds, any_rounds
 from tests.support.operations import Job, Side, Tamper, Tighten
@@ -192,6 +193,8 @@ def said(outcome: Any, *, flawed: bool = False) -> Any:
     """Return what a caller sees of an outcome; raise a fault that is not of a flawed job."""
     if isinstance(outcome, DomainError):
         return type(outcome).__name__, str(outcome), outcome.state
+    if isinstance(outcome, APIException):
+        return type(outcome).__name__, str(outcome)
     if isinstance(outcome, Exception):
         if not flawed:
             raise outcome
@@ -212,6 +215,8 @@ def values(row: Model) -> dict[str, Any]:
             value = getattr(row, field.name).task_id
         if field.attname not in NOT_COMPARED:
             found[field.attname] = value
+    if isinstance(row, Task) and row.status not in OPEN:
+        del found["awaiting_approval"]  # a hint for the queue, which it has left
     return found
 
 
