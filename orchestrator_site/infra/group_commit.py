@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connection
 
-from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.connection_watchdog import watchdog
@@ -23,6 +22,7 @@ MOST = 32  # items in one call: with bodies of 1 MiB they take 32 MiB
 THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
+TRANSACTION_ROLLBACK = "40"  # SQLSTATE class: a deadlock, a transaction that cannot be serialized
 
 
 class Queued(NamedTuple):
@@ -132,7 +132,7 @@ class Worker:
         with watchdog.watch():
             outcomes = carried_out(jobs)
         self._answer(list(zip(jobs, outcomes, strict=True)))
-        faults = [fault for fault in outcomes if isinstance(fault, DATABASE_GONE)]
+        faults = [fault for fault in outcomes if is_gone(fault)]
         if not faults:
             return None
         connection.close()
@@ -179,15 +179,21 @@ def together(work: Work, items: list[Any]) -> list[Any]:
     """Return the outcomes of a work; what fails for all is tried for each item alone."""
     try:
         return list(work(items))
-    except DATABASE_GONE as fault:
-        return [copy_of(fault) for _ in items]
-    except DomainError as refusal:
-        if len(items) == 1:
-            return [refusal]
     except Exception as fault:
+        if is_gone(fault):
+            return [copy_of(fault) for _ in items]
         if len(items) == 1:
             return [fault]
     return [together(work, [item])[0] for item in items]
+
+
+def is_gone(fault: object) -> bool:
+    """Return whether a fault says that the database is away.
+
+    One that undoes a transaction that another was in the way of says that it is there.
+    """
+    state = getattr(getattr(fault, "__cause__", None), "sqlstate", None) or ""
+    return isinstance(fault, DATABASE_GONE) and not state.startswith(TRANSACTION_ROLLBACK)
 
 
 def copy_of(fault: Exception) -> Exception:

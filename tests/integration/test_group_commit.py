@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -104,6 +105,16 @@ def test_a_database_that_is_gone_is_said_to_all_and_not_asked_again_for_each() -
     assert [type(outcome) for outcome in outcomes] == [OperationalError] * 3
     assert len(set(map(id, outcomes))) == 3, "a fault that is raised by two tasks at once is shared"
     assert len(calls) == 1
+
+
+def test_a_deadlock_is_taken_apart_for_the_database_is_there() -> None:
+    deadlock = OperationalError("deadlock detected")
+    deadlock.__cause__ = psycopg.errors.DeadlockDetected()
+
+    outcomes, calls = run(Double(), [2, deadlock, 4])
+
+    assert outcomes == [4, deadlock, 8]
+    assert calls == [[2, deadlock, 4], [2], [deadlock], [4]]
 
 
 def test_a_caller_who_has_left_holds_nobody_up() -> None:
