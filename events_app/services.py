@@ -115,6 +115,11 @@ class PublicationBatch(NamedTuple):
     items: Sequence[Publication | DomainError]
     all_or_none: bool
 
+    @property
+    def weight(self) -> int:
+        """Return for how many events it counts among those that arrive with it."""
+        return len(self.items)
+
     def events(self) -> list[Event | DomainError] | DomainError:
         """Return the events, not yet stored, and the refusals; Invalid where none can be."""
         outcomes = [item.event() if isinstance(item, Publication) else item for item in self.items]

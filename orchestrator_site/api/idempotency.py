@@ -16,7 +16,7 @@ from rest_framework.exceptions import APIException
 from orchestrator_site.api.negotiation import JSONRenderer
 from orchestrator_site.core.errors import Invalid
 from orchestrator_site.infra.changes import change
-from orchestrator_site.infra.group_commit import Work
+from orchestrator_site.infra.group_commit import Work, weight_of
 from orchestrator_site.models import ANSWERS_KEPT, IdempotencyKey
 
 MAX_KEY = 255
@@ -62,6 +62,11 @@ class Keyed(NamedTuple):
     body: Mapping[str, Any]
     now: datetime
     shown_once: str = ""
+
+    @property
+    def weight(self) -> int:
+        """Return for how many items it counts among those that arrive with it."""
+        return weight_of(self.item)
 
     def row(self) -> IdempotencyKey:
         """Return the row that keeps the answer."""

@@ -18,7 +18,7 @@ from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.changes import change
 from orchestrator_site.infra.connection_watchdog import watchdog
 
-MOST = 32  # items in one call: with bodies of 1 MiB they take 32 MiB
+MOST = 32  # items in one transaction, and a batch more: with bodies of 1 MiB they take 32 MiB
 THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
@@ -108,7 +108,7 @@ class Worker:
 
     def _run(self) -> None:
         while (first := self._inbox.get()) is not None:
-            jobs = [first, *self._arrived(MOST - 1)]
+            jobs = [first, *self._arrived(MOST - weight_of(first.item))]
             gone = self._carry_out(jobs)
             if gone is not None:  # whoever waits behind them would wait for the same
                 waiting = self._arrived(self._inbox.qsize())
@@ -118,12 +118,13 @@ class Worker:
     def _arrived(self, most: int) -> list[Queued]:
         jobs: list[Queued] = []
         with contextlib.suppress(queue.Empty):
-            while len(jobs) < most:
+            while most > 0:
                 job = self._inbox.get_nowait()
                 if job is None:
                     self._inbox.put(None)
                     break
                 jobs.append(job)
+                most -= weight_of(job.item)
         return jobs
 
     def _carry_out(self, jobs: list[Queued]) -> Exception | None:
@@ -148,6 +149,11 @@ def deliver(answers: list[tuple[Queued, Any]]) -> None:
     for job, outcome in answers:
         if not job.future.done():  # its caller may have left
             job.future.set_result(outcome)
+
+
+def weight_of(item: Any) -> int:
+    """Return for how many items one counts: a batch for those in it."""
+    return int(getattr(item, "weight", 1))
 
 
 def carried_out(jobs: list[Queued]) -> list[Any]:

@@ -18,6 +18,11 @@ class Batch(NamedTuple):
     news: Sequence[NewTask | DomainError]
     all_or_none: bool
 
+    @property
+    def weight(self) -> int:
+        """Return for how many tasks it counts among those that arrive with it."""
+        return len(self.news)
+
 
 @change
 def create_batches(batches: Sequence[Batch]) -> list[list[Task | DomainError] | DomainError]:

@@ -15,7 +15,7 @@ from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, DomainError
 from orchestrator_site.core.times import now
 from orchestrator_site.infra import cached_rows
-from orchestrator_site.infra.group_commit import Grouped, together
+from orchestrator_site.infra.group_commit import MOST, Grouped, together
 from orchestrator_site.models import IdempotencyKey
 from tasks_app.errors import UnknownType
 from tasks_app.models import Task
@@ -39,6 +39,12 @@ class Double:
             if isinstance(item, BaseException):
                 raise item
         return [Conflict("odd") if item % 2 else item * 2 for item in items]
+
+
+class Batch(int):
+    """An item that counts for many."""
+
+    weight = MOST - 1
 
 
 def run(
@@ -73,6 +79,12 @@ def test_one_call_takes_so_many_items_and_no_more() -> None:
 
     assert outcomes == [4] * 100
     assert [len(items) for items in calls] == [32, 32, 32, 4]
+
+
+def test_a_batch_counts_for_as_many_as_it_holds() -> None:
+    _, calls = run(Double(), [Batch(2), 4, Batch(6), 8])
+
+    assert calls == [[2, 4], [6, 8]]
 
 
 def test_small_tables_are_renewed_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
