@@ -16,6 +16,7 @@ from django.db.models import signals
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+LOADS = 3  # of one renewal; who changes rows all the time has the last one
 _all: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _tables: "list[CachedRows[Any]]" = []
 
@@ -62,9 +63,10 @@ class CachedRows(Generic[T]):
         return kept is not None and time.monotonic() + self._ttl / 2 < kept[0]
 
     def renew(self) -> None:
-        """Load it unless it is fresh."""
-        if not self.fresh:
-            self._load_now()
+        """Load it unless it is fresh; again if it changed while it was loaded."""
+        for _ in range(LOADS):
+            if not self.fresh:
+                self._load_now()
 
     def forget(self) -> None:
         """Load again at the next call."""

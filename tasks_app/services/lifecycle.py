@@ -62,7 +62,7 @@ def cancel_task(*, task_id: str, by: Actor, now: datetime, reason: str = "") -> 
     return report_status(task_id=task_id, status=Status.CANCELLED, by=by, now=now, error=reason)
 
 
-def report_all(reports: Sequence[Report]) -> list[Task | DomainError]:
+def report_all(reports: Sequence[Report]) -> list[Task | Exception]:
     """Move tasks as their agents report, in order; repeating the present status changes nothing.
 
     Return each task as its report left it, or why it cannot be moved: UnknownTask, NotHolder,
@@ -77,13 +77,16 @@ def report_all(reports: Sequence[Report]) -> list[Task | DomainError]:
     ]
 
 
-def ask_anew(report: Report, refusal: AskAnew) -> DomainError:
-    """Take a task whose gate is shut out of the queue and ask for what it needs; return why."""
+def ask_anew(report: Report, refusal: AskAnew) -> Exception:
+    """Take a task whose gate is shut out of the queue and ask for what it needs; return why.
+
+    A fault is returned too: the other reports are committed, and must not be taken again.
+    """
     try:
         approval_gate.dequeue(task_id=report.task_id, now=report.now)
         task = Task.objects.get_or_refuse(report.task_id)
         approval_gate.ensure_open(task, approval_gate.approvals_of([task]), starting=True)
-    except DomainError as answer:
+    except Exception as answer:
         return answer
     return refusal
 

@@ -1,6 +1,6 @@
 """Change locked tasks and save them: one place, so that no move goes unrecorded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -131,9 +131,9 @@ class LockedTasks:
         }
 
 
-def single(outcomes: list[Task | DomainError]) -> Task:
-    """Return the task that is the outcome of a list of one, or raise the refusal."""
+def single(outcomes: Sequence[Task | Exception]) -> Task:
+    """Return the task that is the outcome of a list of one, or raise its refusal or fault."""
     [outcome] = outcomes
-    if isinstance(outcome, DomainError):
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -1,5 +1,6 @@
 """Rows kept in memory: read once, and never behind a change of this process."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -95,6 +96,26 @@ def test_a_change_while_loading_is_not_overlooked(clock: Clock) -> None:
     rows = CachedRows(["orchestrator_site.Principal"], load)
 
     assert [rows(), rows(), rows()] == [1, 2, 2]
+
+
+def test_a_renewal_sees_what_changed_while_it_loaded(clock: Clock) -> None:
+    loads: list[int] = []
+
+    def load() -> int:
+        loads.append(1)
+        if len(loads) == 2:
+            rows.forget()
+        return len(loads)
+
+    rows = CachedRows(["orchestrator_site.Principal"], load)
+    rows.renew()
+    clock.now += 1
+    rows.renew()
+
+    async def on_loop() -> int:
+        return rows()
+
+    assert asyncio.run(on_loop()) == 3
 
 
 def test_many_threads_may_ask(clock: Clock) -> None:

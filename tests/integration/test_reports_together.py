@@ -14,6 +14,7 @@ from approvals_app.models import Approval, ApprovalPolicy
 from approvals_app.services import verdicts
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
+from orchestrator_site.infra import group_commit
 from tasks_app import errors
 from tasks_app.models import Dependency, Status, Task
 from tasks_app.services import approval_gate, claims, leases, lifecycle
@@ -253,6 +254,25 @@ def test_a_policy_that_came_meanwhile_shuts_the_gate_for_many(
 
     assert names(outcomes) == ["NotGranted"] * 4
     assert Approval.objects.filter(status="pending").count() == 3
+
+
+def test_a_fault_while_sign_off_is_asked_anew_takes_no_other_report_again(
+    make_task: Make, dev: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, shut = make_task(), make_task()
+    claims.claim(agent="dev_agent", by=dev, now=now)
+    ApprovalPolicy.objects.create(name="All bugs", types=["bugfix"])
+    verdicts.policies.forget()
+    monkeypatch.setattr(approval_gate, "dequeue", lambda **_: 1 / 0)
+
+    reports = [
+        Report(failing.task_id, Status.FAILED, dev, now, retryable=True),
+        Report(shut.task_id, Status.IN_PROGRESS, dev, now),
+    ]
+    outcomes = group_commit.together(lifecycle.report_all, reports)
+
+    assert names(outcomes) == ["assigned", "ZeroDivisionError"]
+    assert told(failing) == ["task.claimed", "task.requeued"]
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
