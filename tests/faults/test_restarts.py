@@ -58,6 +58,7 @@ def refuses(host: str, port: int) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.serial(timed=True)  # a service that ends waits a second for what was sent to it
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite serves one process only.")
 def test_services_restarted_in_turn_behind_nginx_answer_everything(seed: int) -> None:
     report = rolling(rounds=1, requests=200, seed=seed)
