@@ -1,6 +1,6 @@
 """This tree beside another revision: `make bench ARGS="--against REV"`.
 
-The other one is checked out below build/ for the time of the run. Both services stand side by side
+The files of the other one are in a folder for the time of the run. Both services stand side by side
 on stores of their own, and take turns: who is first in one is second in the next.
 """
 
@@ -13,6 +13,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -56,8 +57,13 @@ def main(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended
     load = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
-        other = stack.enter_context(checked_out(options.against))
-        here, there = (stack.enter_context(side(tree, options.servers)) for tree in (ROOT, other))
+        other = stack.enter_context(files_of(options.against))
+        changes = " with changes" if git("status", "--porcelain") else ""
+        revisions = (short("HEAD") + changes, ROOT), (short(options.against), other)
+        here, there = (
+            stack.enter_context(side(revision, tree, options.servers))
+            for revision, tree in revisions
+        )
         rows = measured(options, here, there)
     report = {
         "here": here.revision,
@@ -93,21 +99,19 @@ def measured(options: argparse.Namespace, here: Side, there: Side) -> list[Row]:
 
 
 @contextlib.contextmanager
-def checked_out(revision: str) -> Iterator[Path]:
-    """Give a folder with the files of a revision; it is removed afterwards."""
-    place = ROOT / "build" / f"against-{os.getpid()}"
-    git(ROOT, "worktree", "add", "--quiet", "--detach", str(place), revision)
-    try:
-        yield place
-    finally:
-        git(ROOT, "worktree", "remove", "--force", str(place))
+def files_of(revision: str) -> Iterator[Path]:
+    """Give a folder with the files of a revision, of which git keeps no note."""
+    with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
+        packed = Path(folder) / "packed.tar"
+        git("archive", "--format=tar", f"--output={packed}", short(revision))
+        with tarfile.open(packed) as files:
+            files.extractall(Path(folder) / "tree", filter="data")
+        yield Path(folder) / "tree"
 
 
 @contextlib.contextmanager
-def side(tree: Path, servers: bool) -> Iterator[Side]:
+def side(revision: str, tree: Path, servers: bool) -> Iterator[Side]:
     """Give the service of a tree, on new stores that nobody else uses; all end afterwards."""
-    changes = " with changes" if git(tree, "status", "--porcelain") else ""
-    revision = git(tree, "rev-parse", "--short", "HEAD") + changes
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-"))
         settings = common() | {"DATA_DIR": folder, "ORCHESTRATOR_SWEEP_SECONDS": "10"}
@@ -126,7 +130,14 @@ def side(tree: Path, servers: bool) -> Iterator[Side]:
         yield Side(revision, service, stores)
 
 
-def git(tree: Path, *arguments: str) -> str:
+def short(revision: str) -> str:
+    """Return the short name of a revision's commit."""
+    return git("rev-parse", "--verify", "--short", f"{revision}^{{commit}}")
+
+
+def git(*arguments: str) -> str:
     """Return what git says; end the program with its sentence where it refuses."""
-    done = subprocess.run(["git", *arguments], cwd=tree, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else sys.exit(done.stderr.strip())
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()

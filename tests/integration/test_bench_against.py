@@ -9,30 +9,32 @@ from pathlib import Path
 import pytest
 
 from tests.stores import environment
+from tests.support.marks import brings_its_own_stores
 from tests.support.runs import ROOT
 
 pytestmark = [
     pytest.mark.serial,
     pytest.mark.slow,
+    brings_its_own_stores,
     pytest.mark.skipif(
         not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no git checkout"
     ),
 ]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run it for a moment, and wait for its end."""
     command = [sys.executable, "-m", "tests.bench", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110
-    )
+    own = environment() | settings
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=110)
 
 
 def test_this_tree_is_measured_beside_another_revision(tmp_path: Path) -> None:
-    place = tmp_path / "bench.json"
+    place, folder = tmp_path / "bench.json", tmp_path / "folder"
+    folder.mkdir()
     short = ["--rounds", "2", "--seconds", "0.1", "--only", "cycle", "--json", str(place)]
 
-    done = run("--against", "HEAD", *short)
+    done = run("--against", "HEAD", *short, TMPDIR=str(folder))
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(place.read_text())
@@ -40,7 +42,7 @@ def test_this_tree_is_measured_beside_another_revision(tmp_path: Path) -> None:
     assert [row["connections"] for row in report["measures"]] == [1, 8, 32]
     for row in report["measures"]:
         assert row["here"]["n"] and row["there"]["n"] and len(row["rate"]["rounds"]) == 2
-    assert not list((ROOT / "build").glob("against-*"))
+    assert not list(folder.iterdir())
 
 
 def test_a_revision_that_is_not_there_is_named() -> None:
