@@ -3,9 +3,12 @@
 import asyncio
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -20,6 +23,19 @@ LIMIT_SECONDS = 5  # whatever still runs then is cut off
 BACKLOG = 2048  # connections that the kernel makes before we take them
 REPEAT_SECONDS = 1  # a signal sent twice this quickly is one: `make` passes its group's on
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANDSHAKE_SECONDS = 0.02  # for a connection that is being made when the service ends
+SO_ATTACH_FILTER = 26  # of Linux
+# Classic BPF: drop a packet that asks for a connection (SYN without ACK), keep every other one.
+KEEPS_OUT_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte of the TCP header that has the flags
+        (0x54, 0, 0, 0x12),  # keep SYN and ACK of it
+        (0x15, 0, 1, 0x02),  # unless it is SYN alone, skip one
+        (0x06, 0, 0, 0),  # keep no byte of the packet
+        (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+    )
+)
 
 
 class Server(uvicorn.Server):
@@ -43,6 +59,9 @@ class Server(uvicorn.Server):
         """Take the connections that are made already, answer what they ask, then end."""
         self.state.ends = True
         loop = asyncio.get_running_loop()
+        for listener in sockets or []:
+            make_no_more_connections(listener)
+        await asyncio.sleep(HANDSHAKE_SECONDS)
         last = [taken for listener in sockets or [] for taken in self.stop_listening(listener)]
         for taken in last:
             with contextlib.suppress(OSError):  # its client has left
@@ -110,6 +129,19 @@ def configuration(app: Any) -> uvicorn.Config:
         timeout_keep_alive=75,  # longer than clients and proxies keep an idle connection
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def make_no_more_connections(listener: socket.socket) -> None:
+    """Have the kernel ignore who wants to connect; they try again and find the socket closed.
+
+    Else a connection made after the last one is taken is reset by the close. Only Linux can.
+    """
+    if sys.platform == "linux":
+        program = ctypes.create_string_buffer(KEEPS_OUT_SYN, len(KEEPS_OUT_SYN))
+        length = len(KEEPS_OUT_SYN) // struct.calcsize("HBBI")
+        value = struct.pack("HP", length, ctypes.addressof(program))
+        with contextlib.suppress(OSError):  # a kernel without: as elsewhere
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, value)
 
 
 def listen(host: str, port: int) -> socket.socket:

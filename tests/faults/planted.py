@@ -123,6 +123,22 @@ def event_after_commit() -> None:
         module.record_all = record_late  # type: ignore[attr-defined]
 
 
+@fault
+def held_up_at_closing() -> None:
+    """Be held up between the last connection that is taken and the close, as a busy machine may."""
+    from orchestrator_site.server.runner import Server
+
+    stop_listening = Server.stop_listening
+
+    def held_up(self: Server, listener: Any) -> Any:
+        with listener.dup():  # as long as this one is open, the kernel makes connections
+            taken = stop_listening(self, listener)
+            time.sleep(0.3)
+        return taken
+
+    Server.stop_listening = held_up  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Plant the fault that is named, then run manage.py with the rest of the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")

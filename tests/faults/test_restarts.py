@@ -35,6 +35,16 @@ def test_a_connection_that_is_made_is_answered_although_the_service_is_stopped(
     assert not report.broken, str(report)
 
 
+def test_a_service_that_is_held_up_while_it_closes_its_socket_resets_nobody(
+    stores: Stores, seed: int
+) -> None:
+    with stores(planted="held_up_at_closing") as service:
+        report = restarts(service, stops=2, requests=300, seed=seed)
+
+    print(report)
+    assert not report.broken, str(report)
+
+
 def test_who_has_connected_and_asks_a_moment_after_the_signal_is_answered(service: Service) -> None:
     assert service.process
     address = urlsplit(service.url)
