@@ -111,7 +111,7 @@ def restarts(service: Service, *, stops: int, seed: int, requests: int = 0) -> R
 def rolling(*, rounds: int, seed: int, requests: int = 0) -> Report:
     """Restart two services in turn, behind nginx as the deployment page sets it up, under load."""
     dice, broken, url = random.Random(seed), [], f"http://127.0.0.1:{free_port()}"
-    with two_on_servers() as services, nginx(url, [service.url for service in services]):
+    with two_on_servers() as services, nginx(url, [service.url for service in services]) as log:
         front = Service(services[0].settings, [], url)
         with Callers(front, services[0].caller("caller").authorization) as callers:
             for number, service in enumerate(services * rounds, start=1):
@@ -121,9 +121,12 @@ def rolling(*, rounds: int, seed: int, requests: int = 0) -> Report:
                 if status := service.stop():
                     broken.append(f"ended with {status}")
                 service.start()
-    broken += callers.broken + [
-        f"{number} times {status}" for status, number in callers.statuses.items() if status != 200
-    ]
+        broken += callers.broken + [
+            f"{number} times {status}"
+            for status, number in callers.statuses.items()
+            if status != 200
+        ]
+        broken += why(log) if broken else []
     figures = {"restarts": rounds * len(services), "could not connect": callers.refused}
     return Report(
         "rolling restarts behind nginx",
@@ -135,8 +138,8 @@ def rolling(*, rounds: int, seed: int, requests: int = 0) -> Report:
 
 
 @contextlib.contextmanager
-def nginx(url: str, upstreams: list[str]) -> Iterator[None]:
-    """Run nginx at an address, set up as the deployment page shows."""
+def nginx(url: str, upstreams: list[str]) -> Iterator[Path]:
+    """Run nginx at an address, set up as the deployment page shows; give the file of its log."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if not program:
         raise NotInstalled("no nginx found")
@@ -147,10 +150,16 @@ def nginx(url: str, upstreams: list[str]) -> Iterator[None]:
         )
         try:
             wait_until_it_answers(url)
-            yield
+            yield folder / "error.log"
         finally:
             process.terminate()
             process.wait()
+
+
+def why(log: Path) -> list[str]:
+    """Return what nginx says went wrong, each once, but that a service was not there."""
+    said = re.findall(r"#\d+: \*\d+ (.+?), client:", log.read_text(errors="replace"))
+    return sorted({sentence for sentence in said if "(111:" not in sentence})
 
 
 def configuration(folder: Path, url: str, upstreams: list[str]) -> str:
