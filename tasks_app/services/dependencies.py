@@ -123,18 +123,18 @@ def settle_dependents(ended: list[Task], *, patient: bool) -> None:
     if not ended:
         return
     most = STEP + FIXED_COST * (len(ended) - 1)  # all that ended together get their turn
-    now = max(getattr(task, STAMP[Status(task.status)]) for task in ended)
-    _, left = settle_down(ended, now=now, most=most, patient=patient)
+    _, left = settle_down(ended, most=most, patient=patient)
     leave_to_the_job(left)
 
 
 def settle_down(
-    queue: list[Task], *, now: datetime, most: int, patient: bool = False
+    queue: list[Task], *, most: int, now: datetime | None = None, patient: bool = False
 ) -> tuple[int, list[Task]]:
     """Settle dependents of ended, locked tasks, and of the tasks that fail by it, for one step.
 
     Return how many were settled, and the ended tasks that have dependents left. most: how much the
-    step may cost, counted in dependents. patient: no other task is locked, and locked rows are
+    step may cost, counted in dependents. now: at which moment, each at its task's end if none is
+    given. patient: no other task is locked, and locked rows are
     waited for. That is safe where it was completed: all lock older tasks before younger ones, and
     no approval is touched.
     """
@@ -144,7 +144,8 @@ def settle_down(
             left.append(ended)
             continue
         wait = patient and ended.status == Status.COMPLETED
-        step = settle_some(ended, most=budget, now=now, wait=wait)
+        when = now or getattr(ended, STAMP[Status(ended.status)])
+        step = settle_some(ended, most=budget, now=when, wait=wait)
         number += step.number
         budget -= step.number + FIXED_COST
         queue += step.failed

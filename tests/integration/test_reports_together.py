@@ -398,3 +398,22 @@ def test_errors_of_a_list_of_one_are_raised(db: None, dev: Actor, now: datetime)
     for call in (leases.heartbeat, leases.release):
         with pytest.raises(errors.UnknownTask):
             call(task_id="task_nowhere", attempt=1, by=dev, now=now)
+
+
+def test_a_dependent_fails_at_the_moment_that_its_own_dependency_ended(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
+    needed = [make_task(), make_task()]
+    dependents = [make_task(depends_on=[task.task_id]) for task in needed]
+    moments = [now, now + timedelta(seconds=1)]
+
+    lifecycle.report_all(
+        [
+            Report(task.task_id, Status.CANCELLED, dev, moment)
+            for task, moment in zip(needed, moments, strict=True)
+        ]
+    )
+
+    for dependent, moment in zip(dependents, moments, strict=True):
+        dependent.refresh_from_db()
+        assert (dependent.status, dependent.failed_at) == (Status.FAILED, moment)
