@@ -14,6 +14,7 @@ from functools import partial
 from tests.faults import webhooks, work
 from tests.faults.crashes import crashes
 from tests.faults.cuts import stream_cuts
+from tests.faults.databases import databases
 from tests.faults.ordering import ordering
 from tests.faults.restarts import restarts, rolling
 from tests.faults.service import Report, Service, embedded, on_servers
@@ -44,6 +45,9 @@ LONG: dict[str, Run] = {
     "mad_receiver": lambda service, seed: webhooks.mad_receiver(
         service, events=1000, kills=20, seed=seed, seconds=900
     ),
+}
+ON_SERVERS: dict[str, Run] = {  # what hurts a database that is a process of its own
+    "databases": lambda service, seed: databases(service, faults=60, seed=seed),
 }
 ALONE: dict[str, Callable[[int], Report]] = {  # on servers of their own
     "rolling": lambda seed: rolling(rounds=10, requests=10_000, seed=seed),
@@ -97,7 +101,8 @@ def promises(seed: int, only: str | None) -> bool:
     """Run the long form on both kinds of stores."""
     good = True
     for stores, start in STORES.items():
-        for name, run in LONG.items():
+        runs = LONG | (ON_SERVERS if start is on_servers else {})
+        for name, run in runs.items():
             if only in (None, name):
                 good &= attempt(
                     f"{stores}: {name}",

@@ -2,10 +2,12 @@
 its event, once.
 """
 
+import contextlib
 import random
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 
 import requests
 
@@ -20,29 +22,45 @@ class Journal:
     def __init__(self) -> None:
         self.answered: dict[str, str] = {}  # idempotency key: task id
         self.tried: set[str] = set()
+        self.refused: list[str] = []  # what was said instead, or that nothing was
+        self.last = 0.0  # when a task was answered
         self.stop = threading.Event()
 
 
 def crashes(service: Service, *, kills: int, seed: int) -> Report:
     """Hand in tasks without pause while the service is killed and started again."""
-    chance, journal, run = random.Random(seed), Journal(), f"run-{seed}-{uuid.uuid4().hex}"
+    chance, journal, run = random.Random(seed), Journal(), new_run(seed)
+    with writing(service, journal, run):
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.5, 1.0))
+            service.kill()
+            service.start()
+        time.sleep(0.5)
+    return Report(
+        "crashes", len(journal.answered), seed, judge(service, journal, run), {"kills": kills}
+    )
+
+
+def new_run(seed: int) -> str:
+    """Return a trace id for all tasks of a run."""
+    return f"run-{seed}-{uuid.uuid4().hex}"
+
+
+@contextlib.contextmanager
+def writing(service: Service, journal: Journal, run: str) -> Iterator[None]:
+    """Have tasks handed in meanwhile."""
     writers = [
         threading.Thread(target=write, args=(service, journal, run, number))
         for number in range(WRITERS)
     ]
     for writer in writers:
         writer.start()
-    for _ in range(kills):
-        time.sleep(chance.uniform(0.5, 1.0))
-        service.kill()
-        service.start()
-    time.sleep(0.5)
-    journal.stop.set()
-    for writer in writers:
-        writer.join()
-    return Report(
-        "crashes", len(journal.answered), seed, judge(service, journal, run), {"kills": kills}
-    )
+    try:
+        yield
+    finally:
+        journal.stop.set()
+        for writer in writers:
+            writer.join()
 
 
 def write(service: Service, journal: Journal, run: str, number: int) -> None:
@@ -60,13 +78,15 @@ def write(service: Service, journal: Journal, run: str, number: int) -> None:
             answer = caller.send(
                 "POST", "/tasks", {"type": "bugfix", "payload": {}, "trace_id": run}, timeout=10
             )
-        except requests.RequestException:
+        except requests.RequestException as fault:
+            journal.refused.append(type(fault).__name__)
             time.sleep(0.05)
             continue
         if answer.status_code == 200:
-            journal.answered[key] = answer.json()["task_id"]
+            journal.answered[key], journal.last = answer.json()["task_id"], time.monotonic()
             key = ""
         else:
+            journal.refused.append(str(answer.status_code))
             time.sleep(0.05)
 
 

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from tests.support import processes
 from tests.support.runs import ROOT
-from tests.support.servers import free_port, private_postgres, private_redis
+from tests.support.servers import Server, free_port, private_postgres, private_redis
 
 LEASE = 5  # seconds, the shortest a claim may ask for
 SWEEP = 1  # seconds between sweeps
@@ -47,6 +47,7 @@ class Service:
     url: str = ""
     process: processes.Server | None = None
     tree: Path = ROOT  # whose code it runs
+    database: Server | None = None  # a PostgreSQL that may be hurt
 
     def start(self) -> None:
         """Start it, and return when it answers; on a port that may be another one each time."""
@@ -166,7 +167,8 @@ def on_servers(planted: str = "", **settings: str) -> Iterator[Service]:
             "ORCHESTRATOR_ENV": "development",
         }
         own = common() | stores | {"DATA_DIR": folder, "PLANTED_FAULT": planted} | settings
-        yield from running(planted, own, "--migrate", "--with-worker", "--with-beat")
+        options = ("--migrate", "--with-worker", "--with-beat")
+        yield from running(planted, own, *options, database=postgres)
 
 
 @contextlib.contextmanager
@@ -203,10 +205,13 @@ def common() -> dict[str, str]:
     }
 
 
-def running(planted: str, settings: dict[str, str], *options: str) -> Iterator[Service]:
+def running(
+    planted: str, settings: dict[str, str], *options: str, database: Server | None = None
+) -> Iterator[Service]:
     """Start a service, give it, and end it whatever happens."""
     program = ["-m", "tests.faults.planted", planted] if planted else ["manage.py"]
-    service = Service(settings, [sys.executable, *program, "up", *options])
+    command = [sys.executable, *program, "up", *options]
+    service = Service(settings, command, database=database)
     try:
         service.start()
         yield service
