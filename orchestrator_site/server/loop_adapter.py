@@ -4,6 +4,7 @@ Django's middlewares do not run here. What they do for an answer of the API is d
 is one of ours, and the headers are those that they would set.
 """
 
+import asyncio
 import functools
 import inspect
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
 from rest_framework.response import Response
 
+from orchestrator_site.api.exceptions import RETRY_AFTER, UNAVAILABLE
 from orchestrator_site.api.middleware import PROBES, as_api, usage_of
 from orchestrator_site.api.negotiation import RENDERER
 from orchestrator_site.api.viewsets import CACHING
@@ -95,6 +97,9 @@ class LoopAdapter:
         request.executor = self._executor
         try:
             response = await action.func(request, **action.kwargs)
+        except asyncio.CancelledError:  # the server ends, and what holds this up does not
+            headers = {"Retry-After": str(RETRY_AFTER)}
+            response = JsonResponse({"detail": UNAVAILABLE}, status=503, headers=headers)
         except Exception as error:
             response = response_for_exception(request, error)
         if not isinstance(response, Response):

@@ -2,17 +2,22 @@
 ends.
 """
 
+import contextlib
+import http.client
+import json
 import re
 import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 import requests
 
@@ -22,6 +27,7 @@ from tests.support.processes import ROOT, process, up
 
 pytestmark = brings_its_own_stores
 UP = [sys.executable, "manage.py", "up"]
+SECRET = secrets.token_hex(32)
 END_OF_BANNER = "there is no TLS"
 
 
@@ -126,6 +132,30 @@ def test_a_request_without_end_does_not_hold_it_up(tmp_path: Path) -> None:
 
         assert status == 0
         assert time.monotonic() - began < LIMIT_SECONDS + 3  # and what a busy machine adds
+
+
+@pytest.mark.serial(timed=True)
+def test_who_waits_for_a_held_up_database_when_it_ends_is_told_to_come_again(
+    tmp_path: Path,
+) -> None:
+    claims = {"sub": "dev-agent-1", "role": "agent", "iat": time.time(), "exp": time.time() + 60}
+    token = jwt.encode(claims, SECRET, algorithm="HS256")
+    with (
+        up(tmp_path, ORCHESTRATOR_JWT_SECRET=SECRET) as server,
+        sqlite3.connect(tmp_path / "orchestrator.sqlite3") as other,
+        contextlib.closing(http.client.HTTPConnection(urlsplit(server.url).netloc)) as caller,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        task = '{"type": "bugfix", "payload": {}}'
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        caller.request("POST", "/tasks", task, headers)
+        server.popen.terminate()
+        answer = caller.getresponse()
+
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert json.load(answer)["detail"]
+        assert server.finish() == 0
+        assert "Traceback" not in server.text
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
