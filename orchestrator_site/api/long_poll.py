@@ -4,34 +4,44 @@ The server gives each request a `Continuation` in the ASGI scope, where no clien
 a plain WSGI server there is none: nothing waits there, and every answer is sent as it is.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar, cast
 
 SCOPE_KEY = "orchestrator.continuation"  # in the ASGI scope
 
+# What an attempt finds, and what has it begin, from any thread. What it finds counts if it is true.
+Attempt = tuple["asyncio.Future[Any]", Callable[[], None]]
+Ask = Callable[[], Attempt]
+
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wait:
-    """How an empty answer waits.
+    """For what a request waits.
 
-    seconds: at most this long. key: who has the same key stands in one queue. again_after: seconds
-    until the clock alone may bring something, if that is known. credential: of its caller.
+    seconds: at most this long. key: who has the same key stands in one queue. due: returns, from
+    what an attempt found in vain, the seconds until the clock alone may bring something, if it is
+    known. credential: of its caller.
     """
 
     topics: frozenset[str]
     seconds: float
     key: Hashable
-    again_after: float | None = None
+    due: Callable[[Any], float | None] = lambda _: None
     credential: str = ""
 
 
 @dataclasses.dataclass(slots=True)
 class Continuation:
-    """What a view tells the server besides its answer."""
+    """What a view tells the server besides its answer, and what the server does for it.
 
+    attend: waits in the place of a view that is a coroutine.
+    """
+
+    attend: Callable[[Wait, Ask], Awaitable[Any]]
     hold: Wait | None = None
     stream: Any = None
     # What the first run found out and the later ones shall not do again, by name.
@@ -43,23 +53,17 @@ def continuation_of(request: Any) -> Continuation | None:
     return request.META.get("asgi.scope", {}).get(SCOPE_KEY)
 
 
-def wait_for(
-    request: Any,
-    *,
-    topics: Iterable[str],
-    seconds: float,
-    key: Hashable,
-    again_after: float | None = None,
-) -> None:
+def wait_for(request: Any, *, topics: Iterable[str], seconds: float, key: Hashable) -> None:
     """Have the server keep an empty answer back until there is a better one; then return it.
 
-    At a wake-up of one of the topics, after `again_after` seconds, and every second, the view is
-    run again for the first in the queue of `key`; what it answers without calling this is sent,
-    and after `seconds` the empty answer. Whoever shares a key must be interchangeable: the queue
-    stops at the first who gets nothing.
+    At a wake-up of one of the topics, and every second, the view is run again for the first in the
+    queue of `key`; what it answers without calling this is sent, and after `seconds` the empty
+    answer. Whoever shares a key must be interchangeable: the queue stops at the first who gets
+    nothing.
     """
     if (waits := continuation_of(request)) is not None:
-        waits.hold = Wait(frozenset(topics), seconds, key, again_after, request.user.credential)
+        credential = request.user.credential
+        waits.hold = Wait(frozenset(topics), seconds, key, credential=credential)
 
 
 def start_stream(request: Any, stream: Any) -> bool:

@@ -7,7 +7,9 @@ work to the group commit. Everywhere else the same coroutine is carried out in p
 import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -96,6 +98,27 @@ class ApiViewSet(viewsets.ViewSet):
     async def write(self, work: Work, item: Any) -> Any:
         """Return the outcome of one item of a work, once it is committed; raise its refusal."""
         return unwrapped(await self.executor.write(work, item))
+
+    async def write_or_wait(
+        self, work: Work, make: Callable[..., Any], wait: long_poll.Wait
+    ) -> Any:
+        """Return the outcome of an item as soon as one is true, a false one when the time is over.
+
+        make: returns the item of an attempt, `by` whom the credential speaks for then, and `now`.
+        """
+        waits = long_poll.continuation_of(self.request)
+        if waits is None or not wait.seconds:
+            return await self.write(work, make(by=self.actor, now=self.now))
+        wait = replace(wait, credential=self.actor.credential)
+        item = lambda: make(by=self.caller_now(), now=self.now)  # noqa: E731 - it is passed on
+        begins = cast(Grouped, self.executor).write_later  # only a server lets requests wait
+        return await waits.attend(wait, partial(begins, work, item))
+
+    def caller_now(self) -> Actor:
+        """Return who calls; raise why their credential is good no longer."""
+        request = self.initialize_request(self.request._request)
+        self.check_permissions(request)
+        return cast(Actor, request.user)
 
     async def read(self, work: Work, item: Any) -> Any:
         """Return the outcome of one item of a work that only reads; raise its refusal."""

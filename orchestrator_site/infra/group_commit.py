@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connection
@@ -23,6 +24,12 @@ THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
 DATABASE_GONE = (OperationalError, InterfaceError)
 TRANSACTION_ROLLBACK = "40"  # SQLSTATE class: a deadlock, a transaction that cannot be serialized
+
+
+class Later(NamedTuple):
+    """An item that is made when its turn comes. make: in the worker's thread; may refuse."""
+
+    make: Callable[[], Any]
 
 
 class Queued(NamedTuple):
@@ -65,6 +72,12 @@ class Grouped:
         """Return the outcome of an item; it is committed."""
         return self._writer.do(work, item)
 
+    def write_later(
+        self, work: Work, make: Callable[[], Any]
+    ) -> tuple["asyncio.Future[Any]", Callable[[], None]]:
+        """Return the outcome of an item, and what has it made and written, once, by any thread."""
+        return self._writer.do_later(work, Later(make))
+
     def read(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Return the outcome of an item of a work that writes nothing."""
         return self._reader.do(work, item)
@@ -98,9 +111,14 @@ class Worker:
 
     def do(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Return, on the event loop, the outcome of an item."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._inbox.put(Queued(work, item, future))
+        future, begin = self.do_later(work, item)
+        begin()
         return future
+
+    def do_later(self, work: Work, item: Any) -> tuple["asyncio.Future[Any]", Callable[[], None]]:
+        """Return what `do` does, and what hands in the item, from any thread."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        return future, partial(self._inbox.put, Queued(work, item, future))
 
     def close(self) -> None:
         """Have the thread end after what it has been given."""
@@ -131,6 +149,7 @@ class Worker:
         """Answer jobs; return the fault if the database is gone."""
         connection.close_if_unusable_or_obsolete()
         with watchdog.watch():
+            jobs = [job for job in map(self._made, jobs) if job is not None]
             outcomes = carried_out(jobs)
         self._answer(list(zip(jobs, outcomes, strict=True)))
         faults = [fault for fault in outcomes if is_gone(fault)]
@@ -138,6 +157,16 @@ class Worker:
             return None
         connection.close()
         return faults[0]
+
+    def _made(self, job: Queued) -> Queued | None:
+        """Return a job with its item; None where that is refused, and answered."""
+        if not isinstance(job.item, Later):
+            return job
+        try:
+            return job._replace(item=job.item.make())
+        except Exception as refusal:
+            self._answer([(job, refusal)])
+            return None
 
     def _answer(self, answers: list[tuple[Queued, Any]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

@@ -14,14 +14,14 @@ from typing import Any
 
 from django.conf import settings
 
-from orchestrator_site.api.long_poll import SCOPE_KEY, Continuation
+from orchestrator_site.api.long_poll import SCOPE_KEY, Ask, Continuation, Wait
 from orchestrator_site.api.middleware import REFUSAL
 from orchestrator_site.infra import wakeups
 from orchestrator_site.infra.counters.shared import SHARED
 from orchestrator_site.infra.group_commit import Grouped
 from orchestrator_site.server.loop_adapter import LoopAdapter, action_of
 from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
-from orchestrator_site.server.waiters import WaiterRegistry
+from orchestrator_site.server.waiters import WaiterRegistry, on_loop
 from orchestrator_site.server.wsgi_adapter import Answer, WSGIAdapter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -36,8 +36,6 @@ class Application:
         self._adapter = WSGIAdapter(wsgi)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._lock = threading.Lock()
-        self._topics: set[str] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection.
@@ -64,20 +62,24 @@ class Application:
     async def _answer(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
         """Answer a request at once, later, or as a stream."""
         moment = self._waiters.moment
-        continuation = Continuation()
+
+        async def attend(hold: Wait, ask: Ask, *, since: int | None = None) -> Any:
+            return await until_disconnect(self._waiters.wait(hold, ask, since=since), receive)
+
+        continuation = Continuation(attend)
         scope = {**scope, SCOPE_KEY: continuation}
         answer = await self._ask(scope, body, send)
         if continuation.stream is not None:
             return await self._stream(continuation.stream, answer, receive, send)
         if continuation.hold is not None:
 
-            async def ask() -> tuple[Answer, bool]:
+            async def run_again() -> Answer | None:
                 continuation.hold = None
                 answer = await self._ask(scope, body, send)
-                return answer, continuation.hold is None
+                return answer if continuation.hold is None else None
 
-            wait = self._waiters.wait(continuation.hold, ask, answer, since=moment)
-            answer = await until_disconnect(wait, receive) or answer
+            ask = on_loop(run_again)
+            answer = await attend(continuation.hold, ask, since=moment) or answer
         await answer.send(send)
 
     async def _ask(self, scope: Any, body: bytes, send: Any) -> Answer:
@@ -156,19 +158,11 @@ class Application:
         return handle
 
     def _wake(self, topics: set[str]) -> None:
-        """Pass a wake-up to the event loop, from any thread; many at once cost one turn of it."""
-        with self._lock:
-            first, self._topics = not self._topics, self._topics | topics
-        if first and self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._wake_all)
-
-    def _wake_all(self) -> None:
-        with self._lock:
-            topics, self._topics = self._topics, set()
-        self._waiters.wake(topics)
-        if wakeups.EVENTS in topics:
-            self._broadcaster.wake()
+        """Have those who wait ask, and streams go on. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._waiters.wake(topics)
+            if wakeups.EVENTS in topics and self._broadcaster.streams and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._broadcaster.wake)
 
 
 async def until_disconnect(work: Awaitable[Any], receive: Any) -> Any:

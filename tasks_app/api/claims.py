@@ -1,12 +1,13 @@
 """Endpoints of agents at work: claim tasks, keep their leases, give tasks back."""
 
 from functools import partial
+from operator import attrgetter
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator_site.api.long_poll import once_per_request, wait_for
+from orchestrator_site.api.long_poll import Wait
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Role
 from orchestrator_site.infra.wakeups import tasks_of
@@ -37,16 +38,16 @@ class ClaimViewSet(ApiViewSet):
         """
         params = self.checked(ClaimSerializer)
         seconds = params.pop("wait_seconds")
-        wanted = claims.Claim(**params, by=self.actor, now=self.now)
-        tasks = await self.write(claims.claim_all, wanted)
-        if not tasks and seconds:
-            topic = tasks_of(wanted.agent)
-            due = await once_per_request(
-                request, "due", partial(self.read, claims.seconds_to_next, wanted)
-            )
-            key = (topic, *sorted(wanted.types or ()))
-            wait_for(request, topics=[topic], seconds=seconds, key=key, again_after=due)
-        return Response(ClaimAnswer.of({"tasks": tasks}))
+        topic = tasks_of(params["agent"])
+        wait = Wait(
+            topics=frozenset([topic]),
+            seconds=seconds,
+            key=(topic, *sorted(params.get("types") or ())),
+            due=attrgetter("due_in"),
+        )
+        wanted = partial(claims.Claim, **params, waits=seconds > 0)
+        tasks = await self.write_or_wait(claims.claim_all, wanted, wait)
+        return Response(ClaimAnswer.of({"tasks": tasks or []}))
 
     @extend_schema(request=HeartbeatSerializer, responses=HeartbeatAnswer)
     async def heartbeat(self, request: Request, task_id: str) -> Response:

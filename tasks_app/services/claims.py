@@ -27,7 +27,11 @@ MOST_HELD_BACK = 20
 
 
 class Claim(NamedTuple):
-    """What a claimer asks for. types: of which tasks, None for all. lease_seconds: for how long."""
+    """What a claimer asks for.
+
+    types: of which tasks, None for all. lease_seconds: for how long. waits: whether to say how long
+    there is nothing.
+    """
 
     agent: str
     by: Actor
@@ -35,6 +39,16 @@ class Claim(NamedTuple):
     types: Sequence[str] | None = None
     limit: int = 1
     lease_seconds: int = 60
+    waits: bool = False
+
+
+class Nothing(list[GatedTask]):
+    """What a claim that waits gets in vain."""
+
+    def __init__(self, due_in: float | None) -> None:
+        """due_in: seconds until the next scheduled task of its queue, None without one."""
+        super().__init__()
+        self.due_in = due_in
 
 
 def claim(
@@ -47,13 +61,21 @@ def claim(
     lease_seconds: int = 60,
 ) -> list[Task]:
     """Hand out up to `limit` tasks of an agent's queue, as `claim_all` does; raise UnknownAgent."""
-    [outcome] = claim_all([Claim(agent, by, now, types, limit, lease_seconds)])
+    [outcome] = handed_out([Claim(agent, by, now, types, limit, lease_seconds)])
     if isinstance(outcome, UnknownAgent):
         raise outcome
     return [row.task for row in outcome]
 
 
 def claim_all(claims: Sequence[Claim]) -> list[list[GatedTask] | UnknownAgent]:
+    """Hand out tasks as `handed_out` does; tell claims that wait in vain how long."""
+    return [
+        Nothing(seconds_to_next(claim)) if claim.waits and not outcome else outcome
+        for claim, outcome in zip(claims, handed_out(claims), strict=True)
+    ]
+
+
+def handed_out(claims: Sequence[Claim]) -> list[list[GatedTask] | UnknownAgent]:
     """Hand out the most urgent tasks of each queue, each to one holder only, first come first
     served.
 
@@ -154,17 +176,10 @@ def claimed_event(task: Task, *, by: Actor, now: datetime) -> Event:
     )
 
 
-def seconds_to_next(claims: Sequence[Claim]) -> list[float | None]:
-    """Return how long until the next scheduled task of each claim's queue, None without one."""
-    return [
-        None if due is None else (due - claim.now).total_seconds()
-        for claim, due in ((claim, next_scheduled(claim)) for claim in claims)
-    ]
-
-
-def next_scheduled(claim: Claim) -> datetime | None:
-    """Return when the next scheduled task of a claim's queue is due, None without one."""
+def seconds_to_next(claim: Claim) -> float | None:
+    """Return how long until the next scheduled task of a claim's queue, None without one."""
     later = Task.objects.queued(claim.agent).filter(not_before__gt=claim.now)
     if claim.types is not None:
         later = later.filter(type__in=claim.types)
-    return later.order_by("not_before").values_list("not_before", flat=True).first()
+    due = later.order_by("not_before").values_list("not_before", flat=True).first()
+    return None if due is None else (due - claim.now).total_seconds()

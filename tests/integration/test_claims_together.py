@@ -249,13 +249,17 @@ def test_a_waiting_claim_knows_what_is_scheduled_for_it(
     make_task(type="feature", not_before=now + timedelta(seconds=30))
     make_task(not_before=now + timedelta(seconds=90))
 
-    known = claims.seconds_to_next(
+    known = claims.claim_all(
         [
-            Claim("dev_agent", dev, due),
-            Claim("dev_agent", dev, due, types=["bugfix"]),
-            Claim("ops_agent", dev, due),
+            Claim("dev_agent", dev, due, waits=True),
+            Claim("dev_agent", dev, due, types=["bugfix"], waits=True),
+            Claim("ops_agent", dev, due, waits=True),
         ]
     )
 
     past = microseconds / 1_000_000
-    assert known == [pytest.approx(30 - past), pytest.approx(90 - past), None]
+    assert [getattr(nothing, "due_in", 0) for nothing in known] == [
+        pytest.approx(30 - past),
+        pytest.approx(90 - past),
+        None,
+    ]

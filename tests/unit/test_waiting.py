@@ -1,17 +1,18 @@
 """Lines of requests that wait. Time is made short, and nothing but events moves it."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from orchestrator_site.api.long_poll import Wait
+from orchestrator_site.api.long_poll import Attempt, Wait
 from orchestrator_site.server import waiters
-from orchestrator_site.server.waiters import WaiterRegistry
+from orchestrator_site.server.waiters import WaiterRegistry, on_loop
 from orchestrator_site.server.wsgi_adapter import Answer
 
-EMPTY, FOUND = Answer(200, body=b"empty"), Answer(200, body=b"found")
+FOUND = Answer(200, body=b"found")
 LONG = 60.0
 
 
@@ -23,11 +24,11 @@ class Shelf:
         self.opens = asyncio.Event()
         self.opens.set()
 
-    async def ask(self) -> tuple[Answer, bool]:
+    async def look(self) -> Answer | None:
         self.asked += 1
         await self.opens.wait()
         self.things -= 1
-        return (FOUND, True) if self.things >= 0 else (EMPTY, False)
+        return FOUND if self.things >= 0 else None
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -47,7 +48,7 @@ async def settle() -> None:
 def test_a_wakeup_brings_the_answer() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
-        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0))
         await settle()
         assert not waits.done() and shelf.asked == 0
 
@@ -61,7 +62,7 @@ def test_a_wakeup_brings_the_answer() -> None:
 def test_another_topic_wakes_nobody() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
-        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0))
         await settle()
         room.wake({"tasks:dev_agent"})
         await settle()
@@ -78,7 +79,7 @@ def test_what_was_woken_while_it_looked_is_not_missed() -> None:
         mark = room.moment
         room.wake({"events"})
 
-        assert await room.wait(hold(), shelf.ask, EMPTY, since=mark) is FOUND
+        assert await room.wait(hold(), on_loop(shelf.look), since=mark) is FOUND
 
     run(story)
 
@@ -87,7 +88,7 @@ def test_the_first_in_line_gets_it_and_only_then_the_next_one_asks() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
         waits = [
-            asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(100)
+            asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0)) for _ in range(100)
         ]
         await settle()
         shelf.things = 2
@@ -105,7 +106,7 @@ def test_when_the_time_is_over_the_empty_answer_is_sent() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
 
-        assert await room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0) is EMPTY
+        assert await room.wait(hold(seconds=0.01), on_loop(shelf.look), since=0) is None
 
     run(story)
 
@@ -114,7 +115,7 @@ def test_what_is_caught_in_the_last_moment_is_not_lost() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
         shelf.opens.clear()
-        waits = asyncio.create_task(room.wait(hold(seconds=0.01), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(seconds=0.01), on_loop(shelf.look), since=0))
         await settle()
         room.wake({"events"})
         await asyncio.sleep(0.05)  # its time is over, and it is still asking
@@ -130,7 +131,7 @@ def test_nobody_asks_for_who_has_left() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
         gone, stays = (
-            asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0)) for _ in range(2)
+            asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0)) for _ in range(2)
         )
         await settle()
         gone.cancel()
@@ -145,7 +146,7 @@ def test_nobody_asks_for_who_has_left() -> None:
 def test_a_wakeup_while_asking_makes_it_ask_again() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
-        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0))
         await settle()
         shelf.opens.clear()
         room.wake({"events"})
@@ -160,13 +161,95 @@ def test_a_wakeup_while_asking_makes_it_ask_again() -> None:
     run(story)
 
 
+def test_a_wakeup_begins_the_attempt_in_the_thread_that_wakes() -> None:
+    async def story() -> None:
+        room, begun = WaiterRegistry(), list[str]()
+        found = asyncio.get_running_loop().create_future()
+
+        def ask() -> Attempt:
+            return found, lambda: begun.append(threading.current_thread().name)
+
+        waits = asyncio.create_task(room.wait(hold(), ask, since=0))
+        await settle()
+        waking = threading.Thread(target=room.wake, args=(["events"],), name="waking")
+        waking.start()
+        waking.join()  # the event loop does nothing meanwhile
+
+        assert begun == ["waking"]
+        found.set_result(FOUND)
+        assert await waits is FOUND
+
+    run(story)
+
+
+def test_who_comes_to_a_queue_asks_only_if_it_is_empty() -> None:
+    async def story() -> None:
+        room, shelf = WaiterRegistry(), Shelf()
+        waits = []
+        for _ in range(3):
+            waits.append(asyncio.create_task(room.wait(hold(), on_loop(shelf.look))))
+            await settle()
+        assert shelf.asked == 1
+
+        shelf.things = 3
+        room.wake({"events"})
+
+        assert await asyncio.gather(*waits) == [FOUND] * 3
+        assert shelf.asked == 4
+
+    run(story)
+
+
+def test_what_is_due_sooner_sets_the_clock_anew() -> None:
+    async def story() -> None:
+        room, moments = WaiterRegistry(), iter([LONG, 0.01])
+
+        class Nothing(float):
+            def __bool__(self) -> bool:
+                return False
+
+        async def look() -> Any:
+            return Nothing(seconds) if (seconds := next(moments, None)) else FOUND
+
+        due = Wait(frozenset(["events"]), LONG, "line", due=float)
+        waits = asyncio.create_task(room.wait(due, on_loop(look)))
+        await settle()
+        room.wake({"events"})  # what was scheduled meanwhile is due in a moment
+
+        assert await waits is FOUND
+
+    run(story)
+
+
+def test_those_whose_time_ends_together_go_on_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        room, shelf, going, most = WaiterRegistry(), Shelf(), 0, 0
+
+        async def pause(seconds: float) -> None:
+            nonlocal going, most
+            going += 1
+            most = max(most, going)
+            await asyncio.get_running_loop().run_in_executor(None, int)
+            going -= 1
+
+        monkeypatch.setattr(waiters.asyncio, "sleep", pause)
+        waits = [room.wait(hold(seconds=0.01), on_loop(shelf.look), since=0) for _ in range(20)]
+
+        assert await asyncio.gather(*waits) == [None] * 20
+        assert most == 1
+
+    run(story)
+
+
 def test_a_lost_wakeup_costs_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters, "TICK", 0.01)
 
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
         ticks = asyncio.create_task(room.run())
-        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0))
         await settle()
         shelf.things = 1
 
@@ -180,15 +263,15 @@ def test_closing_answers_everyone_and_lets_nobody_wait() -> None:
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf(1)
         waits = [
-            asyncio.create_task(room.wait(hold(str(key)), shelf.ask, EMPTY, since=0))
+            asyncio.create_task(room.wait(hold(str(key)), on_loop(shelf.look), since=0))
             for key in range(3)
         ]
         await settle()
 
         room.close()
 
-        assert [await each for each in waits] == [EMPTY] * 3
-        assert await room.wait(hold(), shelf.ask, EMPTY, since=0) is EMPTY and shelf.asked == 0
+        assert [await each for each in waits] == [None] * 3
+        assert await room.wait(hold(), on_loop(shelf.look), since=0) is None and shelf.asked == 0
 
     run(story)
 
@@ -198,10 +281,10 @@ def test_too_many_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
-        waits = asyncio.create_task(room.wait(hold(), shelf.ask, EMPTY, since=0))
+        waits = asyncio.create_task(room.wait(hold(), on_loop(shelf.look), since=0))
         await settle()
 
-        assert await room.wait(hold(), shelf.ask, EMPTY, since=0) is EMPTY
+        assert await room.wait(hold(), on_loop(shelf.look), since=0) is None
         waits.cancel()
 
     run(story)
@@ -214,14 +297,14 @@ def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.Mon
     async def story() -> None:
         room, shelf = WaiterRegistry(), Shelf()
         come = ["jwt", "jwt", "jwt", "key:a", "key:b", "key:c"]
-        holds = [Wait(frozenset(["events"]), LONG, name, None, name) for name in come]
-        waits = [asyncio.create_task(room.wait(one, shelf.ask, EMPTY, since=0)) for one in holds]
+        holds = [Wait(frozenset(["events"]), LONG, name, credential=name) for name in come]
+        waits = [asyncio.create_task(room.wait(one, on_loop(shelf.look), since=0)) for one in holds]
         await settle()
 
         assert [wait.done() for wait in waits] == [False, False, True, False, False, True]
         waits[0].cancel()
         await settle()
-        more = asyncio.create_task(room.wait(holds[0], shelf.ask, EMPTY, since=0))
+        more = asyncio.create_task(room.wait(holds[0], on_loop(shelf.look), since=0))
         await settle()
         assert not more.done()
         room.close()
