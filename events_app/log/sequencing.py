@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from django.db import connection
-
 from events_app.models import Position
+from orchestrator_site.infra.rows import run
 
 STATE = """
     SELECT pruned_to, head,
@@ -39,6 +38,4 @@ def marked(position: int) -> Position:
 
 def row(statement: str, *params: int | None) -> Any:
     """Return the row of a statement, or None; without Django's ORM, as it runs at every read."""
-    with connection.cursor() as rows:
-        rows.execute(statement, params)
-        return rows.fetchone()
+    return next(iter(run(statement, params)), None)

@@ -6,6 +6,7 @@ for it. What comes out are plain model instances, made and converted as the ORM 
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
@@ -13,7 +14,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import CharField, DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
 
@@ -22,6 +23,22 @@ MOST_VALUES = 900  # in one statement: SQLite takes 999
 
 
 Convert = Callable[[Any], Any]
+
+
+class Here(threading.local):
+    """This thread's connection, found once: asking Django for it costs as much as a statement."""
+
+    def __init__(self) -> None:
+        self.database: Any = connections[DEFAULT_DB_ALIAS]
+
+
+here = Here()
+
+
+def run(sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    """Carry out a statement of our own text, with %s for values only; return its rows."""
+    rows: list[Any] = here.database.run(sql, values)
+    return rows
 
 
 class Fields(tuple["Field[Any, Any]", ...]):
@@ -53,7 +70,7 @@ def layout(fields: Fields) -> Layout:
         read=attrgetter(*names),
         stored=tuple((place, store) for place, store in stored if store is not None),
         kept=tuple(
-            (place, functools.partial(convert, expression=field.cached_col, connection=connection))
+            (place, functools.partial(convert, expression=field.cached_col, connection=here.database))
             for place, field in enumerate(fields)
             for convert in converters(field)
         ),
@@ -72,7 +89,7 @@ def stores(field: "Field[Any, Any]") -> Convert | None:
 @functools.lru_cache(256)
 def sqlite_time(moment: datetime) -> str:
     """Return a time as SQLite's backend stores it; a row has one several times."""
-    return str(connection.ops.adapt_datetimefield_value(moment))
+    return str(here.database.ops.adapt_datetimefield_value(moment))
 
 
 def json_text(value: Any) -> str:
@@ -86,15 +103,15 @@ def json_text(value: Any) -> str:
 def converters(field: "Field[Any, Any]") -> list[Callable[..., Any]]:
     """Return what makes a value that the model has, one after the other."""
     expression = field.cached_col
-    ours: list[Callable[..., Any]] = expression.get_db_converters(connection)
-    return [*connection.ops.get_db_converters(expression), *ours]
+    ours: list[Callable[..., Any]] = expression.get_db_converters(here.database)
+    return [*here.database.ops.get_db_converters(expression), *ours]
 
 
 @functools.cache
 def columns(model: type[Model], without: tuple[str, ...] = ()) -> str:
     """Return the columns of a model's own table as a statement names them, without some fields."""
     fields = fields_but(model, without)
-    return ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
+    return ", ".join(here.database.ops.quote_name(str(field.column)) for field in fields)
 
 
 @functools.cache
@@ -111,9 +128,7 @@ def select(
 
     without: fields that are read later, when somebody asks for them.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(selection(model, where, without), values)
-        return instances(model, cursor.fetchall(), without=without)
+    return instances(model, run(selection(model, where, without), values), without=without)
 
 
 def instances(
@@ -121,13 +136,13 @@ def instances(
 ) -> list[M]:
     """Return the rows that a statement answered with the model's `columns`."""
     names, _, _, kept = layout(fields_but(model, without))
-    rows = []
+    rows, alias = [], here.database.alias
     for values in map(list, found):
         for place, convert in kept:
             if values[place] is not None:
                 values[place] = convert(values[place])
         row = bare(model, dict(zip(names, values, strict=True)))
-        row._state.adding, row._state.db = False, connection.alias
+        row._state.adding, row._state.db = False, alias
         rows.append(row)
     return rows
 
@@ -172,16 +187,15 @@ def placeholders(number: int) -> str:
 def insert(model: type[M], rows: Sequence[M]) -> None:
     """Insert rows that are new, and note their keys."""
     fields = fields_but(model, (model._meta.pk.name,))
-    waiting, alias = iter(rows), connection.alias
+    waiting, database = iter(rows), here.database
     while part := list(islice(waiting, MOST_VALUES // len(fields))):
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(insertion(model, fields), [as_json(fields, part)])
-            else:
-                cursor.execute(insertion(model, fields, len(part)), prepared(fields, part))
-            keys = cursor.fetchall()
+        if database.vendor == "postgresql":
+            keys = database.run(insertion(model, fields), [as_json(fields, part)])
+        else:
+            sql = insertion(model, fields, len(part))
+            keys = database.run(sql, prepared(fields, part))
         for row, (value,) in zip(part, keys, strict=True):
-            row.pk, row._state.adding, row._state.db = value, False, alias
+            row.pk, row._state.adding, row._state.db = value, False, database.alias
 
 
 @functools.cache
@@ -201,7 +215,7 @@ def insertion(model: type[Model], fields: Fields, number: int = 0) -> str:
 
 def types_of(fields: "Iterable[Field[Any, Any]]") -> str:
     """Return the columns of fields with their types, as PostgreSQL reads them from JSON."""
-    return ", ".join(f"{field.column} {field.db_type(connection)}" for field in fields)
+    return ", ".join(f"{field.column} {field.db_type(here.database)}" for field in fields)
 
 
 def prepared(fields: Fields, rows: Iterable[Model]) -> list[Any]:
@@ -226,15 +240,14 @@ def update(
     """
     said: dict[Any, Any] = {}
     fields = fields_named(model, ("pk", *sorted(names)))
-    waiting = iter(rows)
+    waiting, database = iter(rows), here.database
     while part := list(islice(waiting, MOST_VALUES // len(fields))):
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(assignment(model, fields, returning), [as_json(fields, part)])
-            else:
-                sql = assignment(model, fields, returning, len(part))
-                cursor.execute(sql, prepared(fields, part))
-            said.update(cursor.fetchall())
+        if database.vendor == "postgresql":
+            found = database.run(assignment(model, fields, returning), [as_json(fields, part)])
+        else:
+            sql = assignment(model, fields, returning, len(part))
+            found = database.run(sql, prepared(fields, part))
+        said.update(found)
     return said
 
 

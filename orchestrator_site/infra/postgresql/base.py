@@ -1,12 +1,20 @@
 """Django's PostgreSQL backend, which asks nothing of the server to know that a connection lives."""
 
 import select
+from collections.abc import Sequence
+from typing import Any
 
 from django.db.backends.postgresql import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that is looked at before it is used, without a round trip."""
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Carry out a statement of our own text; return its rows."""
+        with self.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
 
     def is_usable(self) -> bool:
         """Return whether the server has not ended the connection.

@@ -5,8 +5,10 @@ seconds while others go past them. Other processes are still kept out by SQLite'
 """
 
 import contextlib
+import functools
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import OperationalError
@@ -15,10 +17,29 @@ from django.db.backends.sqlite3 import base
 DOOR = threading.Lock()
 
 
+@functools.lru_cache(512)
+def marked(sql: str) -> str:
+    """Return a statement with the marks for values that SQLite reads."""
+    return sql.replace("%s", "?")
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that takes its turn before it begins a transaction."""
 
     _inside = False
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Carry out a statement of our own text, with %s for values only; return its rows.
+
+        Django's cursor reads the text anew each time. It is taken where somebody listens.
+        """
+        if self.connection is None or self.queries_logged or self.execute_wrappers:
+            with self.cursor() as cursor:
+                cursor.execute(sql, values)
+                return list(cursor)
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            return self.connection.execute(marked(sql), values).fetchall()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect. A new file is for its owner only, whatever the umask; SQLite's others follow it.
@@ -34,7 +55,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise OperationalError("database is locked")
         self._inside = True
         try:
-            super()._start_transaction_under_autocommit()
+            self.run("BEGIN IMMEDIATE")
         except BaseException:
             self._leave()
             raise
