@@ -3,7 +3,7 @@
 from typing import Any
 
 from events_app.models import Position
-from orchestrator_site.infra.rows import run
+from orchestrator_site.infra.changes import here
 
 STATE = """
     SELECT pruned_to, head,
@@ -38,4 +38,4 @@ def marked(position: int) -> Position:
 
 def row(statement: str, *params: int | None) -> Any:
     """Return the row of a statement, or None; without Django's ORM, as it runs at every read."""
-    return next(iter(run(statement, params)), None)
+    return next(iter(here.database.run(statement, params)), None)

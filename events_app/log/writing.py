@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Model
 
 from events_app.hooks import receivers, tallies
 from events_app.models import Event
-from orchestrator_site.infra.rows import as_json, fields_but, here, insert, run, types_of
+from orchestrator_site.infra.changes import here
+from orchestrator_site.infra.rows import as_json, fields_but, insert, types_of
 
 STORED = fields_but(Event, ("id", "position"))
 ADVANCE = "UPDATE events_app_ledger SET head = head + %s RETURNING head"
@@ -24,18 +24,19 @@ ADVANCE = "UPDATE events_app_ledger SET head = head + %s RETURNING head"
 def write(events: list[Event]) -> None:
     """Store events with the next positions, and count what they moved."""
     added = [add_up(count(events)) for _, count in tallies]
-    if here.database.vendor == "postgresql":
+    database = here.database
+    if database.vendor == "postgresql":
         added_json = map(json.dumps, added)
         values: list[Any] = [len(events), len(events), as_json(STORED, events), *added_json]
-        number(events, run(statement(), values)[0][0])
+        number(events, database.run(statement(), values)[0][0])
     else:
-        number(events, run(ADVANCE, [len(events)])[0][0])
+        number(events, database.run(ADVANCE, [len(events)])[0][0])
         insert(Event, events)
         for (model, _), numbers in zip(tallies, added, strict=True):
             if numbers:
-                run(*addition(model, numbers))
+                database.run(*addition(model, numbers))
     for receive in tuple(receivers):
-        transaction.on_commit(functools.partial(receive, list(events)), robust=True)
+        database.on_commit(functools.partial(receive, list(events)), robust=True)
 
 
 def number(events: Sequence[Event], head: int) -> None:

@@ -7,19 +7,17 @@ after all other locks.
 
 import contextlib
 import functools
-import weakref
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from orchestrator_site.infra import wakeups
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 Writer = Callable[[list[Any]], None]
-_open: "weakref.WeakKeyDictionary[BaseDatabaseWrapper, Change]" = weakref.WeakKeyDictionary()
 _writers: list[Writer] = []
 
 
@@ -27,34 +25,14 @@ class Change:
     """What one transaction has gathered so far.
 
     rows: to be written at its end. topics: to be woken after its commit. undoings: to be called if
-    it is rolled back.
+    it is rolled back. blocks: its transaction, and the savepoints in it.
     """
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
         self.topics: list[str] = []
         self.undoings: list[Callable[[], object]] = []
-        self._blocks: list[transaction.Atomic] = []
-
-    @contextlib.contextmanager
-    def block(self) -> Iterator[None]:
-        """Run a transaction or a savepoint; what was gathered in it goes with it when undone."""
-        rows, topics, undoings = len(self.rows), len(self.topics), len(self.undoings)
-        atomic, undone = transaction.atomic(), True
-        self._blocks.append(atomic)
-        try:
-            with atomic:
-                yield
-                rolled_back = transaction.get_rollback()
-                if len(self._blocks) == 1 and not rolled_back:
-                    self.finish()
-            undone = rolled_back
-        finally:
-            self._blocks.pop()
-            if undone:
-                for undo in self.undoings[undoings:]:
-                    undo()
-                del self.rows[rows:], self.topics[topics:], self.undoings[undoings:]
+        self.blocks: list[transaction.Atomic] = []
 
     def finish(self) -> None:
         """Write what was gathered, and have its topics woken after the commit."""
@@ -63,11 +41,28 @@ class Change:
                 write(self.rows)
         if self.topics:
             wake = functools.partial(wakeups.wake, *dict.fromkeys(self.topics))
-            transaction.on_commit(wake, robust=True)
+            here.database.on_commit(wake, robust=True)
 
-    def is_innermost(self, database: BaseDatabaseWrapper) -> bool:
-        """Return whether the innermost transaction or savepoint is one of this change."""
-        return database.atomic_blocks[-1] is self._blocks[-1]
+    def forget(self, rows: int, topics: int, undoings: int) -> None:
+        """Undo what was gathered after so many."""
+        for undo in self.undoings[undoings:]:
+            undo()
+        del self.rows[rows:], self.topics[topics:], self.undoings[undoings:]
+
+
+class Here(threading.local):
+    """This thread's connection, found once, for Django takes as long as a statement to find it.
+
+    change: the one under way on it.
+    """
+
+    change: Change | None = None
+
+    def __init__(self) -> None:
+        self.database: Any = connections[DEFAULT_DB_ALIAS]
+
+
+here = Here()
 
 
 def current() -> Change:
@@ -76,9 +71,8 @@ def current() -> Change:
     Raise RuntimeError without one, and in a savepoint that is not a change: what is gathered there
     would outlive its rollback.
     """
-    database = connections[DEFAULT_DB_ALIAS]
-    change = _open.get(database)
-    if change is None or not change.is_innermost(database):
+    change = here.change
+    if change is None or here.database.atomic_blocks[-1] is not change.blocks[-1]:
         raise RuntimeError("An event belongs in the transaction of the change it tells of.")
     return change
 
@@ -99,18 +93,24 @@ def change(work: Work | None = None) -> Work | AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _transaction() -> Iterator[None]:
-    database = connections[DEFAULT_DB_ALIAS]
-    outer = _open.get(database)
-    if outer is not None:
-        with outer.block():
-            yield
-        return
-    outermost = _open[database] = Change()
+    """Run a transaction or a savepoint; what was gathered in it goes with it when undone."""
+    outer, database = here.change, here.database
+    change = here.change = outer or Change()
+    before = len(change.rows), len(change.topics), len(change.undoings)
+    atomic, undone = transaction.Atomic(DEFAULT_DB_ALIAS, savepoint=True, durable=False), True
+    change.blocks.append(atomic)
     try:
-        with outermost.block():
+        with atomic:
             yield
+            rolled_back = database.needs_rollback
+            if outer is None and not rolled_back:
+                change.finish()
+        undone = rolled_back
     finally:
-        del _open[database]
+        here.change = outer
+        change.blocks.pop()
+        if undone:
+            change.forget(*before)
 
 
 def gather(rows: list[Any], topics: list[str]) -> None:
@@ -118,9 +118,9 @@ def gather(rows: list[Any], topics: list[str]) -> None:
 
     The one statement that writes them is its own transaction on PostgreSQL: one trip, not three.
     """
-    database = connections[DEFAULT_DB_ALIAS]
+    database = here.database
     alone = database.vendor == "postgresql" and not database.in_atomic_block
-    if database in _open:
+    if here.change is not None:
         present = current()
     elif alone:
         present = Change()

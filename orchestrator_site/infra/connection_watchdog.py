@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection
 
+from orchestrator_site.infra.changes import here
 from orchestrator_site.infra.database_probe import database_answers
 
 STUCK_AFTER = 5.0  # seconds until a request may be freed
@@ -42,7 +43,7 @@ class ConnectionWatchdog:
     def watch(self) -> Iterator[None]:
         """Watch over what this thread does now."""
         self._start()
-        self._busy[threading.get_ident()] = time.monotonic(), connections["default"]
+        self._busy[threading.get_ident()] = time.monotonic(), here.database
         try:
             yield
         finally:

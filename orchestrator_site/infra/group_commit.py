@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 
 from orchestrator_site.infra import cached_rows
-from orchestrator_site.infra.changes import change
+from orchestrator_site.infra.changes import change, here
 from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 32  # items in one transaction, and a batch more: with bodies of 1 MiB they take 32 MiB
@@ -131,7 +131,7 @@ class Worker:
             if gone is not None:  # whoever waits behind them would wait for the same
                 waiting = self._arrived(self._inbox.qsize())
                 self._answer([(job, copy_of(gone)) for job in waiting])
-        connection.close()
+        here.database.close()
 
     def _arrived(self, most: int) -> list[Queued]:
         jobs: list[Queued] = []
@@ -147,7 +147,7 @@ class Worker:
 
     def _carry_out(self, jobs: list[Queued]) -> Exception | None:
         """Answer jobs; return the fault if the database is gone."""
-        connection.close_if_unusable_or_obsolete()
+        here.database.close_if_unusable_or_obsolete()
         with watchdog.watch():
             jobs = [job for job in map(self._made, jobs) if job is not None]
             outcomes = carried_out(jobs)
@@ -155,7 +155,7 @@ class Worker:
         faults = [fault for fault in outcomes if is_gone(fault)]
         if not faults:
             return None
-        connection.close()
+        here.database.close()
         return faults[0]
 
     def _made(self, job: Queued) -> Queued | None:
@@ -191,7 +191,7 @@ def carried_out(jobs: list[Queued]) -> list[Any]:
     for place, job in enumerate(jobs):
         places.setdefault(job.work, []).append(place)
     groups = [(work, [jobs[place].item for place in group]) for work, group in places.items()]
-    results = all_at_once(groups) if connection.vendor == "sqlite" and len(groups) > 1 else None
+    results = all_at_once(groups) if here.database.vendor == "sqlite" and len(groups) > 1 else None
     if results is None:
         results = [together(work, items) for work, items in groups]
     outcomes: list[Any] = [None] * len(jobs)
@@ -238,6 +238,6 @@ def copy_of(fault: Exception) -> Exception:
 
 def watched(function: Callable[[], Any]) -> Any:
     """Return what a function returns; a frozen database does not hold it for ever."""
-    connection.close_if_unusable_or_obsolete()
+    here.database.close_if_unusable_or_obsolete()
     with watchdog.watch():
         return function()

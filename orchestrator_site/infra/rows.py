@@ -6,39 +6,23 @@ for it. What comes out are plain model instances, made and converted as the ORM 
 
 import functools
 import json
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import CharField, DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
+
+from orchestrator_site.infra.changes import here
 
 M = TypeVar("M", bound=Model)
 MOST_VALUES = 900  # in one statement: SQLite takes 999
 
 
 Convert = Callable[[Any], Any]
-
-
-class Here(threading.local):
-    """This thread's connection, found once: asking Django for it costs as much as a statement."""
-
-    def __init__(self) -> None:
-        self.database: Any = connections[DEFAULT_DB_ALIAS]
-
-
-here = Here()
-
-
-def run(sql: str, values: Sequence[Any] = ()) -> list[Any]:
-    """Carry out a statement of our own text, with %s for values only; return its rows."""
-    rows: list[Any] = here.database.run(sql, values)
-    return rows
 
 
 class Fields(tuple["Field[Any, Any]", ...]):
@@ -65,12 +49,13 @@ def layout(fields: Fields) -> Layout:
     """Return the layout of two or more fields."""
     names = tuple(field.attname for field in fields)
     stored = ((place, stores(field)) for place, field in enumerate(fields))
+    database = here.database
     return Layout(
         names=names,
         read=attrgetter(*names),
         stored=tuple((place, store) for place, store in stored if store is not None),
         kept=tuple(
-            (place, functools.partial(convert, expression=field.cached_col, connection=here.database))
+            (place, functools.partial(convert, expression=field.cached_col, connection=database))
             for place, field in enumerate(fields)
             for convert in converters(field)
         ),
@@ -89,7 +74,7 @@ def stores(field: "Field[Any, Any]") -> Convert | None:
 @functools.lru_cache(256)
 def sqlite_time(moment: datetime) -> str:
     """Return a time as SQLite's backend stores it; a row has one several times."""
-    return str(here.database.ops.adapt_datetimefield_value(moment))
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 
 
 def json_text(value: Any) -> str:
@@ -128,7 +113,8 @@ def select(
 
     without: fields that are read later, when somebody asks for them.
     """
-    return instances(model, run(selection(model, where, without), values), without=without)
+    found = here.database.run(selection(model, where, without), values)
+    return instances(model, found, without=without)
 
 
 def instances(
@@ -156,7 +142,8 @@ def fields_but(model: type[Model], without: tuple[str, ...]) -> Fields:
 def bare(model: type[M], values: dict[str, Any]) -> M:
     """Return a row with these values, as `Model.__init__` would for one for each field."""
     row = model.__new__(model)
-    row.__dict__ = {"_state": ModelState(), **values}
+    row.__dict__ = values
+    row._state = ModelState()
     return row
 
 

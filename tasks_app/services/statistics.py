@@ -15,10 +15,13 @@ def count_moves(events: Iterable[Event]) -> Counter[str]:
     """Return how the events change the counts."""
     changes: Counter[str] = Counter()
     for event in events:
-        changes[event.moved_from] -= 1
-        changes[event.moved_to] += 1
-        changes[SLA_EVENTS.get(event.event_type, "")] += 1
-        changes.subtract(event.pruned)
+        if event.moved_to != event.moved_from:
+            changes[event.moved_from] -= 1
+            changes[event.moved_to] += 1
+        if event.event_type in SLA_EVENTS:
+            changes[SLA_EVENTS[event.event_type]] += 1
+        if event.pruned:
+            changes.subtract(event.pruned)
     del changes[""]
     return changes
 

@@ -31,7 +31,6 @@ from approvals_app.services import decisions
 from events_app.models import Event, Ledger
 from events_app.services import record_all
 from orchestrator_site.api import idempotency
-from orchestrator_site.core import ids
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import cached_rows, group_commit
 from orchestrator_site.infra.group_commit import Queued
@@ -114,7 +113,8 @@ def fresh_world() -> Iterator[None]:
     """Begin with nothing in memory and ids that count; undo everything at the end."""
     numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
     with pytest.MonkeyPatch.context() as patch, transaction.atomic():
-        patch.setattr(ids, "written", lambda prefix, *_: f"{prefix}_{next(numbers[prefix]):026}")
+        for maker in ("tasks_app.models.task", "events_app.models.event", "approvals_app.models"):
+            patch.setattr(f"{maker}.new_id", lambda name: f"{name}_{next(numbers[name]):026}")
         forget()
         ApprovalPolicy.objects.update(expires_after=600)
         yield

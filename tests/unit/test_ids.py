@@ -1,6 +1,7 @@
 """Ids sort by age, and no two are the same, in whatever process they are made."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -15,6 +16,13 @@ def test_an_id_is_a_uuid_of_version_7_in_26_characters() -> None:
 
     assert (name, len(text)) == ("task", 26)
     assert (number >> 76 & 15, number >> 62 & 3) == (7, 2)
+    assert abs((number >> 80) / 1000 - time.time()) < 60
+
+
+def test_every_random_bit_is_used() -> None:
+    seen = [set(letters) for letters in zip(*(ids.random_half() for _ in range(5000)), strict=True)]
+
+    assert [len(letters) for letters in seen] == [2, 32, 32, 8, *[32] * 12]
 
 
 def test_the_first_id_of_a_moment_is_below_all_that_are_made_later() -> None:
@@ -29,11 +37,11 @@ def test_threads_are_given_different_ids() -> None:
 
 
 def test_after_a_fork_both_make_their_own() -> None:
-    ids.random_bits()
+    ids.random_half()
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writer, str(ids.random_bits()).encode())
+        os.write(writer, ids.random_half().encode())
         os._exit(0)
     os.waitpid(child, 0)
 
-    assert int(os.read(reader, 100)) != ids.random_bits()
+    assert os.read(reader, 100).decode() != ids.random_half()
