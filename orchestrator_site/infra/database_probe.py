@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.db import connections
 
 PROBE_SECONDS = 2.0  # to wait for an answer
+GOOD_FOR = 1.0  # seconds after a question that was answered in which no other is asked
 ABANDONED_AFTER = 10.0  # seconds until a question that hangs is asked anew
 
 
@@ -22,6 +23,10 @@ class ProbeThread(threading.Thread):
     def age(self) -> float:
         """Return the seconds since it was asked."""
         return time.monotonic() - self.asked_at
+
+    def is_good_still(self) -> bool:
+        """Return whether it was answered, and a moment ago."""
+        return self.good and self.age < GOOD_FOR
 
     def run(self) -> None:
         with contextlib.suppress(Exception):
@@ -38,8 +43,10 @@ class DatabaseProbe:
         self._question: ProbeThread | None = None
 
     def __call__(self) -> bool:
-        """Return whether the store answers."""
+        """Return whether the store answers, or did a moment ago."""
         with self._lock:
+            if self._question is not None and self._question.is_good_still():
+                return True
             question = self._question
             # One that is open, and not for too long, is shared.
             if question is None or not question.is_alive() or question.age >= ABANDONED_AFTER:

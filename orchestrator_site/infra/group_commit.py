@@ -52,6 +52,9 @@ class Inline:
     async def call(self, function: Callable[[], Any]) -> Any:
         return function()
 
+    async def call_shared(self, function: Callable[[], Any], *, seconds: float = 0) -> Any:
+        return await self.call(function)
+
     async def prepare(self) -> None:
         """Small tables are loaded where they are asked for."""
 
@@ -66,7 +69,7 @@ class Grouped:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._writer, self._reader = Worker(loop, "writer"), Worker(loop, "reader")
         self._loop, self._threads = loop, ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
-        self._renewal: asyncio.Future[Any] | None = None
+        self._shared: dict[Callable[[], Any], asyncio.Future[Any]] = {}
 
     def write(self, work: Work, item: Any) -> "asyncio.Future[Any]":
         """Return the outcome of an item; it is committed."""
@@ -86,13 +89,22 @@ class Grouped:
         """Return what a function that asks the database alone returns."""
         return self._loop.run_in_executor(self._threads, watched, function)
 
+    async def call_shared(
+        self, function: Callable[[], Any], *, seconds: float | None = None
+    ) -> Any:
+        """Do as `call`; who asks for it meanwhile gets the same answer.
+
+        Raise TimeoutError if it takes longer than so many seconds.
+        """
+        running = self._shared.get(function)
+        if running is None or running.done():
+            running = self._shared[function] = self.call(function)
+        return await asyncio.wait_for(asyncio.shield(running), seconds)
+
     async def prepare(self) -> None:
         """Have the small tables in memory, for the event loop loads none."""
-        if cached_rows.all_fresh():
-            return
-        if self._renewal is None or self._renewal.done():
-            self._renewal = self.call(cached_rows.renew_all)
-        await asyncio.shield(self._renewal)  # one for all who wait
+        if not cached_rows.all_fresh():
+            await self.call_shared(cached_rows.renew_all)
 
     def close(self) -> None:
         """End the threads once what they have been given is done."""

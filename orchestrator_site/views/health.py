@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -16,7 +15,7 @@ from orchestrator_site.api.exceptions import RETRY_AFTER
 from orchestrator_site.api.viewsets import ApiViewSet
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import storage
-from orchestrator_site.infra.database_probe import database_answers
+from orchestrator_site.infra.database_probe import PROBE_SECONDS, database_answers
 from orchestrator_site.infra.redis_cache import redis_state
 from orchestrator_site.views.serializers import HealthSerializer, LiveSerializer, RootSerializer
 from tasks_app.services.statistics import queue_stats
@@ -69,23 +68,22 @@ class HealthViewSet(ApiViewSet):
         on). Without a database, or where its disk is full or read-only, it is a 503 with
         `unhealthy`, and `detail` says which. `redis` is `embedded` where none is configured.
         """
-        state = await self.executor.call(state_of_stores)
-        if state["status"] == "unhealthy":
-            return Response(state, 503, headers={"Retry-After": str(RETRY_AFTER)})
-        return Response(state)
+        ask, fault, stats = self.executor.call_shared, storage.state_of_disk(), None
+        redis = await ask(redis_state)
+        if not fault:
+            with contextlib.suppress(DatabaseError, TimeoutError):
+                stats = await ask(stats_of_database, seconds=PROBE_SECONDS)
+        if stats is None:
+            state = {"status": "unhealthy", "redis": redis}
+            detail = {"detail": UNHEALTHY[fault or "unreachable"]}
+            return Response(detail | state, 503, headers={"Retry-After": str(RETRY_AFTER)})
+        status = "degraded" if redis == "disconnected" else "healthy"
+        return Response({"status": status, "redis": redis, "queue_stats": stats})
 
 
-def state_of_stores() -> dict[str, Any]:
-    """Return what `/health` says; it asks every store, and waits two seconds for each at most."""
-    redis, disk = redis_state(), storage.state_of_disk()
-    stats = None
-    with contextlib.suppress(DatabaseError):
-        stats = queue_stats() if not disk and database_answers() else None
-    if stats is None:
-        detail = UNHEALTHY[disk or "unreachable"]
-        return {"detail": detail, "status": "unhealthy", "redis": redis}
-    status = "degraded" if redis == "disconnected" else "healthy"
-    return {"status": status, "redis": redis, "queue_stats": stats}
+def stats_of_database() -> dict[str, int] | None:
+    """Return how much work waits; None if the database does not answer."""
+    return queue_stats() if database_answers() else None
 
 
 class LiveViewSet(ApiViewSet):

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from django.db import connection
+
 from events_app.models import Event
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Status, TaskCount
 
 SLA_EVENTS = {SLA_WARNING: "sla_warnings", SLA_VIOLATION: "sla_violations"}
+COUNTS = f"SELECT name, number FROM {TaskCount._meta.db_table}"  # noqa: S608 - our own name
 NAMES = [status.value for status in Status] + list(SLA_EVENTS.values())
 
 
@@ -28,7 +31,9 @@ def count_moves(events: Iterable[Event]) -> Counter[str]:
 
 def counts() -> dict[str, int]:
     """Return the number of tasks in each status, and of SLA warnings and violations so far."""
-    return dict.fromkeys(NAMES, 0) | dict(TaskCount.objects.values_list("name", "number"))
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS)
+        return dict.fromkeys(NAMES, 0) | dict(cursor.fetchall())
 
 
 def counts_for(readers: Sequence[object]) -> list[dict[str, int]]:

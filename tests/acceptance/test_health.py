@@ -198,6 +198,30 @@ def test_many_who_want_to_know_share_one_question(monkeypatch: pytest.MonkeyPatc
     go.set()
 
 
+@pytest.mark.parametrize(("seconds", "questions"), [(60.0, 1), (0.0, 3)])
+def test_a_good_answer_counts_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, questions: int
+) -> None:
+    monkeypatch.setattr(database_probe, "GOOD_FOR", seconds)
+    asked: list[int] = []
+    alive = database_probe.DatabaseProbe(lambda: asked.append(1))
+
+    assert [alive() for _ in range(3)] == [True] * 3
+    assert len(asked) == questions
+
+
+def test_a_bad_answer_counts_for_no_moment() -> None:
+    answers = iter([ConnectionRefusedError(), None])
+
+    def ask() -> None:
+        if (fault := next(answers)) is not None:
+            raise fault
+
+    alive = database_probe.DatabaseProbe(ask)
+
+    assert [alive(), alive()] == [False, True]
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("alive", [False, True])
 def test_a_request_that_hangs_is_freed_if_the_database_is_to_blame(alive: bool) -> None:

@@ -102,6 +102,26 @@ def test_small_tables_are_renewed_once_for_all_who_wait(monkeypatch: pytest.Monk
     assert len(renewals) == 1
 
 
+def test_who_shares_a_call_waits_no_longer_than_they_said() -> None:
+    thawed, calls = threading.Event(), list[int]()
+
+    def hang() -> str:
+        calls.append(1)
+        thawed.wait(5)
+        return "thawed"
+
+    async def main() -> str:
+        grouped = Grouped(asyncio.get_running_loop())
+        patient = asyncio.create_task(grouped.call_shared(hang))
+        with pytest.raises(TimeoutError):
+            await grouped.call_shared(hang, seconds=0.01)
+        thawed.set()
+        grouped.close()
+        return str(await patient)
+
+    assert asyncio.run(main()) == "thawed" and calls == [1]
+
+
 def test_a_fault_of_one_is_taken_apart_and_harms_nobody_else() -> None:
     fault = ZeroDivisionError("mine")
 
