@@ -118,8 +118,11 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Answer what has been asked, and close; where nothing has yet, wait a moment for it."""
-        if self.head > 0 or self.cycle is None:
+        """Answer what has been asked, and close; where nothing is, wait a moment for it.
+
+        A proxy may be asking at this moment over a connection that it keeps.
+        """
+        if self.head > 0 or self.cycle is None or self.cycle.response_complete:
             self.cancel_head_timeout()
             self.await_head()
         else:

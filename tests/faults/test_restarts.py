@@ -4,6 +4,7 @@ How it was seen that this has teeth: while what waited in the kernel was left to
 was closed, connections were reset in most runs.
 """
 
+import http.client
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -56,6 +57,24 @@ def test_who_has_connected_and_asks_a_moment_after_the_signal_is_answered(servic
 
     assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer.lower()
     assert service.process.finish() == 0
+
+
+def test_who_keeps_a_connection_and_asks_again_after_the_signal_is_answered(
+    stores: Stores,
+) -> None:
+    with stores() as service:
+        assert service.process
+        address = urlsplit(service.url)
+        kept = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        kept.request("GET", "/live")
+        assert kept.getresponse().read()
+        service.process.popen.terminate()
+        refuses(str(address.hostname), int(address.port or 0))
+        kept.request("GET", "/live")
+        answer = kept.getresponse()
+
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert service.process.finish() == 0
 
 
 def refuses(host: str, port: int) -> None:
