@@ -7,6 +7,7 @@ runs on the event loop.
 
 import asyncio
 import collections
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -19,7 +20,8 @@ TICK = 1.0  # seconds; what a lost wake-up costs, or what comes with the clock, 
 QUEUES_PER_TICK = 50  # that ask without a wake-up, those that waited longest first
 MAX_WAITERS = 2000  # requests that wait in one process; who comes then is answered at once
 MOST_PER_CREDENTIAL = MAX_WAITERS // 2  # all tokens signed with the shared secret are one
-PAUSE = 0.002  # seconds between two whose time is over: they come again at once
+ENDING = 5  # requests whose time is over in one STEP, at most: they come again at once
+STEP = 0.01  # seconds
 
 
 class Waiter:
@@ -124,8 +126,9 @@ class WaiterRegistry:
         self._woken: dict[str, int] = {}  # topic: moment of its last wake-up
         self._queues: dict[Hashable, WaiterQueue] = {}
         self._by_topic: dict[str, set[WaiterQueue]] = collections.defaultdict(set)
-        self._waiting: collections.Counter[str] = collections.Counter()  # by credential
-        self._lock, self._ending = threading.Lock(), asyncio.Lock()
+        self._waiting: collections.Counter[Hashable] = collections.Counter()  # by credential
+        self._ends: collections.Counter[Hashable] = collections.Counter()  # by number of the step
+        self._lock = threading.Lock()
         self._closing = False
 
     def wake(self, topics: Iterable[str]) -> None:
@@ -147,17 +150,20 @@ class WaiterRegistry:
             return unwrapped(await once(ask)) if since is None else None
         waiter, queue = Waiter(ask), self._queue_of(hold)
         self._waiting[hold.credential] += 1
+        step = self._free_step(time.monotonic() + hold.seconds)
+        self._ends[step] += 1
         # Where others wait, the first of them has found nothing since the last wake-up.
         looks = not queue.waiters if since is None else self._woken_since(since, hold.topics)
         queue.join(waiter)
         if looks:
             queue.ask()
         try:
-            return await self._found(waiter, queue, hold.seconds)
+            return await self._found(waiter, queue, step * STEP - time.monotonic())
         finally:
-            self._waiting[hold.credential] -= 1
-            if not self._waiting[hold.credential]:
-                del self._waiting[hold.credential]
+            for count, name in ((self._waiting, hold.credential), (self._ends, step)):
+                count[name] -= 1
+                if not count[name]:
+                    del count[name]
             queue.leave(waiter)
             if not queue.waiters and self._queues.get(hold.key) is queue:
                 self._drop(hold.key)
@@ -167,10 +173,14 @@ class WaiterRegistry:
         await asyncio.wait([waiter.over], timeout=seconds)
         if (attempt := queue.leave(waiter)) is not None:
             await asyncio.wait([attempt])
-        if waiter.outcome is None and not self._closing:
-            async with self._ending:
-                await asyncio.sleep(PAUSE)
         return unwrapped(waiter.outcome)
+
+    def _free_step(self, end: float) -> int:
+        """Return the first step, from a moment on, in which not too many end already."""
+        step = math.ceil(end / STEP)
+        while self._ends[step] >= ENDING:
+            step += 1
+        return step
 
     def _woken_since(self, moment: int, topics: Iterable[str]) -> bool:
         return any(self._woken.get(topic, 0) > moment for topic in topics)
