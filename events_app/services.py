@@ -5,6 +5,8 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
+from django.db.models import Model
+
 from events_app import rules
 from events_app.hooks import Handler, handlers
 from events_app.log import writing
@@ -59,17 +61,25 @@ def record(*, wakes: Iterable[str] = (), **fact: Any) -> Event:
     return event
 
 
-def record_all(events: list[Event], *, wakes: Iterable[str] = ()) -> None:
+def record_all(
+    events: list[Event], *, wakes: Iterable[str] = (), new: Sequence[Model] = ()
+) -> None:
     """Record several events in the change under way, which writes them last; call their handlers.
 
+    new: rows to insert, of one model; with the events if nobody can ask for them before, else now.
     Raise RuntimeError outside of a change.
     """
-    changes.current().rows += events
-    wake_after_commit(*wakes)
+    change = changes.current()
+    change.rows += events
+    change.topics += [wakeups.EVENTS, *wakes]
     concern: dict[Handler, list[Event]] = {}
     for event in events:
         for handle in handlers.get(event.event_type, ()):
             concern.setdefault(handle, []).append(event)
+    if len(change.blocks) == 1 and not concern:
+        change.new += new
+    elif new:
+        rows.insert(type(new[0]), new)
     for handle, news in concern.items():
         handle(news)
 

@@ -17,19 +17,21 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from orchestrator_site.infra import wakeups
 
 Work = TypeVar("Work", bound=Callable[..., Any])
-Writer = Callable[[list[Any]], None]
+Writer = Callable[[list[Any], list[Any]], None]
 _writers: list[Writer] = []
 
 
 class Change:
     """What one transaction has gathered so far.
 
-    rows: to be written at its end. topics: to be woken after its commit. undoings: to be called if
-    it is rolled back. blocks: its transaction, and the savepoints in it.
+    rows: to be written at its end, after new ones of another model. topics: to be woken after its
+    commit. undoings: to be called if it is rolled back. blocks: its transaction, and the savepoints
+    in it.
     """
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
+        self.new: list[Any] = []
         self.topics: list[str] = []
         self.undoings: list[Callable[[], object]] = []
         self.blocks: list[transaction.Atomic] = []
@@ -38,7 +40,7 @@ class Change:
         """Write what was gathered, and have its topics woken after the commit."""
         if self.rows:
             for write in _writers:
-                write(self.rows)
+                write(self.rows, self.new)
         if self.topics:
             wake = functools.partial(wakeups.wake, *dict.fromkeys(self.topics))
             here.database.on_commit(wake, robust=True)
@@ -139,5 +141,5 @@ def on_rollback(undo: Callable[[], object]) -> None:
 
 
 def written_last(write: Writer) -> None:
-    """Call `write(rows)` with what a change has gathered, as its last statements."""
+    """Call `write(rows, new)` with what a change has gathered, as its last statements."""
     _writers.append(write)

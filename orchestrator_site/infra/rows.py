@@ -173,36 +173,43 @@ def placeholders(number: int) -> str:
 
 def insert(model: type[M], rows: Sequence[M]) -> None:
     """Insert rows that are new, and note their keys."""
-    fields = fields_but(model, (model._meta.pk.name,))
-    waiting, database = iter(rows), here.database
-    while part := list(islice(waiting, MOST_VALUES // len(fields))):
-        if database.vendor == "postgresql":
-            keys = database.run(insertion(model, fields), [as_json(fields, part)])
-        else:
-            sql = insertion(model, fields, len(part))
-            keys = database.run(sql, prepared(fields, part))
-        for row, (value,) in zip(part, keys, strict=True):
-            row.pk, row._state.adding, row._state.db = value, False, database.alias
+    fields, database = all_but_key(model), here.database
+    if database.vendor == "postgresql":
+        found = database.run(insertion(model), [as_json(fields, rows)])
+    else:
+        waiting, found = iter(rows), []
+        while part := list(islice(waiting, MOST_VALUES // len(fields))):
+            found += database.run(insertion(model, len(part)), prepared(fields, part))
+    note_keys(rows, [key for (key,) in found])
+
+
+def note_keys(rows: Sequence[Model], keys: Iterable[Any]) -> None:
+    """Note that rows are stored, under these keys."""
+    alias = here.database.alias
+    for row, key in zip(rows, keys, strict=True):
+        row.pk, row._state.adding, row._state.db = key, False, alias
+
+
+def all_but_key(model: type[Model]) -> Fields:
+    """Return the fields of a new row, whose key the database makes."""
+    return fields_but(model, (model._meta.pk.name,))
 
 
 @functools.cache
-def insertion(model: type[Model], fields: Fields, number: int = 0) -> str:
+def insertion(model: type[Model], number: int = 0) -> str:
     """Return the statement that inserts rows. number: of rows, 0 for a JSON."""
+    fields = all_but_key(model)
     names = ", ".join(str(field.column) for field in fields)
+    table, key = model._meta.db_table, model._meta.pk.column
+    source = f"SELECT {names} FROM {given(model)} WITH ORDINALITY ORDER BY ordinality"  # noqa: S608 - our own names
     if number:
         source = "VALUES " + ", ".join([f"({placeholders(len(fields))})"] * number)
-    else:
-        source = (
-            f"SELECT {names} FROM ROWS FROM (json_to_recordset(%s::json) AS ({types_of(fields)}))"  # noqa: S608 - our own names
-            f" WITH ORDINALITY AS given({names}, nth) ORDER BY nth"
-        )
-    table, key = model._meta.db_table, model._meta.pk.column
     return f"INSERT INTO {table} ({names}) {source} RETURNING {key}"
 
 
-def types_of(fields: "Iterable[Field[Any, Any]]") -> str:
-    """Return the columns of fields with their types, as PostgreSQL reads them from JSON."""
-    return ", ".join(f"{field.column} {field.db_type(here.database)}" for field in fields)
+def given(model: type[Model]) -> str:
+    """Return what PostgreSQL reads rows of a JSON with: as those of the model's table."""
+    return f"json_populate_recordset(NULL::{model._meta.db_table}, %s::json)"
 
 
 def prepared(fields: Fields, rows: Iterable[Model]) -> list[Any]:
@@ -251,15 +258,15 @@ def assignment(model: type[Model], fields: Fields, returning: str, number: int =
     table, columns = model._meta.db_table, [str(field.column) for field in fields]
     if number:
         marks = ", ".join([f"({placeholders(len(fields))})"] * number)
-        source, given = f"(VALUES {marks}) AS given", [f"column{n + 1}" for n in range(len(fields))]
+        source, names = f"(VALUES {marks})", [f"column{n + 1}" for n in range(len(fields))]
     else:
-        source, given = f"json_to_recordset(%s::json) AS given ({types_of(fields)})", columns
-    key, *values = [f"given.{name}" for name in given]
+        source, names = f"(SELECT {', '.join(columns)} FROM {given(model)})", columns  # noqa: S608 - our own names
+    key, *values = [f"given.{name}" for name in names]
     assigned = ", ".join(
         f"{name} = {value}" for name, value in zip(columns[1:], values, strict=True)
     )
     return (
-        f"UPDATE {table} SET {assigned} FROM {source}"  # noqa: S608 - our own names
+        f"UPDATE {table} SET {assigned} FROM {source} AS given"  # noqa: S608 - our own names
         f" WHERE {table}.{columns[0]} = {key} RETURNING {table}.{columns[0]}, {returning}"
     )
 

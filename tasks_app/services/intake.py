@@ -47,18 +47,20 @@ def create_all(news: Sequence[NewTask]) -> list[Task | DomainError]:
     TooManyDependents or TooManyPending. The others are created all the same.
     """
     parents = known_parents(news)
-    dependencies.lock({name for new in news for name in new.fields.get("depends_on", ())})
+    if waited_for := {name for new in news for name in new.fields.get("depends_on", ())}:
+        dependencies.lock(waited_for)
     asked: list[tuple[Approval, Actor]] = []
     outcomes = [accepted(new, parents, asked) for new in news]
-    requests.ask_all(asked)
+    if asked:
+        requests.ask_all(asked)
     created = [
         (new, task) for new, task in zip(news, outcomes, strict=True) if isinstance(task, Task)
     ]
-    rows.insert(Task, [task for _, task in created if task.pk is None])
     events = [event for new, task in created for event in intake_events(task, new.by, new.now)]
     agents = {task.assigned_agent for _, task in created} - {""}
     if events:
-        record_all(events, wakes=map(tasks_of, sorted(agents)))
+        unstored = [task for _, task in created if task.pk is None]
+        record_all(events, wakes=map(tasks_of, sorted(agents)), new=unstored)
     return outcomes
 
 
@@ -78,10 +80,10 @@ def accepted(
     asked: gets the request for its sign-off, if it needs one. A task that waits for others is
     stored at once, so that the next one counts it.
     """
-    fields = {name: value for name, value in new.fields.items() if name != "depends_on"}
     try:
-        task = build(parents, by=new.by, now=new.now, **fields)
-        needed = dependencies.wanted(task, new.fields.get("depends_on", ()))
+        task = build(parents, new)
+        names = new.fields.get("depends_on")
+        needed = dependencies.wanted(task, names) if names else []
         others = [approval for approval, _ in asked]
         approval = approval_gate.request(task, by=new.by, now=new.now, with_it=others)
     except DomainError as refusal:
@@ -94,8 +96,10 @@ def accepted(
     return task
 
 
-def build(parents: Collection[str], *, by: Actor, now: datetime, **fields: Any) -> Task:
+def build(parents: Collection[str], new: NewTask) -> Task:
     """Return a task as it will be stored, routed and with its deadlines."""
+    by, now, fields = new.by, new.now, {**new.fields}
+    fields.pop("depends_on", None)
     rule = routing.routing_rules().get(fields["type"])
     if rule is None:
         raise UnknownType(f"No agent takes tasks of type {fields['type']!r}.", field="type")
@@ -103,15 +107,20 @@ def build(parents: Collection[str], *, by: Actor, now: datetime, **fields: Any) 
     if parent and parent not in parents:
         raise UnknownParent(f"There is no task {parent} to be the parent.", field="parent_task_id")
     agent = rules.agent_for(rule, routing.agents())
-    task = rows.new(Task, created_by=by.name, door=by.door, created_at=now, **fields)
-    task.creator_credential = by.credential
-    task.report_by(by)
-    task.assigned_agent = agent
-    task.status = Status.ASSIGNED if agent else Status.PENDING
-    task.assigned_at = now if agent else None
-    task.due_at, task.warn_at = (
-        rules.due_at(now, task.sla_target),
-        rules.warn_at(now, task.sla_target),
+    task = rows.new(
+        Task,
+        created_by=by.name,
+        creator_credential=by.credential,
+        reported_by=by.name,
+        reporter_credential=by.credential,
+        door=by.door,
+        created_at=now,
+        assigned_agent=agent,
+        status=Status.ASSIGNED if agent else Status.PENDING,
+        assigned_at=now if agent else None,
+        due_at=rules.due_at(now, fields.get("sla_target")),
+        warn_at=rules.warn_at(now, fields.get("sla_target")),
+        **fields,
     )
     task.turn_at = rules.turn_at(max(now, task.not_before or now), task.priority)
     return task

@@ -78,7 +78,6 @@ def number_taken_early() -> None:
 
     from events_app import services
     from events_app.log import writing
-    from events_app.models import Event
     from orchestrator_site.infra import changes
 
     new_event = services.new_event
@@ -90,10 +89,10 @@ def number_taken_early() -> None:
             event.position = rows.fetchone()[0]
         return event
 
-    def write(events: list[Any]) -> None:
+    def write(events: list[Any], new: list[Any]) -> None:
         with connection.cursor() as rows:
-            for event in events:
-                writing.insert(Event, [event])
+            for row in [*new, *events]:
+                writing.insert(type(row), [row])
             last = max(event.position for event in events)
             rows.execute("UPDATE events_app_ledger SET head = GREATEST(head, %s)", [last])
 

@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 
 from events_app import services
+from events_app.models import Ledger
 from orchestrator_site.config import env
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.times import now
+from tasks_app.models import Task
+from tasks_app.services import intake
+from tasks_app.services.intake import NewTask
 from tests.support.wire import wire_of
 
 ALICE = Actor("alice", Role.AGENT, Door.API, Assurance.PERSONAL, "key:alice")
@@ -102,3 +107,29 @@ def test_publishing_is_one_round_trip() -> None:
         services.publish_all([said])
 
     assert wire.trips == 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_new_task_with_its_events_is_one_round_trip() -> None:
+    new = NewTask({"type": "bugfix", "payload": {}, "priority": "P2"}, by=ALICE, now=now())
+    intake.create_all([new])
+
+    with wire_of(connection) as wire:
+        tasks = intake.create_all([new, new, new])
+
+    assert wire.trips == 1
+    stored = [Task.objects.get(pk=task.pk) for task in tasks if isinstance(task, Task)]
+    assert [task.task_id for task in stored] == [getattr(task, "task_id", "") for task in tasks]
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_new_task_whose_statement_fails_leaves_nothing() -> None:
+    new = NewTask({"type": "bugfix", "payload": {}, "priority": "P2"}, by=ALICE, now=now())
+    before = Ledger.objects.get().head
+
+    same = mock.patch("tasks_app.models.task.new_id", return_value="task_1")
+    with same, pytest.raises(IntegrityError):
+        intake.create_all([new, new])
+
+    assert not Task.objects.exists() and Ledger.objects.get().head == before
+    assert isinstance(intake.create_all([new])[0], Task)
