@@ -4,6 +4,7 @@
     python -m tests.bench --servers       a server of its own, on a private PostgreSQL and Redis
     python -m tests.bench --url http://127.0.0.1:8000
     python -m tests.bench --against REV   this tree beside another revision, measured in turn
+    python -m tests.bench --servers --processes 2   with two web processes beside one, in turn
 
 A running server must have its limits out of the way: start it with
 ORCHESTRATOR_RATE_LIMIT_SCALE=100000. Server and clients share the machine, so compare figures of
@@ -150,6 +151,9 @@ def main() -> int:
     asked.add_argument(
         "--servers", action="store_true", help="start one on a private PostgreSQL and Redis"
     )
+    asked.add_argument(
+        "--processes", type=int, default=1, help="of the web here, beside one: needs --servers"
+    )
     asked.add_argument("--seconds", type=float, default=4, help="for each rate")
     asked.add_argument("--rounds", type=int, default=3, help="of --against")
     asked.add_argument("--only", default="", help="measures of --against with this in their name")
@@ -157,7 +161,9 @@ def main() -> int:
         "--json", type=Path, default=Path("build/bench.json"), help="where --against writes figures"
     )
     options = asked.parse_args()
-    if options.against:
+    if options.processes > 1 and not options.servers:
+        asked.error("several web processes need --servers")
+    if options.against or options.processes > 1:
         return against.main(options)
     with server(options) as (url, secret):
         rates(url, secret, options.seconds)

@@ -1,5 +1,7 @@
 """This tree beside another revision: `make bench ARGS="--against REV"`.
 
+Or with several web processes beside one: `make bench ARGS="--servers --processes 2"`.
+
 The files of the other one are in a folder for the time of the run. Both services stand side by side
 on stores of their own, and take turns: who is first in one is second in the next.
 """
@@ -18,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 from tests.bench.client import bearer
@@ -35,17 +37,18 @@ class Side:
     """One of the two services, and its samples: one for each round of a cell."""
 
     revision: str
-    service: Service
+    services: list[Service]  # its web processes; the callers are spread over them
     stores: list[int]  # process ids
     samples: dict[Cell, list[Sample]] = field(default_factory=dict)
 
     def measure(self, cell: Cell, seconds: float) -> None:
         """Take one more sample; end the program where nothing at all succeeded."""
         measure, connections = cell
-        assert self.service.process
-        headers = bearer(self.service.settings["ORCHESTRATOR_JWT_SECRET"])
-        connect = partial(Caller, self.service.url, headers)
-        cpu = partial(cpu_seconds, [self.service.process.popen.pid, *self.stores])
+        headers = bearer(self.services[0].settings["ORCHESTRATOR_JWT_SECRET"])
+        urls = cycle([service.url for service in self.services])
+        connect = lambda: Caller(next(urls), headers)  # noqa: E731 - it is passed on
+        web = [service.process.popen.pid for service in self.services if service.process]
+        cpu = partial(cpu_seconds, web + self.stores)
         one = asyncio.run(sample(connect, MEASURES[measure], connections, seconds, cpu))
         if not one.times:
             sys.exit(f"{self.revision}: no {measure} succeeded: {one.errors[:1]}")
@@ -57,18 +60,21 @@ def main(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended
     load = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
-        other = stack.enter_context(files_of(options.against))
+        other = stack.enter_context(files_of(options.against)) if options.against else ROOT
         changes = " with changes" if git("status", "--porcelain") else ""
-        revisions = (short("HEAD") + changes, ROOT), (short(options.against), other)
         here, there = (
-            stack.enter_context(side(revision, tree, options.servers))
-            for revision, tree in revisions
+            stack.enter_context(side(revision, tree, options.servers, number))
+            for revision, tree, number in (
+                (short("HEAD") + changes, ROOT, options.processes),
+                (short(options.against or "HEAD"), other, 1),
+            )
         )
         rows = measured(options, here, there)
     report = {
         "here": here.revision,
         "there": there.revision,
         "stores": "PostgreSQL and Redis" if options.servers else "SQLite",
+        "processes": [len(one.services) for one in (here, there)],
         "machine": f"{os.cpu_count()} cores {platform.machine()}, {platform.python_version()}",
         "load": [load, os.getloadavg()[0]],
         "rounds": options.rounds,
@@ -110,8 +116,11 @@ def files_of(revision: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def side(revision: str, tree: Path, servers: bool) -> Iterator[Side]:
-    """Give the service of a tree, on new stores that nobody else uses; all end afterwards."""
+def side(revision: str, tree: Path, servers: bool, processes: int = 1) -> Iterator[Side]:
+    """Give the service of a tree, on new stores that nobody else uses; all end afterwards.
+
+    processes: of the web.
+    """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-"))
         settings = common() | {"DATA_DIR": folder, "ORCHESTRATOR_SWEEP_SECONDS": "10"}
@@ -124,10 +133,12 @@ def side(revision: str, tree: Path, servers: bool) -> Iterator[Side]:
             settings["ORCHESTRATOR_ENV"] = "development"
             command += ["--migrate", "--with-worker", "--with-beat"]
             stores = [postgres.pid, redis.pid]
-        service = Service(settings, command, tree=tree)
-        stack.callback(service.kill)
-        service.start()
-        yield Side(revision, service, stores)
+        services = [Service(settings, command, tree=tree)]
+        services += [Service(settings, command[:3], tree=tree) for _ in range(1, processes)]
+        for service in services:
+            stack.callback(service.kill)
+            service.start()
+        yield Side(revision, services, stores)
 
 
 def short(revision: str) -> str:
