@@ -37,6 +37,7 @@ from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
 from orchestrator_site.console.base import ReadOnlyAdmin, close_dialog, page_of, ticked_rows
+from orchestrator_site.console.columns import column, priority
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import OfPriority
 from orchestrator_site.console.large_values import read_small
@@ -98,9 +99,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
             return Q(decided_by=term, decided_at__isnull=False)
         return super().holds(name, term)
 
-    @display(description="Priority", ordering="priority")
-    def urgency(self, approval: Approval) -> SafeString:
-        return rendering.chip(approval.priority)
+    urgency = priority()
+    waiting = column("Waiting", lambda row: rendering.span(waited(row)), "created_at")
+    state = column("Status", lambda row: rendering.chip(row.status))
 
     @display(description="Request")
     def subject(self, approval: Approval) -> SafeString:
@@ -126,14 +127,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
             if end and approval.status == Status.PENDING
         ]
         return rendering.stacked(*lines) if lines else rendering.faint("–")
-
-    @display(description="Waiting", ordering="created_at")
-    def waiting(self, approval: Approval) -> SafeString:
-        return rendering.visible(rendering.span(waited(approval)))
-
-    @display(description="Status")
-    def state(self, approval: Approval) -> SafeString:
-        return rendering.chip(approval.status)
 
     @display(description="Decided")
     def decided(self, approval: Approval) -> SafeString:
@@ -351,10 +344,10 @@ class ApprovalPolicyAdmin(ConfiguredAdmin):
     list_display = ("name", "active", "fits", "decider_role", "expiry")
     ordering = ("name",)
 
-    @display(description="Fits")
-    def fits(self, policy: ApprovalPolicy) -> SafeString:
-        return rendering.chips([*policy.priorities, *policy.types] or ["every task"])
-
-    @display(description="Expires after")
-    def expiry(self, policy: ApprovalPolicy) -> str:
-        return rendering.span(policy.expires_after) if policy.expires_after else "never"
+    fits = column(
+        "Fits", lambda row: rendering.chips([*row.priorities, *row.types] or ["every task"])
+    )
+    expiry = column(
+        "Expires after",
+        lambda row: rendering.span(row.expires_after) if row.expires_after else "never",
+    )

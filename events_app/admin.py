@@ -20,6 +20,7 @@ from events_app.models import Event, Origin
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import actor_of
 from orchestrator_site.console.base import ConsoleAdmin, ReadOnlyAdmin, page_of
+from orchestrator_site.console.columns import column, moment
 from orchestrator_site.console.filters import Choice
 from orchestrator_site.console.large_values import read_small
 from orchestrator_site.core import times
@@ -180,9 +181,8 @@ class EventAdmin(ReadOnlyAdmin):
         rows = newest.values_list("pk", "publisher", "event_type")
         return Q(pk__in=[pk for pk, *names in rows if term in names])
 
-    @display(description="Event")
-    def kind(self, event: Event) -> SafeString:
-        return rendering.visible(event.event_type)
+    kind = column("Event", lambda event: rendering.visible(event.event_type))
+    happened = moment("When")
 
     @display(description="Task")
     def about(self, event: Event) -> SafeString:
@@ -204,10 +204,6 @@ class EventAdmin(ReadOnlyAdmin):
     @display(description="Says")
     def said(self, event: Event) -> SafeString:
         return rendering.mono(rendering.summary(event.payload, 72, event.unread))
-
-    @display(description="When")
-    def happened(self, event: Event) -> SafeString:
-        return rendering.when(event.created_at, times.now())
 
     def page_context(self, request: HttpRequest, row: Event) -> dict[str, Any]:
         return {"title": "Event"}

@@ -27,6 +27,7 @@ from orchestrator_site.console.base import (
     refusals_as_form_errors,
     run_action,
 )
+from orchestrator_site.console.columns import moment
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Role
@@ -129,6 +130,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
             "secret": one_time_secrets.take(request, of=f"key {row.prefix}"),
         }
 
+    used = moment("Last used", "last_used_at", "last_used_at")
+    made = moment("Made", "created_at", "created_at")
+
     @display(description="Owner", ordering="name")
     def owner(self, key: ApiKey) -> SafeString:
         return rendering.stacked(rendering.visible(key.name), rendering.code(f"ork_{key.prefix}_…"))
@@ -143,14 +147,6 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
             return rendering.chip("revoked")
         is_over = key.expires_at and key.expires_at <= times.now()
         return rendering.chip("expired") if is_over else rendering.chip("active", "success")
-
-    @display(description="Last used", ordering="last_used_at")
-    def used(self, key: ApiKey) -> SafeString:
-        return rendering.when(key.last_used_at, times.now())
-
-    @display(description="Made", ordering="created_at")
-    def made(self, key: ApiKey) -> SafeString:
-        return rendering.when(key.created_at, times.now())
 
 
 class PrincipalForm(forms.ModelForm):

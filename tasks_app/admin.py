@@ -22,6 +22,7 @@ from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
 from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, reason_field, ticked_rows
+from orchestrator_site.console.columns import column, moment, priority
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
 from orchestrator_site.core.actors import Role
@@ -85,9 +86,9 @@ class TaskAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return bool(request.user.has_perm(OPERATE))
 
-    @display(description="Priority", ordering="priority")
-    def urgency(self, task: Task) -> SafeString:
-        return rendering.chip(task.priority)
+    urgency = priority()
+    asked = column("Asked by", lambda task: rendering.name(task.created_by))
+    age = moment("Created")
 
     @display(description="Task")
     def what(self, task: Task) -> SafeString:
@@ -111,14 +112,6 @@ class TaskAdmin(ReadOnlyAdmin):
     @display(description="SLA")
     def sla(self, task: Task) -> SafeString:
         return rendering.faint("–") if task.sla_state == "none" else rendering.chip(task.sla_state)
-
-    @display(description="Asked by")
-    def asked(self, task: Task) -> SafeString:
-        return rendering.name(task.created_by)
-
-    @display(description="Created")
-    def age(self, task: Task) -> SafeString:
-        return rendering.when(task.created_at, times.now())
 
     @dialog_action(
         "Cancel",
@@ -284,9 +277,7 @@ class AgentAdmin(ConfiguredAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # its tasks would be stranded; it is switched off
 
-    @display(description="Most at once")
-    def most(self, agent: Agent) -> str:
-        return str(agent.concurrency_limit or "any")
+    most = column("Most at once", lambda agent: str(agent.concurrency_limit or "any"))
 
     @display(description="Last seen")
     def seen(self, agent: Agent) -> SafeString:

@@ -30,6 +30,7 @@ from orchestrator_site.console.base import (
     page_of,
     refusals_as_form_errors,
 )
+from orchestrator_site.console.columns import column, moment
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import Choice
 from orchestrator_site.core import times
@@ -140,6 +141,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             messages.warning(request, str(refusal))
             return HttpResponseRedirect(reverse("admin:events_app_subscription_changelist"))
 
+    wants = column("Types", lambda row: rendering.chips(row.types))
+    made = moment("Made")
+
     @display(description="Receiver")
     def where(self, subscription: Subscription) -> SafeString:
         host = format_html("<b>{}</b>", rendering.visible(target_of(subscription.url).host))
@@ -154,10 +158,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             return rendering.chip("failing", "warning")
         return rendering.chip("on", "success")
 
-    @display(description="Types")
-    def wants(self, subscription: Subscription) -> SafeString:
-        return rendering.chips(subscription.types)
-
     @display(description="Not delivered")
     def waiting(self, subscription: Subscription) -> SafeString:
         rows = subscription.deliveries
@@ -165,10 +165,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         dead = capped_count(rows.filter(status=Delivery.Status.DEAD))
         counts = (f"{pending} waiting", f"{dead} given up")
         return rendering.stacked(*map(rendering.visible, counts))
-
-    @display(description="Made")
-    def made(self, subscription: Subscription) -> SafeString:
-        return rendering.when(subscription.created_at, times.now())
 
     @dialog_action(
         "Send again",
@@ -299,18 +295,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return Q(subscription__in=[*rows], event_id=term)
         return Q(subscription__in=[*rows.filter(subscription_id=term)])
 
+    to = column("To", lambda row: rendering.visible(target_of(row.subscription.url).host))
+    state = column("Status", delivery_chip)
+    made = moment("Made")
+
     @display(description="Event")
     def what(self, delivery: Delivery) -> SafeString:
         event_type = rendering.visible(delivery.event_type)
         return rendering.stacked(event_type, rendering.code(delivery.event_id))
-
-    @display(description="To")
-    def to(self, delivery: Delivery) -> SafeString:
-        return rendering.visible(target_of(delivery.subscription.url).host)
-
-    @display(description="Status")
-    def state(self, delivery: Delivery) -> SafeString:
-        return delivery_chip(delivery)
 
     @display(description="Attempts")
     def tries(self, delivery: Delivery) -> SafeString:
@@ -323,10 +315,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if delivery.status != Delivery.Status.PENDING:
             return rendering.faint("–")
         return rendering.when(delivery.next_attempt_at, times.now())
-
-    @display(description="Made")
-    def made(self, delivery: Delivery) -> SafeString:
-        return rendering.when(delivery.created_at, times.now())
 
     def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         attempts = [{**entry, "at": parse_datetime(entry["at"])} for entry in reversed(row.log)]
