@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator_site.infra import connection_watchdog, database_probe, redis_cache
 
 pytestmark = [pytest.mark.urls("tests.support.doors"), pytest.mark.django_db]
+BUSY = 5.0  # seconds that a busy machine may add
 
 
 def health() -> Any:
@@ -157,13 +158,13 @@ def test_a_frozen_database_does_not_freeze_it(monkeypatch: pytest.MonkeyPatch) -
 
     check_unhealthy(health())
 
-    assert time.monotonic() - begin < 3.0
+    assert time.monotonic() - begin < database_probe.PROBE_SECONDS + BUSY
     begin = time.monotonic()
     check_unhealthy(health())  # the question is still open: nobody waits for it a second time
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < database_probe.PROBE_SECONDS
     thawed.set()
     while not alive():
-        assert time.monotonic() - begin < 3.0
+        assert time.monotonic() - begin < database_probe.PROBE_SECONDS + BUSY
     assert health().status_code == 200
 
 

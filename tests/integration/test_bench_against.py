@@ -15,6 +15,7 @@ from tests.support.runs import ROOT
 pytestmark = [
     pytest.mark.serial,
     pytest.mark.slow,
+    pytest.mark.timeout(300),
     brings_its_own_stores,
     pytest.mark.skipif(
         not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no git checkout"
@@ -26,7 +27,7 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run it for a moment, and wait for its end."""
     command = [sys.executable, "-m", "tests.bench", *arguments]
     own = environment() | settings
-    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
 
 
 def test_this_tree_is_measured_beside_another_revision(tmp_path: Path) -> None:

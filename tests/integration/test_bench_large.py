@@ -11,14 +11,19 @@ from tests.stores import environment
 from tests.support.marks import brings_its_own_stores
 from tests.support.runs import ROOT
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, brings_its_own_stores]
+pytestmark = [
+    pytest.mark.serial,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    brings_its_own_stores,
+]
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a module of the bench, and wait for its end."""
     command = [sys.executable, "-m", *arguments]
     own = environment() | {"ORCHESTRATOR_ENV": "development"} | settings
-    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
 
 
 def test_calls_and_sweeps_are_measured_among_few_and_many_rows(tmp_path: Path) -> None:
