@@ -8,6 +8,7 @@ import pytest
 from events_app.models import Event
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError, Invalid
+from orchestrator_site.infra import group_commit
 from tasks_app.errors import Cycle
 from tasks_app.models import Task
 from tasks_app.services.batches import Batch, create_batches
@@ -84,3 +85,28 @@ def test_of_batches_that_arrive_together_one_that_cannot_be_harms_no_other(dev, 
     ]
     assert Task.objects.count() == 3
     assert Event.objects.filter(event_type="task.created").count() == 3
+
+
+@pytest.mark.django_db
+def test_what_was_refused_before_keeps_its_place_and_harms_no_other(dev, now) -> None:
+    refused, good = Invalid("This is no task.", field="tasks.0"), NewTask(BUGFIX, dev, now)
+
+    each, whole = create_batches([Batch([refused, good], False), Batch([refused, good], True)])
+
+    assert isinstance(each, list) and each[0] is refused and isinstance(each[1], Task)
+    assert isinstance(whole, Invalid) and "Task 0 of the batch: This is no task." in str(whole)
+    assert Task.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_name_stands_for_one_task_of_a_batch(dev, now) -> None:
+    with pytest.raises(Invalid, match="Each ref may be used once"):
+        create([{**BUGFIX, "ref": "a"}, {**BUGFIX, "ref": "a"}], by=dev, now=now)
+
+    assert not Task.objects.exists()
+
+
+def test_a_batch_counts_for_as_many_as_it_has(dev, now) -> None:
+    news = [NewTask(BUGFIX, dev, now)] * 3
+
+    assert group_commit.weight_of(Batch(news, True)) == 3

@@ -249,6 +249,11 @@ def test_in_guide_mode_nothing_of_this_is_asked(make_task: Make, settings: Any) 
     assert decide(make_task, asks=root, decides=root).decided_by == "root-key"
 
 
+def test_of_no_requests_nothing_is_asked(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert separation.refusals([]) == {}
+
+
 def test_a_flood_of_refusals_leaves_one_record(make_task: Make, now: datetime) -> None:
     bot = key_of("bot-1")
     approval_id = make_task(priority="P0", by=bot).approval_id

@@ -133,6 +133,42 @@ def test_what_counts_is_measured_in_the_store() -> None:
     assert times.measured() == pytest.approx(times.clock.seconds(), abs=5)
 
 
+class Database:
+    """A database that takes some seconds to say what time it is."""
+
+    vendor = "postgresql"
+
+    def __init__(self, machine: Machine, *, takes: float) -> None:
+        self.machine, self.takes = machine, takes
+
+    def cursor(self) -> "Database":
+        return self
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        pass
+
+    def execute(self, sql: str) -> None:
+        self.machine.run(self.takes / 2)
+        self.says = self.machine.date
+        self.machine.run(self.takes / 2)
+
+    def fetchone(self) -> tuple[float]:
+        return (self.says,)
+
+
+@pytest.mark.parametrize(("takes", "measured"), [(0.5, BEGAN + 0.5), (2.0, None)])
+def test_a_database_is_asked_its_time_and_one_that_is_slow_says_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, takes: float, measured: float | None
+) -> None:
+    monkeypatch.setattr(times, "connection", Database(machine, takes=takes))
+    monkeypatch.setattr(times, "elapsed", lambda: machine.elapsed)
+
+    assert times.measured() == measured
+
+
 @pytest.mark.django_db
 def test_a_process_measures_before_it_serves_and_goes_on_when_that_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
