@@ -1,12 +1,14 @@
 """What one connection to PostgreSQL costs in round trips, and that it is not asked how it is."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import IntegrityError, connection, connections
+from django.db import DataError, IntegrityError, connection, connections, transaction
+from django.db.transaction import TransactionManagementError
 
 from events_app import services
 from events_app.models import Ledger
@@ -133,3 +135,30 @@ def test_a_new_task_whose_statement_fails_leaves_nothing() -> None:
 
     assert not Task.objects.exists() and Ledger.objects.get().head == before
     assert isinstance(intake.create_all([new])[0], Task)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-30 09:00:00+00", datetime(2026, 11, 30, 9, tzinfo=UTC)),
+        ("2026-11-30 09:00:00.5+05:30", datetime(2026, 11, 30, 3, 30, 0, 500_000, UTC)),
+        ("0001-01-01 00:00:00+00", datetime(1, 1, 1, tzinfo=UTC)),
+        ("9999-12-31 23:59:59.999999+00", datetime.max.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_in_utc(database: Any, text: str, time: datetime) -> None:
+    [(read,)] = database.run("SELECT %s::timestamptz", [text])
+
+    assert (read, read.tzinfo) == (time, UTC)
+
+
+@pytest.mark.parametrize("text", ["infinity", "0044-03-15 BC", "10000-01-01 00:00:00+00"])
+def test_a_time_that_python_does_not_have_is_refused(database: Any, text: str) -> None:
+    with pytest.raises(DataError):
+        database.run("SELECT %s::timestamptz", [text])
+
+
+def test_a_statement_of_our_own_is_refused_in_a_transaction_that_is_broken() -> None:
+    with pytest.raises(TransactionManagementError), transaction.atomic():
+        transaction.set_rollback(True)
+        connection.run("SELECT 1")

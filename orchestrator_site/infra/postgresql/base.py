@@ -2,20 +2,48 @@
 
 import select
 from collections.abc import Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import BaseTzLoader
 from psycopg.pq import TransactionStatus
+
+
+class Times(BaseTzLoader):
+    """Reads a time; what Python does not take is left to psycopg, which takes it apart itself."""
+
+    timezone = UTC
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(bytes(data).decode()).astimezone(UTC)
+        except ValueError:
+            return cast(datetime, super().load(data))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that is looked at before it is used, without a round trip."""
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect, to read times in one step."""
+        connection = super().get_new_connection(conn_params)
+        connection.adapters.register_loader("timestamptz", Times)
+        return connection
+
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Carry out a statement of our own text; return its rows."""
-        with self.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
+        """Carry out a statement of our own text; return its rows.
+
+        Django's cursor describes each column of the answer. It is taken where somebody listens.
+        """
+        if self.connection is None or self.queries_logged or self.execute_wrappers:
+            with self.cursor() as cursor:
+                cursor.execute(sql, values)
+                return cursor.fetchall() if cursor.description else []
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            done = self.connection.execute(sql, values)
+            return done.fetchall() if done.pgresult.nfields else []
 
     def run_last(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Carry out the last statement of a transaction; return its rows.
