@@ -15,6 +15,7 @@ from events_app.models import Ledger
 from orchestrator_site.config import env
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.times import now
+from orchestrator_site.infra import rows
 from tasks_app.models import Task
 from tasks_app.services import intake
 from tasks_app.services.intake import NewTask
@@ -161,4 +162,4 @@ def test_a_time_that_python_does_not_have_is_refused(database: Any, text: str) -
 def test_a_statement_of_our_own_is_refused_in_a_transaction_that_is_broken() -> None:
     with pytest.raises(TransactionManagementError), transaction.atomic():
         transaction.set_rollback(True)
-        connection.run("SELECT 1")
+        rows.select(Ledger, "TRUE", [])

@@ -26,6 +26,7 @@ Make = Callable[..., Task]
 Callers = Callable[..., Any]
 NEW = {"type": "bugfix", "payload": {"issue": "1"}}
 LOG = ["WITH"] if connection.vendor == "postgresql" else ["UPDATE", "INSERT", "UPDATE"]
+STORED = LOG if connection.vendor == "postgresql" else ["INSERT", *LOG]  # a new task, with its log
 
 
 @contextmanager
@@ -64,14 +65,14 @@ def test_creating_a_task_is_one_transaction_that_writes_its_log_last(warm: Any) 
     with statements() as sent:
         warm.post("/tasks", NEW)
 
-    assert kinds(sent) == ["BEGIN", "INSERT", *LOG, "COMMIT"]
+    assert kinds(sent) == ["BEGIN", *STORED, "COMMIT"]
 
 
 def test_creating_a_task_asks_nothing_before_it(warm: Any) -> None:
     with statements() as sent:
         warm.post("/tasks", {**NEW, "sla_target": 60, "metadata": {"a": 1}, "trace_id": "trace-1"})
 
-    assert kinds(sent) == ["INSERT", *LOG]
+    assert kinds(sent) == STORED
 
 
 def test_creating_a_task_sends_no_celery_message(
@@ -96,7 +97,7 @@ def test_a_gated_task_costs_the_request_and_its_event_more(warm: Any) -> None:
     with statements() as sent:
         warm.post("/tasks", {**NEW, "priority": "P0"})
 
-    assert kinds(sent) == ["INSERT", "INSERT", *LOG]
+    assert kinds(sent) == ["INSERT", *STORED]
 
 
 def test_many_gated_tasks_cost_as_much_as_one(make_task: Make, dev: Actor, now: datetime) -> None:
@@ -108,7 +109,7 @@ def test_many_gated_tasks_cost_as_much_as_one(make_task: Make, dev: Actor, now: 
             created = create_all(news)
 
         assert {task.awaiting_approval for task in created if isinstance(task, Task)} == {True}
-        assert kinds(sent) == ["INSERT", "INSERT", *LOG]
+        assert kinds(sent) == ["INSERT", *STORED]
 
 
 CYCLE = {
