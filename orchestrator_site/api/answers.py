@@ -45,6 +45,9 @@ def writer_of(field: Any) -> Write:
     if type(field).to_representation is serializers.Serializer.to_representation:
         plan = plan_of(field)
         return lambda row: written(plan, row)
+    if type(field) is serializers.ListSerializer:
+        write_each = writer_of(field.child)
+        return lambda rows: [write_each(row) for row in rows]
     write: Write = field.to_representation
     return write
 

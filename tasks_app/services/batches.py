@@ -84,12 +84,14 @@ def in_steps(news: Mapping[int, Mapping[str, Any]]) -> Iterator[list[int]]:
     refs = {new["ref"]: place for place, new in news.items() if new.get("ref")}
     if len(refs) < sum(1 for new in news.values() if new.get("ref")):
         raise Invalid("Each ref may be used once in a batch.", field="tasks")
-    sorter = TopologicalSorter(
-        {
-            place: [refs[name] for name in new.get("depends_on", ()) if name in refs]
-            for place, new in news.items()
-        }
-    )
+    waits = {
+        place: [refs[name] for name in new.get("depends_on", ()) if name in refs]
+        for place, new in news.items()
+    }
+    if not any(waits.values()):
+        yield list(news)
+        return
+    sorter = TopologicalSorter(waits)
     try:
         sorter.prepare()
     except CycleError:

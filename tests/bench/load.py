@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tests.bench.client import EVENT, TASK, Refused
 
 CONNECTIONS = (1, 8, 32)
+ITEMS = {"batch": 100}  # that one operation handles, where it is more than one
 LONGEST = 30  # seconds: what takes longer than that beyond the end is an error
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -79,6 +80,11 @@ async def create(caller: Caller) -> None:
     await caller.send("POST", "/tasks", TASK)
 
 
+async def batch(caller: Caller) -> None:
+    """Hand in a hundred tasks at once."""
+    await caller.send("POST", "/tasks/batch", {"tasks": [TASK] * ITEMS["batch"]})
+
+
 async def read(caller: Caller) -> None:
     """Read the caller's task."""
     await caller.send("GET", f"/tasks/{caller.task_id}")
@@ -113,6 +119,7 @@ async def health(caller: Caller) -> None:
 
 MEASURES: dict[str, Step] = {
     "create": create,
+    "batch": batch,
     "read": read,
     "publish": publish,
     "cycle": cycle,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tests.bench.client import percentile
-from tests.bench.load import Sample
+from tests.bench.load import ITEMS, Sample
 
 Cell = tuple[str, int]  # a measure, and its number of connections
 Side = TypeVar("Side")
@@ -95,8 +95,10 @@ class Row:
         self.cpu = Ratio.of(self.there.cpu_us, self.here.cpu_us)
 
     def __str__(self) -> str:
+        items = ITEMS.get(self.measure, 1)
+        each = f"   {statistics.median(self.here.rate) * items:,.0f} items/s" if items > 1 else ""
         return (
             f"{self.measure:8}{self.connections:3}  here   {self.here}\n"
             f"{'':13}there  {self.there}\n"
-            f"{'':13}rate {self.rate}   CPU {self.cpu or 'not known'} less"
+            f"{'':13}rate {self.rate}   CPU {self.cpu or 'not known'} less{each}"
         )
