@@ -1,6 +1,5 @@
 """The console page of the log, and bases for admins whose changes are recorded in it."""
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -108,15 +107,9 @@ def changes_in(form: forms.ModelForm) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Return a form's value as JSON data."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | models.QuerySet):
-        return [plain(item) for item in value]
-    return str(value)
+    if isinstance(value, list | models.QuerySet):
+        return [str(item) for item in value]
+    return value if value is None or isinstance(value, bool | int) else str(value)
 
 
 def timeline_of(task_id: str) -> list[Event]:
@@ -182,6 +175,9 @@ class EventAdmin(ReadOnlyAdmin):
         return Q(pk__in=[pk for pk, *names in rows if term in names])
 
     kind = column("Event", lambda event: rendering.visible(event.event_type))
+    said = column(
+        "Says", lambda row: rendering.mono(rendering.summary(row.payload, 72, row.unread))
+    )
     happened = moment("When")
 
     @display(description="Task")
@@ -195,15 +191,8 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="By")
     def source(self, event: Event) -> SafeString:
-        return rendering.stacked(
-            rendering.name(event.publisher),
-            rendering.chip(event.origin),
-            rendering.faint(f"by {event.door}"),
-        )
-
-    @display(description="Says")
-    def said(self, event: Event) -> SafeString:
-        return rendering.mono(rendering.summary(event.payload, 72, event.unread))
+        more = rendering.chip(event.origin), rendering.faint(f"by {event.door}")
+        return rendering.stacked(rendering.name(event.publisher), *more)
 
     def page_context(self, request: HttpRequest, row: Event) -> dict[str, Any]:
         return {"title": "Event"}

@@ -21,42 +21,35 @@ def add_role(parser: CommandParser) -> None:
     parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help=meaning)
 
 
-def operator(username: str | None) -> Actor:
-    """Return the console account as who acts, or whoever runs commands here; raise CommandError."""
-    if username is None:
-        return OPERATOR
-    account = find_account(username)
-    if account is None:
-        raise CommandError(f"There is no active staff account {username}.")
-    role = Role.ADMIN if account.is_superuser else Role.USER
-    return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")
-
-
 class ServiceCommand(BaseCommand):
     """A command that makes one service call.
 
     `perform` returns what `--json` shows; `said` is the sentence for people, with the answer's
-    fields in braces. With `takes_account` there is `--as`, and `perform` gets the actor as `by`.
+    fields in braces. With `account_help` there is `--as`, and `perform` gets the actor as `by`;
+    where `needs_account`, nobody else may do it. staff_role: of accounts that are no superuser's.
     """
 
     said = ""
-    takes_account = False
+    account_help = ""
+    needs_account = False
+    staff_role = Role.USER
 
     def add_arguments(self, parser: CommandParser) -> None:
-        if self.takes_account:
+        if self.account_help:
             parser.add_argument(
                 "--as",
                 dest="username",
+                required=self.needs_account,
                 metavar="USERNAME",
-                help="The console account that does it.",
+                help=self.account_help,
             )
         parser.add_argument("--json", action="store_true", help="Answer as JSON on one line.")
 
     def handle(self, **options: Any) -> None:
         times.measure()
         try:
-            if self.takes_account:
-                options["by"] = operator(options["username"])
+            if self.account_help:
+                options["by"] = self.operator(options["username"])
             answer = self.perform(**options)
         except (DomainError, OverflowError) as refusal:  # OverflowError: a time beyond the calendar
             raise CommandError(str(refusal)) from None
@@ -64,6 +57,16 @@ class ServiceCommand(BaseCommand):
             raise CommandError(f"The database says: {str(fault).partition(chr(10))[0]}") from None
         shown = json.dumps(answer, cls=DjangoJSONEncoder) if options["json"] else self.text(answer)
         self.stdout.write(shown)
+
+    def operator(self, username: str | None) -> Actor:
+        """Return the account as who acts, or whoever runs commands here; raise CommandError."""
+        if username is None:
+            return OPERATOR
+        account = find_account(username)
+        if account is None:
+            raise CommandError(f"There is no active staff account {username}.")
+        role = Role.ADMIN if account.is_superuser else self.staff_role
+        return Actor(username, role, Door.COMMAND, Assurance.HUMAN, f"account:{username}")
 
     def perform(self, **options: Any) -> dict[str, Any]:
         raise NotImplementedError

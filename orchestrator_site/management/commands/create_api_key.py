@@ -11,7 +11,7 @@ from orchestrator_site.management.base import ServiceCommand, add_role
 class Command(ServiceCommand):
     help = "Make an API key for a principal and show it, this one time."
     said = "{api_key}\nX-API-Key of {name} ({role}); it cannot be shown again."
-    takes_account = True
+    account_help = "The console account that does it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="Whose key it is, such as dev-agent-1.")

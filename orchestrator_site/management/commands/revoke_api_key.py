@@ -10,7 +10,7 @@ from orchestrator_site.management.base import ServiceCommand
 class Command(ServiceCommand):
     help = "Revoke an API key at once, and with it the tokens it made."
     said = "Revoked ork_{prefix}_… of {name}."
-    takes_account = True
+    account_help = "The console account that does it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
