@@ -50,6 +50,7 @@ def of(language: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
+    """A service of its own: the page counts what it made, and has the limits as shipped."""
     with live_server(ORCHESTRATOR_RATE_LIMIT_SCALE="1") as running:
         yield running
 

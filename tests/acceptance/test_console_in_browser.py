@@ -51,6 +51,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
+    """A service of its own: only people decide, and its lists are looked at."""
     if not CHROMIUM:
         pytest.skip("there is no Chromium on this machine")
     with live_server(ORCHESTRATOR_APPROVAL_MODE="human") as running:

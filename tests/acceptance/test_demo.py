@@ -31,6 +31,7 @@ TOLD = [  # in this order; the missed deadline may come in anywhere
 
 @pytest.fixture
 def server() -> Iterator[LiveServer]:
+    """A service of its own, with the limits as shipped: the demo tells of all that happens."""
     with live_server(ORCHESTRATOR_RATE_LIMIT_SCALE="1", ORCHESTRATOR_SWEEP_SECONDS="1") as running:
         yield running
 

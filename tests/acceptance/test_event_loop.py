@@ -5,25 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-
-from tests.support.live import LiveServer, live_server
+from tests.support.live import LiveServer
 from tests.support.racing import until
 from tests.support.runs import ROOT
 
 TASK = {"type": "bugfix", "payload": {"issue": "1"}}
 Answer = tuple[int, dict[str, str], Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
 
 
 def ask(server: LiveServer, method: str, path: str, body: object = None, **headers: str) -> Answer:

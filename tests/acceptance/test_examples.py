@@ -21,6 +21,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
+    """A service of its own, which may call this machine: a worker takes any task there is."""
     with live_server(ORCHESTRATOR_WEBHOOK_ALLOW_NETS="127.0.0.0/8") as running:
         yield running
 

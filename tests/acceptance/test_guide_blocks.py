@@ -8,7 +8,7 @@ of its samples.
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from django.conf import settings as site
 from orchestrator_site.auth.api_keys import read_keys
 from tests.support import documents
 from tests.support.documents import Block
-from tests.support.live import LiveServer, live_server
+from tests.support.live import LiveServer
 
 GUIDE = documents.ROOT.parent / "shared" / "spec" / "api-usage-guide.md"
 BLOCKS = documents.blocks(GUIDE) if GUIDE.is_file() else []
@@ -67,12 +67,6 @@ pytestmark = pytest.mark.skipif(
 
 def of(language: str) -> list[Block]:
     return [block for block in BLOCKS if block.language == language]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
 
 
 Call = Callable[..., dict[str, Any]]

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,17 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.live import LiveServer, live_server
+from tests.support.live import LiveServer
 from tests.support.processes import Process, up
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    """A service of its own."""
-    with live_server() as running:
-        yield running
 
 
 class Caller:

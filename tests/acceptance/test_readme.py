@@ -15,6 +15,7 @@ BLOCKS = [block for block in documents.blocks(PAGE) if block.language == "bash"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
+    """A service of its own: the page is for a new one, with the limits as shipped."""
     with live_server(ORCHESTRATOR_RATE_LIMIT_SCALE="1") as running:
         yield running
 

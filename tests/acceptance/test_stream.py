@@ -4,7 +4,6 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
@@ -12,19 +11,11 @@ import pytest
 import requests
 
 from events_app.event_types import STREAM_ENDED
-from tests.support.live import LiveServer, live_server
+from tests.support.live import LiveServer
 from tests.support.processes import up
 from tests.support.sse import Stream, listen
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    """A service of its own."""
-    settings = {"MAX_STREAMS_PER_PRINCIPAL": "5", "STREAM_CHECK_SECONDS": "1"}
-    with live_server(**{f"ORCHESTRATOR_{name}": settings[name] for name in settings}) as running:
-        yield running
 
 
 def publish(server: LiveServer, event_type: str, **said: Any) -> float:

@@ -6,7 +6,6 @@ import http.client
 import io
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,13 +63,6 @@ BAD: dict[str, tuple[bytes, int]] = {
     "an invented method": (b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
     "no HTTP at all": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n", 405),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    """A service of its own."""
-    with live_server() as running:
-        yield running
 
 
 class Wire(io.BytesIO):
