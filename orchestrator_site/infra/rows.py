@@ -49,15 +49,12 @@ def layout(fields: Fields) -> Layout:
     """Return the layout of two or more fields."""
     names = tuple(field.attname for field in fields)
     stored = ((place, stores(field)) for place, field in enumerate(fields))
-    database = here.database
     return Layout(
         names=names,
         read=attrgetter(*names),
         stored=tuple((place, store) for place, store in stored if store is not None),
         kept=tuple(
-            (place, functools.partial(convert, expression=field.cached_col, connection=database))
-            for place, field in enumerate(fields)
-            for convert in converters(field)
+            (place, convert) for place, field in enumerate(fields) for convert in converters(field)
         ),
     )
 
@@ -69,6 +66,11 @@ def stores(field: "Field[Any, Any]") -> Convert | None:
     if isinstance(field, JSONField):
         return json_text
     return str if isinstance(field, CharField) else None  # for members of enumerations
+
+
+def stored_time(moment: datetime) -> datetime | str:
+    """Return a time as the database takes it in a statement of our own text."""
+    return moment if here.database.vendor == "postgresql" else sqlite_time(moment)
 
 
 @functools.lru_cache(256)
@@ -85,11 +87,16 @@ def json_text(value: Any) -> str:
         return json.dumps(value, default=datetime.isoformat)
 
 
-def converters(field: "Field[Any, Any]") -> list[Callable[..., Any]]:
+def converters(field: "Field[Any, Any]") -> list[Convert]:
     """Return what makes a value that the model has, one after the other."""
-    expression = field.cached_col
-    ours: list[Callable[..., Any]] = expression.get_db_converters(here.database)
-    return [*here.database.ops.get_db_converters(expression), *ours]
+    database, expression = here.database, field.cached_col
+    if database.vendor == "sqlite" and isinstance(field, DateTimeField):
+        return [functools.partial(datetime.replace, tzinfo=UTC)]
+    ours = expression.get_db_converters(database)
+    return [
+        functools.partial(convert, expression=expression, connection=database)
+        for convert in (*database.ops.get_db_converters(expression), *ours)
+    ]
 
 
 @functools.cache

@@ -1,17 +1,15 @@
 """Take the next tasks of a queue: one statement leases them to all who claim."""
 
 import functools
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.db import connection
-
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.infra import rows
+from orchestrator_site.infra.changes import here
 from orchestrator_site.infra.pagination import MOST_BYTES, stored_bytes
 from tasks_app import queries
 from tasks_app.models import Task
@@ -25,9 +23,9 @@ from tasks_app.services.concurrency import Capacity, Queue
 CLAIM = """
     WITH waiting AS MATERIALIZED (
         SELECT id AS pick, turn_at AS turn {measured} FROM tasks_app_task
-        WHERE assigned_agent = %(agent)s AND status = 'assigned'
+        WHERE assigned_agent = %s AND status = 'assigned'
             AND NOT awaiting_approval AND open_dependencies = 0
-            AND (not_before IS NULL OR not_before <= %(now)s) {types}
+            AND (not_before IS NULL OR not_before <= %s) {types}
         ORDER BY turn_at, id LIMIT {limit} {lock}
     ), dealt AS MATERIALIZED (
         SELECT pick, ROW_NUMBER() OVER (ORDER BY turn, pick) AS place {used} FROM waiting
@@ -36,8 +34,8 @@ CLAIM = """
         status = 'in_progress', attempt = attempt + 1,
         holder = claimer, reported_by = claimer,
         holder_credential = credential, reporter_credential = credential,
-        lease_seconds = %(seconds)s, lease_expires_at = %(expires)s, heartbeat_at = %(now)s,
-        started_at = %(now)s, error = '', progress = NULL, note = ''
+        lease_seconds = %s, lease_expires_at = %s, heartbeat_at = %s,
+        started_at = %s, error = '', progress = NULL, note = ''
     FROM dealt, claimers
     WHERE id = pick AND place BETWEEN first AND last {fitting}
     RETURNING {columns}
@@ -45,12 +43,12 @@ CLAIM = """
 CLAIMERS = {
     "postgresql": """
         SELECT (value ->> 0)::int, (value ->> 1)::int, value ->> 2, value ->> 3
-        FROM json_array_elements(%(claimers)s::json) AS given (value)
+        FROM json_array_elements(%s::json) AS given (value)
     """,
     "sqlite": """
         SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
             json_extract(value, '$[2]'), json_extract(value, '$[3]')
-        FROM json_each(%(claimers)s)
+        FROM json_each(%s)
     """,
 }
 
@@ -79,7 +77,7 @@ def serve(queue: Queue, claimers: Sequence[Claimer], capacity: Capacity, *, now:
         if not most:
             return
         sql = statement(None if types is None else len(types), most, measured)
-        tasks = take(sql, values_of(queue, types, claimers, now))
+        tasks = take(sql, values_of(queue, types, claimers, now, measured))
         deal(tasks, claimers)
         capacity.note(tasks)
         short = len(tasks) < most
@@ -104,46 +102,44 @@ def statement(types: int | None, limit: int, measured: bool) -> str:
     types: how many are named, None for all. measured: of several tasks only as many as fit in one
     answer, and of the first of them always one.
     """
-    skip_locked = connection.features.has_select_for_update_skip_locked
-    among = ", ".join(f"%(type{place})s" for place in range(types or 0))
+    database = here.database
+    skip_locked = database.features.has_select_for_update_skip_locked
     size = " + ".join(f"COALESCE({stored_bytes(field)}, 0)" for field in queries.LARGE)
     return CLAIM.format(
         measured=f", {size} AS bytes" if measured else "",
-        types="" if types is None else f"AND type IN ({among})",
+        types="" if types is None else f"AND type IN ({rows.placeholders(types)})",
         limit=limit,
         lock="FOR UPDATE SKIP LOCKED" if skip_locked else "",
         used=", SUM(bytes) OVER (ORDER BY turn, pick) AS used" if measured else "",
-        claimers=CLAIMERS[connection.vendor],
-        fitting="AND (used <= %(room)s OR (%(first)s AND place = 1))" if measured else "",
+        claimers=CLAIMERS[database.vendor],
+        fitting="AND (used <= %s OR (%s AND place = 1))" if measured else "",
         columns=f"{rows.columns(Task)}, {size if measured else 0}",
     )
 
 
 def values_of(
-    queue: Queue, types: Collection[str] | None, claimers: Sequence[Claimer], now: datetime
-) -> dict[str, Any]:
-    """Return the values of the statement."""
-    expires_at = now + timedelta(seconds=queue.lease_seconds)
+    queue: Queue,
+    types: Collection[str] | None,
+    claimers: Sequence[Claimer],
+    now: datetime,
+    measured: bool,
+) -> list[Any]:
+    """Return the values of the statement, in their order."""
+    moment = rows.stored_time(now)
+    expires = rows.stored_time(now + timedelta(seconds=queue.lease_seconds))
     ranges, last = [], 0
     for claimer in claimers:
         by, first, last = claimer.by, last + 1, last + claimer.places
         ranges.append((first, last, by.name, by.credential))
-    return {
-        "agent": queue.agent,
-        "seconds": queue.lease_seconds,
-        "expires": connection.ops.adapt_datetimefield_value(expires_at),
-        "now": connection.ops.adapt_datetimefield_value(now),
-        "claimers": json.dumps(ranges),
-        "room": MOST_BYTES - sum(task.bytes for task in claimers[0].tasks),
-        "first": not claimers[0].tasks,
-    } | {f"type{place}": kind for place, kind in enumerate(types or ())}
+    given = [queue.agent, moment, *(types or ()), rows.json_text(ranges)]
+    held = claimers[0].tasks
+    fitting = [MOST_BYTES - sum(task.bytes for task in held), not held] if measured else []
+    return [*given, queue.lease_seconds, expires, moment, moment, *fitting]
 
 
-def take(sql: str, values: dict[str, Any]) -> list[Task]:
+def take(sql: str, values: Sequence[Any]) -> list[Task]:
     """Lease the next tasks; return them in their order, with their bytes where these count."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        found = cursor.fetchall()
+    found = here.database.run(sql, values)
     tasks = rows.instances(Task, [row[:-1] for row in found])
     for task, row in zip(tasks, found, strict=True):
         task.bytes = row[-1]
