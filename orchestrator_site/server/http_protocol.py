@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import sys
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from orchestrator_site.api.middleware import REFUSAL
+from orchestrator_site.server.exchange import EXCHANGE, Exchange
 from orchestrator_site.server.request_limits import RequestRefused
 
 MAX_HEAD_BYTES = 131_072  # of a request's first line and headers: else they fill the memory
@@ -17,7 +19,6 @@ MAX_TRAILER_BYTES = 16_384  # of what follows the last chunk of a body
 HEAD_SECONDS = 25  # for all of a head to arrive
 LAST_SECONDS = 1  # the same once the server ends
 LINGER_SECONDS = 2  # for what a refused client still sends
-ANSWER, CONTINUE = b"HTTP/1.", b"HTTP/1.1 100 "
 PLACEHOLDER_REQUEST = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
@@ -28,7 +29,7 @@ class State(ServerState):
 
 
 class LingeringTransport:
-    """A transport that writes an answer's head and body in one, and whose close may linger.
+    """A transport whose close may linger.
 
     A socket that is closed while its peer still sends resets the connection, and an answer that the
     peer has not read yet is lost.
@@ -38,26 +39,10 @@ class LingeringTransport:
         self._transport, self._loop = transport, loop
         self._lingers = False
         self.linger_on_close = False
-        self._head = b""
+        self.write = transport.write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write, but for the head of an answer, which waits for what uvicorn writes right after.
-
-        Each call of the system lets the GIL go, and gets it back from the writing thread.
-        """
-        if data.startswith(ANSWER) and not self._head and not data.startswith(CONTINUE):
-            self._head = data
-        else:
-            head, self._head = self._head, b""
-            self._transport.write(head + data)
-
-    def flush(self) -> None:
-        """Write a head that nothing followed."""
-        if self._head:
-            self.write(b"")
 
     def is_closing(self) -> bool:
         """Return whether nothing is read or answered any more."""
@@ -65,7 +50,6 @@ class LingeringTransport:
 
     def close(self) -> None:
         """Close, at once or when the peer has closed its side."""
-        self.flush()
         if not self.linger_on_close or self._transport.is_closing():
             self._transport.close()
         elif not self._lingers:
@@ -112,10 +96,6 @@ class Protocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
         return True
-
-    def on_response_complete(self) -> None:
-        self.transport.flush()  # type: ignore[attr-defined]
-        super().on_response_complete()
 
     def shutdown(self) -> None:
         """Answer what has been asked, and close; where nothing is, wait a moment for it.
@@ -182,11 +162,44 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self.cycle.keep_alive &= not self.ends
+        """Begin to answer, or have the request wait for the answers before it."""
+        earlier, self.cycle = self.cycle, self.exchange()
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
         self.head = 0  # a body has a limit and a time of its own
         self.begin_body(True)
         self.cancel_head_timeout()
+
+    def exchange(self) -> Exchange:
+        """Return the request whose head has been read."""
+        url, scope = httptools.parse_url(self.url), cast(dict[str, Any], self.scope)
+        path = url.path.decode("ascii")
+        version = self.parser.get_http_version()
+        exchange = Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.ends,
+            on_response=self.on_response_complete,
+        )
+        scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "http_version": version,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            EXCHANGE: exchange,
+        }
+        return exchange
 
     def on_chunk_header(self) -> None:
         """Read a chunk, or after the last one the trailers."""

@@ -7,7 +7,8 @@ is one of ours, and the headers are those that they would set.
 import asyncio
 import functools
 import inspect
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.handlers.exception import response_for_exception
@@ -16,7 +17,7 @@ from django.http import HttpResponse, JsonResponse
 from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.urls import Resolver404, ResolverMatch, resolve
+from django.urls import Resolver404, resolve
 from rest_framework.response import Response
 
 from orchestrator_site.api.exceptions import RETRY_AFTER, UNAVAILABLE
@@ -27,34 +28,48 @@ from orchestrator_site.infra.group_commit import Grouped
 from orchestrator_site.server.wsgi_adapter import Answer, Headers, encoded, wsgi_environ
 
 
-def action_of(scope: Any) -> ResolverMatch | None:
+class Action(NamedTuple):
+    """A view whose method is a coroutine, and what its path names."""
+
+    view: Any
+    kwargs: dict[str, Any]
+
+
+def action_of(scope: Any) -> Action | None:
     """Return what answers a request on the loop, or None where Django does."""
-    try:
-        match = resolved(scope["path"])
-    except Resolver404:
+    path = scope["path"]
+    if (found := PUBLIC_ID.search(path)) is not None:
+        route = route_of(f"{path[: found.start()]}{ANY_ID}{path[found.end() :]}", scope["method"])
+    else:
+        route = route_of(path, scope["method"])
+    if route is None or not (path in PROBES or is_ours(scope["headers"])):
         return None
-    actions = getattr(match.func, "actions", None) or {}
-    name = actions.get("get" if scope["method"] == "HEAD" else scope["method"].lower(), "")
-    if not name or not is_coroutine(match.func, name):
-        return None
-    return match if scope["path"] in PROBES or is_ours(scope["headers"]) else None
+    if found is None or not route.kwargs:
+        return route
+    named = {name: found[0] if at == ANY_ID else at for name, at in route.kwargs.items()}
+    return Action(route.view, named)
 
 
 @functools.lru_cache(1024)
-def resolved(path: str) -> ResolverMatch:
-    """Return what answers at a path; raise Resolver404."""
-    return resolve(path)
-
-
-@functools.cache
-def is_coroutine(view: Any, name: str) -> bool:
-    """Return whether an action of a view is a coroutine."""
-    return inspect.iscoroutinefunction(getattr(view.cls, name))
+def route_of(path: str, method: str) -> Action | None:
+    """Return the coroutine that answers a method at a path, if one does."""
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return None
+    actions = getattr(match.func, "actions", None) or {}
+    name = actions.get("get" if method == "HEAD" else method.lower(), "")
+    if not name or not inspect.iscoroutinefunction(getattr(match.func.cls, name)):  # type: ignore[attr-defined]
+        return None
+    return Action(match.func, match.kwargs)
 
 
 def is_ours(headers: list[tuple[bytes, bytes]]) -> bool:
     """Return whether the Host header names this service."""
-    return any(name == b"host" and is_our_host(value) for name, value in headers)
+    for name, value in headers:
+        if name == b"host":
+            return is_our_host(value)
+    return False
 
 
 @functools.lru_cache(256)
@@ -76,6 +91,9 @@ def common_headers(view: Any) -> Headers:
     return encoded([*response.headers.items(), ("Allow", ", ".join(allowed))])
 
 
+# An id has a digit, no other part of a path has: all ids of a place are one to Django's resolver.
+PUBLIC_ID = re.compile(r"(?<=/)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{1,64}(?=/|\Z)")
+ANY_ID = "0"
 PLAIN = {
     "method": "GET",
     "path": "/",
@@ -91,12 +109,12 @@ class LoopAdapter:
     def __init__(self, executor: Grouped) -> None:
         self._executor = executor
 
-    async def ask(self, action: ResolverMatch, scope: Any, body: bytes) -> Answer:
+    async def ask(self, action: Action, scope: Any, body: bytes) -> Answer:
         """Return the answer to a request."""
         request: Any = WSGIRequest(wsgi_environ(scope, body))
         request.executor = self._executor
         try:
-            response = await action.func(request, **action.kwargs)
+            response = await action.view(request, **action.kwargs)
         except asyncio.CancelledError:  # the server ends, and what holds this up does not
             headers = {"Retry-After": str(RETRY_AFTER)}
             response = JsonResponse({"detail": UNAVAILABLE}, status=503, headers=headers)
@@ -104,7 +122,7 @@ class LoopAdapter:
             response = response_for_exception(request, error)
         if not isinstance(response, Response):
             response = as_api(request, response)
-        return answer_of(request, response, common_headers(action.func))
+        return answer_of(request, response, common_headers(action.view))
 
 
 def answer_of(request: Any, response: HttpResponse, common: Headers) -> Answer:

@@ -1,10 +1,12 @@
 """What a request must be before it takes a thread: whole, in time, and of bounded size."""
 
 import asyncio
+import functools
 import re
 from typing import Any
 
 from orchestrator_site.api.middleware import REFUSAL
+from orchestrator_site.server.exchange import EXCHANGE
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16_384  # of one header's value
@@ -40,17 +42,24 @@ async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, by
         raise RequestRefused(400, "The address must begin with a slash.")
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise RequestRefused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
-    headers = checked_headers(scope["headers"])
-    check_host(headers, needed=scope["http_version"] == "1.1")
+    headers = checked_headers(scope["headers"], host_needed=scope["http_version"] == "1.1")
+    exchange = scope.pop(EXCHANGE, None)  # else each would hold the other
+    body = None if exchange is None else exchange.whole_body()
+    if body is None:
+        body = await body_in_time(receive, limit)
+        refuse_marked(scope)  # it may have broken off
+    return {**scope, "headers": with_content_length(headers, len(body))}, body[: limit + 1]
+
+
+async def body_in_time(receive: Any, limit: int) -> bytes:
+    """Return the body, of which at least `limit` + 1 bytes if it is larger."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await read_body(receive, limit)
+            return await read_body(receive, limit)
     except TimeoutError:
         raise RequestRefused(
             408, f"The body did not arrive within {BODY_SECONDS} seconds."
         ) from None
-    refuse_marked(scope)  # the body may have broken off
-    return {**scope, "headers": with_content_length(headers, len(body))}, body
 
 
 def refuse_marked(scope: Any) -> None:
@@ -59,31 +68,37 @@ def refuse_marked(scope: Any) -> None:
         raise scope[REFUSAL]
 
 
-def check_host(headers: list[tuple[bytes, bytes]], *, needed: bool) -> None:
-    """Raise RequestRefused unless one header names the host, and a port if at all.
-
-    needed: whether there must be one, as since HTTP/1.1.
-    """
-    hosts = [value for name, value in headers if name == b"host"]
-    if not hosts and not needed:
-        return
-    host = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if host is None or int(host[1] or 0) > 65_535:
-        raise RequestRefused(
-            400, "The request needs one Host header: a name, and a port if it is not the usual one."
-        )
-
-
-def checked_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def checked_headers(
+    headers: list[tuple[bytes, bytes]], *, host_needed: bool
+) -> list[tuple[bytes, bytes]]:
     """Return the headers without those whose name has an underscore; raise RequestRefused.
 
-    WSGI cannot tell `X_Api_Key` from `X-Api-Key`, so one could pass for the other.
+    WSGI cannot tell `X_Api_Key` from `X-Api-Key`, so one could pass for the other. host_needed:
+    whether one must name the host, as since HTTP/1.1.
     """
     if len(headers) > MAX_HEADERS:
         raise RequestRefused(431, f"The request has more than {MAX_HEADERS} headers.")
-    if any(len(value) > MAX_HEADER_BYTES for _, value in headers):
-        raise RequestRefused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
-    return [header for header in headers if b"_" not in header[0]]
+    kept, hosts = [], []
+    for header in headers:
+        name, value = header
+        if len(value) > MAX_HEADER_BYTES:
+            raise RequestRefused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
+        if name == b"host":
+            hosts.append(value)
+        if b"_" not in name:
+            kept.append(header)
+    if (hosts or host_needed) and not (len(hosts) == 1 and is_host(hosts[0])):
+        raise RequestRefused(
+            400, "The request needs one Host header: a name, and a port if it is not the usual one."
+        )
+    return kept
+
+
+@functools.lru_cache(256)
+def is_host(value: bytes) -> bool:
+    """Return whether a Host header has a name, and a port if at all."""
+    host = HOST.fullmatch(value)
+    return host is not None and int(host[1] or 0) <= 65_535
 
 
 async def read_body(receive: Any, limit: int) -> bytes:

@@ -5,6 +5,7 @@ One hop to a thread and one back for each request: the answer is collected there
 
 import asyncio
 import dataclasses
+import functools
 import io
 import sys
 from collections.abc import Callable, Iterable
@@ -87,7 +88,29 @@ class WSGIAdapter:
 
 def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return headers as ASGI has them."""
-    return [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
+    return [(header_name(name), value.encode("latin1")) for name, value in headers]
+
+
+@functools.lru_cache(512)
+def header_name(name: str) -> bytes:
+    """Return the name of a header as ASGI has it."""
+    return name.lower().encode("latin1")
+
+
+@functools.lru_cache(512)
+def environ_key(name: bytes) -> str:
+    """Return the name of a header as WSGI has it."""
+    key = name.decode("latin1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+COMMON = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
 
 
 def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:
@@ -98,27 +121,23 @@ def wsgi_environ(scope: Any, body: bytes) -> dict[str, Any]:
     """
     host, port = scope.get("server") or ("localhost", 80)
     client, client_port = scope.get("client") or ("", 0)
+    path = scope["path"]
     environ = {
+        **COMMON,
         "asgi.scope": scope,
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope["path"].encode().decode("latin1"),
+        "PATH_INFO": path if path.isascii() else path.encode().decode("latin1"),
         "QUERY_STRING": scope["query_string"].decode("latin1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": host,
         "SERVER_PORT": str(port or 0),
         "REMOTE_ADDR": client,
         "REMOTE_PORT": str(client_port),
-        "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
     }
-    for header, content in scope["headers"]:
-        name, value = header.decode("latin1").upper().replace("-", "_"), content.decode("latin1")
-        key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+    for name, content in scope["headers"]:
+        key, value = environ_key(name), content.decode("latin1")
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ

@@ -1,7 +1,7 @@
 """How long and how much the server reads before there is a request."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import uvicorn
@@ -78,53 +78,3 @@ def test_many_requests_at_once_are_not_one_long_head() -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
 
     assert statuses((HEAD + b"\r\n") * 4_000, last) == [200] * 4_001
-
-
-class Socket:
-    """A transport that notes what is written to it, and when it is closed."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self.written.append(b"closed")
-
-
-@pytest.fixture
-def transport() -> Any:
-    return http_protocol.LingeringTransport(cast(Any, Socket()), cast(Any, None))
-
-
-def test_a_head_and_its_body_are_written_in_one(transport: Any) -> None:
-    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    transport.write(b"body")
-    transport.write(b"more")
-
-    assert transport.written == [b"HTTP/1.1 200 OK\r\n\r\nbody", b"more"]
-
-
-def test_a_head_without_a_body_is_written_when_the_answer_ends(transport: Any) -> None:
-    transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-    transport.flush()
-    transport.flush()
-
-    assert transport.written == [b"HTTP/1.1 204 No Content\r\n\r\n"]
-
-
-def test_a_head_is_written_before_the_connection_closes(transport: Any) -> None:
-    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    transport.close()
-
-    assert transport.written == [b"HTTP/1.1 200 OK\r\n\r\n", b"closed"]
-
-
-def test_who_asks_before_sending_a_body_is_told_at_once_to_go_on(transport: Any) -> None:
-    transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    assert transport.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]
