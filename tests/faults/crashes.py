@@ -117,11 +117,9 @@ def judge(service: Service, journal: Journal, run: str) -> list[str]:
 
 def created_events(service: Service, run: str) -> list[dict[str, str]]:
     """Return the events that say a task of this run was created."""
-    admin, found = service.caller("judge", "admin"), []
-    page = admin.get(f"/events?trace_id={run}&types=task.created&limit=500")
-    while page["events"]:
+    admin, found, after = service.caller("judge", "admin"), [], ""
+    read = f"/events?trace_id={run}&types=task.created&limit=500&after="
+    while (page := admin.get(read + (after or "beginning")))["next"] != after:
         found += page["events"]
-        page = admin.get(
-            f"/events?trace_id={run}&types=task.created&limit=500&after={page['next']}"
-        )
+        after = page["next"]
     return found
