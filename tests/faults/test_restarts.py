@@ -17,6 +17,8 @@ from tests.faults.restarts import restarts, rolling
 from tests.faults.service import Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.serial, pytest.mark.timeout(180)]
+# A service that ends waits a second for what was sent to it.
+A_SECOND_COUNTS = pytest.mark.serial(timed=True)
 ASKS = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -46,6 +48,7 @@ def test_a_service_that_is_held_up_while_it_closes_its_socket_resets_nobody(
     assert not report.broken, str(report)
 
 
+@A_SECOND_COUNTS
 def test_who_has_connected_and_asks_a_moment_after_the_signal_is_answered(service: Service) -> None:
     assert service.process
     address = urlsplit(service.url)
@@ -59,6 +62,7 @@ def test_who_has_connected_and_asks_a_moment_after_the_signal_is_answered(servic
     assert service.process.finish() == 0
 
 
+@A_SECOND_COUNTS
 def test_who_keeps_a_connection_and_asks_again_after_the_signal_is_answered(
     stores: Stores,
 ) -> None:
@@ -87,7 +91,7 @@ def refuses(host: str, port: int) -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.serial(timed=True)  # a service that ends waits a second for what was sent to it
+@A_SECOND_COUNTS
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite serves one process only.")
 def test_services_restarted_in_turn_behind_nginx_answer_everything(seed: int) -> None:
     report = rolling(rounds=1, requests=200, seed=seed)
