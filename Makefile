@@ -7,7 +7,7 @@ NODE_FOLDER = build/node
 EMBEDDED = env DATABASE_URL= REDIS_URL= ORCHESTRATOR_ENV=development DATA_DIR=build/data
 
 .DEFAULT_GOAL = help
-.PHONY: help up lint quick cov test check demo bench bench-large faults schema lock clean install install-dev node-modules
+.PHONY: help up lint quick cov test check ci demo bench bench-large faults schema lock clean install install-dev node-modules
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -36,6 +36,9 @@ check: install-dev node-modules lint ## All that CI runs: lint, migrations, sche
 	$(EMBEDDED) $(PY) manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml
 	diff -u tests/contract/openapi.yaml build/openapi.yaml || { echo "The schema changed: make schema" >&2; exit 1; }
 	@exec $(PY) -m tests.stores --all $(or $(ARGS),--cov)
+
+ci: ## Install what this machine lacks (Debian, Ubuntu), then make check
+	@exec .ci/run
 
 demo: install ## A day in the life: three agents work against the running server (ARGS="--approve")
 	@exec $(PY) -m demo $(ARGS)
