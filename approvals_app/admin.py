@@ -36,7 +36,7 @@ from approvals_app.services.decisions import Decision, decide, decide_all, refus
 from events_app.admin import ConfiguredAdmin, timeline_of
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import DECIDE, actor_of, decider_of
-from orchestrator_site.console.base import ReadOnlyAdmin, close_dialog, page_of, ticked_rows
+from orchestrator_site.console.base import ReadOnlyAdmin, close_dialog, page_of, selected_rows
 from orchestrator_site.console.columns import column, priority
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.console.filters import OfPriority
@@ -94,10 +94,10 @@ class ApprovalAdmin(ReadOnlyAdmin):
         is_of_decisions = OF_DECISIONS & set(request.GET) or not is_of_all
         return ("-decided_at", "-id") if is_of_decisions else ("-id",)
 
-    def holds(self, name: str, term: str) -> Q:
+    def condition_on(self, name: str, term: str) -> Q:
         if name == "decided_by":
             return Q(decided_by=term, decided_at__isnull=False)
-        return super().holds(name, term)
+        return super().condition_on(name, term)
 
     urgency = priority()
     waiting = column("Waiting", lambda row: rendering.span(waited(row)), "created_at")
@@ -170,7 +170,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         variant=ActionVariant.SUCCESS,
     )
     def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
-        return self.settle(request, form, "approve")
+        return self.decide_one(request, form, "approve")
 
     @dialog_action(
         "Reject",
@@ -181,9 +181,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         variant=ActionVariant.DANGER,
     )
     def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
-        return self.settle(request, form, "reject")
+        return self.decide_one(request, form, "reject")
 
-    def settle(self, request: HttpRequest, form: Any, verb: str) -> HttpResponse:
+    def decide_one(self, request: HttpRequest, form: Any, verb: str) -> HttpResponse:
         """Decide a request if it still is what was shown; after a refusal, keep what was typed."""
         approval_id, by = form.approval.approval_id, actor_of(request)
         reason, shown = form.cleaned_data["reason"], form.cleaned_data["digest"]
@@ -202,20 +202,20 @@ class ApprovalAdmin(ReadOnlyAdmin):
     def approve_selected(
         self, request: HttpRequest, queryset: QuerySet[Approval]
     ) -> HttpResponse | None:
-        return self.settle_selected(request, "approve")
+        return self.decide_selected(request, "approve")
 
     @admin.action(description="Reject the selected requests", permissions=["decide"])
     def reject_selected(
         self, request: HttpRequest, queryset: QuerySet[Approval]
     ) -> HttpResponse | None:
-        return self.settle_selected(request, "reject")
+        return self.decide_selected(request, "reject")
 
-    def settle_selected(self, request: HttpRequest, verb: str) -> HttpResponse | None:
+    def decide_selected(self, request: HttpRequest, verb: str) -> HttpResponse | None:
         """Ask once more, then decide row by row; none if one of them may not be decided so.
 
         The rows are those that were ticked: the list's would lack what was decided meanwhile.
         """
-        ticked = Approval.objects.filter(pk__in=ticked_rows(request))
+        ticked = Approval.objects.filter(pk__in=selected_rows(request))
         rows = ticked.order_by("priority", "created_at", "pk").defer("snapshot")
         chosen = list(rows[: rules.MOST_TOGETHER + 1])
         read_small(chosen, "snapshot")
@@ -228,14 +228,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
             context = {
                 "title": f"{word} {len(chosen)} request{'s' if len(chosen) > 1 else ''}?",
                 "word": word,
-                "approvals": summaries.look_at(chosen, by=decider_of(request), now=times.now()),
+                "approvals": summaries.describe(chosen, by=decider_of(request), now=times.now()),
             }
             return self.confirm(request, form, **context)
         decide_each(request, chosen, verb, form.cleaned_data["reason"])
         return HttpResponseRedirect(request.get_full_path())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        ticked = ticked_rows(request)
+        ticked = selected_rows(request)
         if request.method == "POST" and not self.has_decide_permission(request):
             rows = Approval.objects.filter(pk__in=ticked[: rules.MOST_TOGETHER])
             ids = list(rows.values_list("approval_id", flat=True))
@@ -256,11 +256,11 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)
-        summaries.look_at(page.result_list, by=decider_of(request), now=times.now())
+        summaries.describe(page.result_list, by=decider_of(request), now=times.now())
         return page
 
     def page_context(self, request: HttpRequest, row: Approval) -> dict[str, Any]:
-        summaries.look_at([row], by=decider_of(request), now=times.now())
+        summaries.describe([row], by=decider_of(request), now=times.now())
         rest = {name: value for name, value in row.snapshot.items() if name not in SHOWN_APART}
         return {
             "title": row.shown.title,

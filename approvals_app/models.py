@@ -97,7 +97,7 @@ class Approval(models.Model):
     decided_at = models.DateTimeField(null=True, blank=True)
     repeated = False  # not stored: this decision had been taken before by the same decider
 
-    shown: Any  # what the console shows of it, set by `summaries.look_at`
+    shown: Any  # what the console shows of it, set by `summaries.describe`
     unread = 0  # not stored: bytes of the snapshot that a list of the console has not read
     objects = ApprovalQuerySet.as_manager()
 

@@ -58,14 +58,16 @@ class RecordedAdmin(ConsoleAdmin):
     ) -> None:
         with services.change():
             super().save_model(request, obj, form, change)
-            self.tell(request, obj, "changed" if change else "added", changes_in(form))
+            self.record_change(request, obj, "changed" if change else "added", changes_in(form))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         with services.change():
-            self.tell(request, obj, "removed", {})
+            self.record_change(request, obj, "removed", {})
             super().delete_model(request, obj)
 
-    def tell(self, request: HttpRequest, obj: Any, did: str, changes: dict[str, Any]) -> None:
+    def record_change(
+        self, request: HttpRequest, obj: Any, did: str, changes: dict[str, Any]
+    ) -> None:
         """Record who did what to which row."""
         what = str(self.opts.verbose_name)
         payload = {"what": what, "name": str(obj), "did": did, "changes": changes}
@@ -165,9 +167,9 @@ class EventAdmin(ReadOnlyAdmin):
     ordering = ("-position",)
     change_form_template = "admin/events_app/event/page.html"
 
-    def wanted(self, term: str) -> Q:
+    def search_condition(self, term: str) -> Q:
         """Return what an id names, or else the newest events by this publisher or of this type."""
-        named = super().wanted(term)
+        named = super().search_condition(term)
         if named != Q(pk__in=[]):
             return named
         newest = Event.objects.after(0).order_by("-position")[:MOST_SEARCHED]

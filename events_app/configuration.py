@@ -35,7 +35,7 @@ class Configuration(Generic[Row]):
         row = self.model()
         changes = apply(row, fields)
         row.save(force_insert=True)
-        self.tell(row, "added", changes, by=by, now=now)
+        self.record_change(row, "added", changes, by=by, now=now)
         return row
 
     @services.change
@@ -44,14 +44,14 @@ class Configuration(Generic[Row]):
         row = self.lock(name)
         if changes := apply(row, fields):
             row.save(update_fields=list(changes))
-            self.tell(row, "changed", changes, by=by, now=now)
+            self.record_change(row, "changed", changes, by=by, now=now)
         return row
 
     @services.change
     def remove(self, name: str, /, *, by: Actor, now: datetime) -> None:
         """Delete a row and record it. Raise NotFound."""
         row = self.lock(name)
-        self.tell(row, "removed", {}, by=by, now=now)
+        self.record_change(row, "removed", {}, by=by, now=now)
         row.delete()
 
     def lock(self, name: str) -> Row:
@@ -61,7 +61,7 @@ class Configuration(Generic[Row]):
             raise self.unknown(name)
         return row
 
-    def tell(
+    def record_change(
         self, row: Row, did: str, changes: dict[str, Any], *, by: Actor, now: datetime
     ) -> None:
         """Record what was done to a row."""

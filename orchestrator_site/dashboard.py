@@ -51,7 +51,7 @@ def inbox(by: Actor | None) -> dict[str, Any]:
     return {
         "waiting": capped_count(pending),
         "oldest": (now - oldest).total_seconds() if oldest else None,
-        "urgent": summaries.look_at(urgent, by=by, now=now),
+        "urgent": summaries.describe(urgent, by=by, now=now),
     }
 
 

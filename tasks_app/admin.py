@@ -21,7 +21,12 @@ from events_app.admin import ConfiguredAdmin, timeline_of
 from events_app.models import Event
 from orchestrator_site.console import rendering
 from orchestrator_site.console.accounts import OPERATE, actor_of
-from orchestrator_site.console.base import NeedsReasonForm, ReadOnlyAdmin, reason_field, ticked_rows
+from orchestrator_site.console.base import (
+    NeedsReasonForm,
+    ReadOnlyAdmin,
+    reason_field,
+    selected_rows,
+)
 from orchestrator_site.console.columns import column, moment, priority
 from orchestrator_site.console.dialogs import dialog_action
 from orchestrator_site.core import times
@@ -153,16 +158,16 @@ class TaskAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
         rows = queryset.filter(status=Status.FAILED)
-        return self.steer_selected(request, rows, "requeue", forms.Form)
+        return self.start_bulk(request, rows, "requeue", forms.Form)
 
     @admin.action(description="Cancel the selected tasks", permissions=["operate"])
     def cancel_selected(
         self, request: HttpRequest, queryset: QuerySet[Task]
     ) -> HttpResponse | None:
         rows = queryset.filter(status__in=OPEN)
-        return self.steer_selected(request, rows, "cancel", CancelManyForm)
+        return self.start_bulk(request, rows, "cancel", CancelManyForm)
 
-    def steer_selected(
+    def start_bulk(
         self, request: HttpRequest, rows: QuerySet[Task], verb: str, form_class: type[forms.Form]
     ) -> HttpResponse | None:
         """Ask once more, then start a bulk operation, oldest first; say how far it has come."""
@@ -174,7 +179,7 @@ class TaskAdmin(ReadOnlyAdmin):
         form = form_class(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             across = request.POST.get("select_across", "0")
-            context = to_confirm(pks, verb) | {"across": across, "ticked": ticked_rows(request)}
+            context = to_confirm(pks, verb) | {"across": across, "ticked": selected_rows(request)}
             return self.confirm(request, form, **context)
         operation = bulk.start(
             verb=verb,
@@ -193,7 +198,7 @@ class TaskAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if request.method == "POST" and not self.has_operate_permission(request):
             raise PermissionDenied
-        ticked_rows(request)
+        selected_rows(request)
         rows = list(BulkOperation.objects.order_by("-pk")[:SHOWN_BULK])
         running = any(row.ended_at is None for row in rows)
         context = {"title": "Tasks", "operations": rows, "running": running}

@@ -35,11 +35,11 @@ class DecisionForm(forms.Form):
             raise Http404("There is no such request.")
         self.approval = approval
         self.fields["digest"].initial = self.request.GET.get("shown") or self.approval.digest
-        self.look()
+        self.describe()
 
-    def look(self) -> None:
+    def describe(self) -> None:
         """Set what is shown of the request, and the one that took its place."""
-        summaries.look_at([self.approval], by=decider_of(self.request), now=times.now())
+        summaries.describe([self.approval], by=decider_of(self.request), now=times.now())
         superseded = self.approval.status == Status.SUPERSEDED
         self.successor = summaries.successor_of(self.approval) if superseded else None
 
@@ -51,7 +51,7 @@ class DecisionForm(forms.Form):
     def refuse(self, sentence: str) -> None:
         """Show the dialog again, with what was typed, and why it was not done."""
         self.approval.refresh_from_db()
-        self.look()
+        self.describe()
         self.add_error(None, sentence)
 
     def get_before_template_context(

@@ -18,7 +18,7 @@ from orchestrator_site.core.actors import Actor
 
 TITLES = ("title", "summary", "subject", "headline")
 PLACES = ("environment", "env", "target")
-LOOKERS_ON = "Your account may look, not decide."
+MAY_ONLY_LOOK = "Your account may look, not decide."
 HEADLINE = 110  # characters
 
 
@@ -59,7 +59,7 @@ class Shown:
         return [rendering.chip(*label) for is_so, *label in warnings if is_so]
 
 
-def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> list[Approval]:
+def describe(approvals: list[Approval], *, by: Actor | None, now: datetime) -> list[Approval]:
     """Put what is shown on each of these requests; return them.
 
     by: who looks, None if they may decide nothing. All content is looked through, except what
@@ -80,7 +80,7 @@ def look_at(approvals: list[Approval], *, by: Actor | None, now: datetime) -> li
             unseen=rendering.unseen_in(content),
             tampered=not approval.unread and rules.digest_of(content) != approval.digest,
             outcome="" if rules.is_open(approval, now) else transitions.outcome_of(approval),
-            refusal=LOOKERS_ON if by is None else refusals.get(approval.approval_id, ""),
+            refusal=MAY_ONLY_LOOK if by is None else refusals.get(approval.approval_id, ""),
             buttons=buttons_of(approval),
         )
     return approvals

@@ -1,4 +1,4 @@
-"""A decision at the shell: who decides, and what is said of it."""
+"""A decision at the shell: who decides, and why."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class DecisionCommand(ServiceCommand):
     account_help = "Who decides: a staff account of the console with the permission to decide."
     needs_account = True
     staff_role = Role.AGENT
-    said = "{approval_id} {status} by {decided_by}"
+    message = "{approval_id} {status} by {decided_by}"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("approval_id", help="Which request, as `list_pending` shows it.")

@@ -64,7 +64,7 @@ def reset(*, name: str, to: str, by: Actor, now: datetime) -> Reader:
     if name.startswith("sub_"):
         subscription = webhooks.find(name, lock=True)
         facts = move(subscription, subscription.deliveries.filter(position__gt=head), position)
-        webhooks.tell(subscription, SUBSCRIPTION_RESET, by=by, now=now, **facts)
+        webhooks.record_event(subscription, SUBSCRIPTION_RESET, by=by, now=now, **facts)
         return Reader("subscription", name, subscription.created_by, position)
     consumer = find(name, by=by, lock=True)
     facts = move(consumer, consumer.deliveries.filter(position__gt=min(position, head)), position)

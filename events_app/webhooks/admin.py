@@ -288,7 +288,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def find(self, object_id: str) -> Any:
         return super().find(object_id) if object_id.isdigit() else None
 
-    def holds(self, name: str, term: str) -> Q:
+    def condition_on(self, name: str, term: str) -> Q:
         """Return the condition that has an index: all are by subscription."""
         rows = Subscription.objects.values_list("pk", flat=True)
         if name == "event_id":

@@ -99,7 +99,7 @@ class Sender:
                 if not self.in_flight:
                     return sent
                 for future in wait(self.in_flight, return_when=FIRST_COMPLETED).done:
-                    settle(self.in_flight.pop(future), future.result(), now=self.clock())
+                    record_outcome(self.in_flight.pop(future), future.result(), now=self.clock())
                     sent += 1
 
     def take(self) -> list[Sending]:
@@ -187,7 +187,7 @@ def attempt(sending: Sending, reach: url_policy.Reach) -> Outcome:
     return outcome._replace(ms=int((time.monotonic() - start) * 1000))
 
 
-def settle(sending: Sending, outcome: Outcome, *, now: datetime) -> None:
+def record_outcome(sending: Sending, outcome: Outcome, *, now: datetime) -> None:
     """Write down how an attempt went, unless another process has the delivery by now.
 
     What arrives at an endpoint that works is one statement; all else locks the endpoint's row.

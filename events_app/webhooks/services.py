@@ -68,7 +68,7 @@ def subscribe(
         created_by=by.name,
         created_at=now,
     )
-    tell(subscription, event_types.SUBSCRIPTION_CREATED, by=by, now=now, types=types)
+    record_event(subscription, event_types.SUBSCRIPTION_CREATED, by=by, now=now, types=types)
     return subscription
 
 
@@ -105,7 +105,7 @@ def delete(*, subscription_id: str, by: Actor, now: datetime) -> None:
     subscription = find(subscription_id, lock=True)
     rows = Delivery.objects.filter(subscription=subscription)
     rows._raw_delete(rows.db)  # nothing refers to them: one statement, however many there are
-    tell(subscription, event_types.SUBSCRIPTION_DELETED, by=by, now=now)
+    record_event(subscription, event_types.SUBSCRIPTION_DELETED, by=by, now=now)
     subscription.delete()
 
 
@@ -116,7 +116,7 @@ def rotate(*, subscription_id: str, by: Actor, now: datetime) -> Subscription:
     subscription.previous_secret, subscription.secret = subscription.secret, new_secret()
     subscription.previous_secret_until = now + ROTATION
     subscription.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
-    tell(subscription, event_types.SUBSCRIPTION_ROTATED, by=by, now=now)
+    record_event(subscription, event_types.SUBSCRIPTION_ROTATED, by=by, now=now)
     return subscription
 
 
@@ -130,7 +130,7 @@ def switch_on(*, subscription_id: str, by: Actor, now: datetime) -> Subscription
     subscription.failing_since, subscription.dead_in_a_row = None, 0
     subscription.place = max(subscription.place, Position(sequencing.bounds()[0]))
     subscription.save()
-    tell(subscription, event_types.SUBSCRIPTION_ENABLED, by=by, now=now)
+    record_event(subscription, event_types.SUBSCRIPTION_ENABLED, by=by, now=now)
     return subscription
 
 
@@ -143,7 +143,7 @@ def switch_off(*, subscription_id: str, by: Actor, now: datetime, reason: str) -
     subscription.active, subscription.disabled_at = False, now
     subscription.disabled_reason = reason = reason[:200]
     subscription.save(update_fields=["active", "disabled_at", "disabled_reason"])
-    tell(subscription, event_types.SUBSCRIPTION_DISABLED, by=by, now=now, reason=reason)
+    record_event(subscription, event_types.SUBSCRIPTION_DISABLED, by=by, now=now, reason=reason)
     return subscription
 
 
@@ -172,7 +172,9 @@ def resend(
         count, facts = resend_since(subscription, since, now=now), {"since": since.isoformat()}
     else:
         count, facts = resend_one(subscription, event_id, now=now), {"event_id": event_id}
-    tell(subscription, event_types.SUBSCRIPTION_RESENT, by=by, now=now, deliveries=count, **facts)
+    record_event(
+        subscription, event_types.SUBSCRIPTION_RESENT, by=by, now=now, deliveries=count, **facts
+    )
     return count
 
 
@@ -219,7 +221,7 @@ def oldest_needed() -> int | None:
     return min((place for place in (read, first and first - 1) if place is not None), default=None)
 
 
-def tell(
+def record_event(
     subscription: Subscription, event_type: str, *, by: Actor, now: datetime, **facts: Any
 ) -> None:
     """Record what happened to a subscription. Of the URL only the host: the rest may be secret."""

@@ -60,7 +60,7 @@ def create_api_key(
         created_at=now,
     )
     facts = {"role": key.role, "expires_at": key.expires_at and key.expires_at.isoformat()}
-    tell_of_key(KEY_CREATED, key, by=by, now=now, **facts, rate_limits=key.rate_limits)
+    record_key_event(KEY_CREATED, key, by=by, now=now, **facts, rate_limits=key.rate_limits)
     return key, text
 
 
@@ -73,11 +73,13 @@ def revoke_api_key(*, prefix: str, by: Actor, now: datetime) -> ApiKey:
         raise NotFound("There is no such key.")
     key = ApiKey.objects.get(prefix=prefix)
     api_keys.invalidate_keys()
-    tell_of_key(KEY_REVOKED, key, by=by, now=now)
+    record_key_event(KEY_REVOKED, key, by=by, now=now)
     return key
 
 
-def tell_of_key(event_type: str, key: ApiKey, *, by: Actor, now: datetime, **more: Any) -> None:
+def record_key_event(
+    event_type: str, key: ApiKey, *, by: Actor, now: datetime, **more: Any
+) -> None:
     """Record what happened to a key."""
     payload = {"prefix": key.prefix, "name": key.name, **more}
     record(event_type=event_type, by=by, now=now, payload=payload)
@@ -117,7 +119,7 @@ def save_principal(principal: Principal, *, by: Actor, now: datetime) -> Princip
     if stored is None:
         ensure_may_be_restricted(principal.name)
     principal.save()
-    tell_of_principal(stored, principal, by=by, now=now)
+    record_restriction(stored, principal, by=by, now=now)
     return principal
 
 
@@ -144,7 +146,7 @@ def ensure_may_be_restricted(name: str) -> None:
 def delete_principal(principal: Principal, *, by: Actor, now: datetime) -> None:
     """Lift a restriction; raise NotYours."""
     ensure_may_restrict(principal.name, by=by)
-    tell_of_principal(principal, None, by=by, now=now)
+    record_restriction(principal, None, by=by, now=now)
     principal.delete()
 
 
@@ -155,7 +157,7 @@ def terms_of(principal: Principal | None) -> dict[str, Any]:
     return {"disabled": principal.disabled, "role": principal.role or None, "note": principal.note}
 
 
-def tell_of_principal(
+def record_restriction(
     before: Principal | None, after: Principal | None, *, by: Actor, now: datetime
 ) -> None:
     """Record how a restriction changed; None where there was none, or is none any more."""

@@ -216,9 +216,9 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
     ) -> tuple[Any, bool]:
         """Return the rows with a field that equals the term: each has an index, or few rows."""
         term = search_term.strip()
-        return (queryset.filter(self.wanted(term)) if term else queryset), False
+        return (queryset.filter(self.search_condition(term)) if term else queryset), False
 
-    def wanted(self, term: str) -> Q:
+    def search_condition(self, term: str) -> Q:
         """Return the condition for rows that a term names; an id, where ids of its kind are.
 
         The index of one field has the rows in the order of the list. No index has those of several:
@@ -226,14 +226,14 @@ class ReadOnlyAdmin(OwnButtons, ConsoleAdmin):
         """
         kind, rows = TYPE_ID.match(term), self.model._default_manager.order_by("-pk")
         of_kind = [name for name in self.exact_search if kind and name in HELD_IN[kind[1]]]
-        fields = [self.holds(name, term) for name in of_kind or self.exact_search]
+        fields = [self.condition_on(name, term) for name in of_kind or self.exact_search]
         held = [condition for condition in fields if rows.filter(condition).exists()]
         if len(held) == 1:
             return held[0]
         newest = [rows.filter(one).values_list("pk", flat=True)[:MOST_FOUND] for one in held]
         return Q(pk__in=[*chain.from_iterable(newest)])
 
-    def holds(self, name: str, term: str) -> Q:
+    def condition_on(self, name: str, term: str) -> Q:
         """Return the condition for rows with a term in a field, as its partial index says it."""
         return Q(~Q(**{name: ""}), **{name: term})
 
@@ -274,7 +274,7 @@ def refusals_as_form_errors() -> Iterator[None]:
         raise forms.ValidationError(str(refusal)) from None
 
 
-def ticked_rows(request: HttpRequest) -> list[str]:
+def selected_rows(request: HttpRequest) -> list[str]:
     """Return the numbers of the rows that were ticked in a list; raise BadRequest."""
     rows = request.POST.getlist(ACTION_CHECKBOX_NAME)
     if all(row.isdecimal() and len(row) < 19 for row in rows):

@@ -172,7 +172,7 @@ def lines_html(text: str) -> SafeString:
     return joined([format_html('<span class="line {}">{}</span>', *line) for line in lines], "")
 
 
-def said(text: Any) -> SafeString:
+def quoted(text: Any) -> SafeString:
     """Return a reason or an error as a block; several lines in fixed width."""
     words = str(text)
     if has_lines(words):

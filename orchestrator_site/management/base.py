@@ -24,12 +24,12 @@ def add_role(parser: CommandParser) -> None:
 class ServiceCommand(BaseCommand):
     """A command that makes one service call.
 
-    `perform` returns what `--json` shows; `said` is the sentence for people, with the answer's
+    `perform` returns what `--json` shows; `message` is the sentence for people, with the answer's
     fields in braces. With `account_help` there is `--as`, and `perform` gets the actor as `by`;
     where `needs_account`, nobody else may do it. staff_role: of accounts that are no superuser's.
     """
 
-    said = ""
+    message = ""
     account_help = ""
     needs_account = False
     staff_role = Role.USER
@@ -72,7 +72,7 @@ class ServiceCommand(BaseCommand):
         raise NotImplementedError
 
     def text(self, answer: dict[str, Any]) -> str:
-        return self.said.format(**answer)
+        return self.message.format(**answer)
 
 
 class SweepCommand(ServiceCommand):

@@ -12,7 +12,7 @@ from orchestrator_site.core import times
 
 register = template.Library()
 register.inclusion_tag("admin/console/rows.html")(rows)
-for name in ("visible", "json_html", "unseen_in", "summary", "said", "credential"):
+for name in ("visible", "json_html", "unseen_in", "summary", "quoted", "credential"):
     register.filter(name, getattr(rendering, name))
 for tag in (rendering.chip, rendering.dialog_button, rendering.person):
     register.simple_tag(tag)

@@ -79,8 +79,8 @@ def test_what_hides_is_found_however_deep_it_stands() -> None:
 
 
 def test_a_stack_trace_keeps_its_lines_and_a_sentence_is_one() -> None:
-    assert '<span class="text">Traceback:\n  File' in rendering.said("Traceback:\n  File")
-    assert rendering.said("No <b>.") == '<p class="said">No &lt;b&gt;.</p>'
+    assert '<span class="text">Traceback:\n  File' in rendering.quoted("Traceback:\n  File")
+    assert rendering.quoted("No <b>.") == '<p class="said">No &lt;b&gt;.</p>'
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ class Command(SweepCommand):
         "End every pending request whose time has run out; its task is cancelled. "
         "The service does it by itself; run it to do so at once."
     )
-    said = "{expired} request(s) expired"
+    message = "{expired} request(s) expired"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"expired": transitions.expire_approvals(now=times.now())}

@@ -10,7 +10,7 @@ class Command(SweepCommand):
         "Look through new events for those that subscribers want, and make one attempt at every "
         "delivery that is due. The service does it by itself; run it to do so at once."
     )
-    said = "{attempted} delivery attempt(s) made"
+    message = "{attempted} delivery attempt(s) made"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"attempted": sender.deliver(clock=times.now)}

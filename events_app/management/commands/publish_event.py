@@ -14,7 +14,7 @@ from orchestrator_site.management.base import OPERATOR, ServiceCommand
 
 class Command(ServiceCommand):
     help = "Publish an event for agents to hear, as POST /events/publish does. It changes no state."
-    said = "{event_id} {event_type} published"
+    message = "{event_id} {event_type} published"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("event_type", help="What happened, such as deployment.completed.")

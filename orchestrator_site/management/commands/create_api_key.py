@@ -10,7 +10,7 @@ from orchestrator_site.management.base import ServiceCommand, add_role
 
 class Command(ServiceCommand):
     help = "Make an API key for a principal and show it, this one time."
-    said = "{api_key}\nX-API-Key of {name} ({role}); it cannot be shown again."
+    message = "{api_key}\nX-API-Key of {name} ({role}); it cannot be shown again."
     account_help = "The console account that does it."
 
     def add_arguments(self, parser: CommandParser) -> None:

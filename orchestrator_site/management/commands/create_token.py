@@ -13,7 +13,7 @@ MOST_HOURS = 24 * 366
 
 class Command(ServiceCommand):
     help = "Sign a bearer token with ORCHESTRATOR_JWT_SECRET and show it."
-    said = "{access_token}"
+    message = "{access_token}"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")

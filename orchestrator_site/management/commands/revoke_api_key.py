@@ -9,7 +9,7 @@ from orchestrator_site.management.base import ServiceCommand
 
 class Command(ServiceCommand):
     help = "Revoke an API key at once, and with it the tokens it made."
-    said = "Revoked ork_{prefix}_… of {name}."
+    message = "Revoked ork_{prefix}_… of {name}."
     account_help = "The console account that does it."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,7 +11,7 @@ class Command(SweepCommand):
         "every one past its deadline. Each is recorded once, however often this runs; the service "
         "does it by itself."
     )
-    said = "{warnings} SLA warning(s) and {violations} violation(s) recorded"
+    message = "{warnings} SLA warning(s) and {violations} violation(s) recorded"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         warnings, violations = sla.check_slas(now=times.now())

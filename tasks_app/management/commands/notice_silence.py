@@ -11,7 +11,7 @@ class Command(SweepCommand):
         "(silent_after), once. `route_pending` then moves its waiting tasks on. The service does "
         "both by itself."
     )
-    said = "{silent} agent(s) fell silent"
+    message = "{silent} agent(s) fell silent"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"silent": agent_services.mark_stale_agents(now=times.now())}

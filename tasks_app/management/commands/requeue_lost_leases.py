@@ -10,7 +10,7 @@ class Command(SweepCommand):
         "Take back every running task whose lease has run out: it waits for another attempt, or "
         "fails after its last one. The service does it by itself; run it to do so at once."
     )
-    said = "{taken_back} task(s) taken back"
+    message = "{taken_back} task(s) taken back"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"taken_back": leases.requeue_lost_leases(now=times.now())}

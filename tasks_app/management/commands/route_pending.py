@@ -11,7 +11,7 @@ class Command(SweepCommand):
         "whose agent was switched off or fell silent. The service does it by itself; run it to do "
         "so at once."
     )
-    said = "{routed} task(s) routed"
+    message = "{routed} task(s) routed"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"routed": routing.route_pending(now=times.now())}

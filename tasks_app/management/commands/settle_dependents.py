@@ -10,7 +10,7 @@ class Command(SweepCommand):
         "Free, or fail, the tasks that wait for one that has ended. The service does it by itself, "
         "the first 200 at once; run it to settle the rest now."
     )
-    said = "{settled} dependent(s) told"
+    message = "{settled} dependent(s) told"
 
     def perform(self, **options: Any) -> dict[str, Any]:
         return {"settled": dependencies.settle_waiting(clock=times.now)}

@@ -174,7 +174,7 @@ def test_deleting_forgets_what_was_on_its_way(db, subscribe, publish, receiver, 
     [in_hand] = sender.Sender(lambda: now, time.monotonic() + 9).take()
 
     webhooks.delete(subscription_id=subscription.subscription_id, by=admin, now=now)
-    sender.settle(in_hand, sender.Outcome(500, 1, "late"), now=now)
+    sender.record_outcome(in_hand, sender.Outcome(500, 1, "late"), now=now)
 
     assert not Delivery.objects.exists() and deliver(now) == 0
 

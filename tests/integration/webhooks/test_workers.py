@@ -24,7 +24,7 @@ def test_what_a_killed_worker_had_in_hand_comes_back(db, subscribe, publish, rec
     assert deliver(now + sender.LEASE) == 1
 
     assert Delivery.objects.get().status == "delivered"
-    sender.settle(in_hand, sender.Outcome(500, 1, "too late"), now=now + sender.LEASE)
+    sender.record_outcome(in_hand, sender.Outcome(500, 1, "too late"), now=now + sender.LEASE)
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.attempts, len(delivery.log)) == ("delivered", 1, 1)
 
