@@ -171,7 +171,7 @@ def test_of_200_requests_in_four_processes_exactly_the_limit_is_let_through(serv
     assert sum(passed) == 37
 
 
-@pytest.mark.serial
+@pytest.mark.serial(timed=True)
 def test_a_large_limit_is_overshot_by_what_two_processes_had_yet_to_tell(server: Server) -> None:
     """A thousand hits a second each, so 50 in the 50 ms, and as many again for a slow machine."""
     passed = race(server, limit=600, hits=1_500, pause=0.001, roads=["one by one"] * 2)
