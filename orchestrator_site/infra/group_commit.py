@@ -8,20 +8,21 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.db import InterfaceError, OperationalError
 
-from orchestrator_site.infra import cached_rows
-from orchestrator_site.infra.changes import change, here
+from orchestrator_site.infra import cached_rows, wakeups
+from orchestrator_site.infra.changes import change, current, here
 from orchestrator_site.infra.connection_watchdog import watchdog
 
 MOST = 32  # items in one transaction, and a batch more: with bodies of 1 MiB they take 32 MiB
 THREADS = 4  # for what is asked alone
 Work = Callable[[list[Any]], Sequence[Any]]
+Groups = list[tuple[Work, list[Any]]]
 DATABASE_GONE = (OperationalError, InterfaceError)
 TRANSACTION_ROLLBACK = "40"  # SQLSTATE class: a deadlock, a transaction that cannot be serialized
 
@@ -38,6 +39,16 @@ class Queued(NamedTuple):
     work: Work
     item: Any
     future: "asyncio.Future[Any]"
+
+
+class Waiters(Protocol):
+    """Those who wait for what a writer may bring."""
+
+    def await_writer(self) -> bool:
+        """Return whether there are any."""
+
+    def wake(self, topics: Collection[str]) -> None:
+        """Have those who wait for these topics hand in their items."""
 
 
 class Inline:
@@ -66,8 +77,8 @@ class Inline:
 class Grouped:
     """Carries out works on one writing and one reading thread; awaited on the event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._writer, self._reader = Worker(loop, "writer"), Worker(loop, "reader")
+    def __init__(self, loop: asyncio.AbstractEventLoop, waiters: Waiters | None = None) -> None:
+        self._writer, self._reader = Worker(loop, "writer", waiters), Worker(loop, "reader")
         self._loop, self._threads = loop, ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
         self._shared: dict[Callable[[], Any], asyncio.Future[Any]] = {}
 
@@ -116,8 +127,10 @@ class Grouped:
 class Worker:
     """A thread with a database connection that takes whatever has arrived, over and over."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        self._loop = loop
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, name: str, waiters: Waiters | None = None
+    ) -> None:
+        self._loop, self._waiters = loop, waiters
         self._inbox: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -161,8 +174,11 @@ class Worker:
         """Answer jobs; return the fault if the database is gone."""
         here.database.close_if_unusable_or_obsolete()
         with watchdog.watch():
-            jobs = [job for job in map(self._made, jobs) if job is not None]
-            outcomes = carried_out(jobs)
+            jobs = list(self._made(jobs))
+            if here.database.vendor == "sqlite" and self._waiters and self._waiters.await_writer():
+                jobs, outcomes = with_followers(jobs, partial(self._woken, self._waiters))
+            else:
+                outcomes = carried_out(jobs)
         self._answer(list(zip(jobs, outcomes, strict=True)))
         faults = [fault for fault in outcomes if is_gone(fault)]
         if not faults:
@@ -170,15 +186,19 @@ class Worker:
         here.database.close()
         return faults[0]
 
-    def _made(self, job: Queued) -> Queued | None:
-        """Return a job with its item; None where that is refused, and answered."""
-        if not isinstance(job.item, Later):
-            return job
-        try:
-            return job._replace(item=job.item.make())
-        except Exception as refusal:
-            self._answer([(job, refusal)])
-            return None
+    def _woken(self, waiters: Waiters, topics: Collection[str]) -> list[Queued]:
+        """Return what has arrived, after those who wait for these topics handed in theirs."""
+        waiters.wake(topics)
+        return list(self._made(self._arrived(MOST)))
+
+    def _made(self, jobs: Iterable[Queued]) -> Iterator[Queued]:
+        """Yield jobs with their items; one whose item is refused is answered instead."""
+        for job in jobs:
+            try:
+                made = isinstance(job.item, Later)
+                yield job._replace(item=job.item.make()) if made else job
+            except Exception as refusal:
+                self._answer([(job, refusal)])
 
     def _answer(self, answers: list[tuple[Queued, Any]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -197,15 +217,43 @@ def weight_of(item: Any) -> int:
     return int(getattr(item, "weight", 1))
 
 
-def carried_out(jobs: list[Queued]) -> list[Any]:
+def carried_out(jobs: Sequence[Queued]) -> list[Any]:
     """Return the outcomes of jobs: one call for each work; on SQLite one commit for all."""
+
+    def carry(groups: Groups) -> list[list[Any]]:
+        many = len(groups) > 1 and here.database.vendor == "sqlite"
+        results = all_at_once(groups) if many else None
+        return results or [together(work, items) for work, items in groups]
+
+    return in_groups(jobs, carry)
+
+
+def with_followers(
+    jobs: list[Queued], woken: Callable[[Collection[str]], list[Queued]]
+) -> tuple[list[Queued], list[Any]]:
+    """Carry out jobs and, in the same transaction, those that their changes wake.
+
+    woken: returns these, given topics. Return all jobs and their outcomes.
+    """
+    followers: list[Queued] = []
+    try:
+        with change():
+            outcomes = in_groups(jobs, each)
+            followers += woken(set(current().topics) - {wakeups.EVENTS})
+            outcomes += in_groups(followers, each)
+    except Exception:
+        outcomes = carried_out(jobs) + carried_out(followers)
+    return jobs + followers, outcomes
+
+
+def in_groups(jobs: Sequence[Queued], carry: Callable[[Groups], list[list[Any]]]) -> list[Any]:
+    """Return the outcomes of jobs. carry: returns those of works and all their items."""
     places: dict[Work, list[int]] = {}
     for place, job in enumerate(jobs):
         places.setdefault(job.work, []).append(place)
-    groups = [(work, [jobs[place].item for place in group]) for work, group in places.items()]
-    results = all_at_once(groups) if here.database.vendor == "sqlite" and len(groups) > 1 else None
-    if results is None:
-        results = [together(work, items) for work, items in groups]
+    results = carry(
+        [(work, [jobs[place].item for place in group]) for work, group in places.items()]
+    )
     outcomes: list[Any] = [None] * len(jobs)
     for group, result in zip(places.values(), results, strict=True):
         for place, outcome in zip(group, result, strict=True):
@@ -213,11 +261,16 @@ def carried_out(jobs: list[Queued]) -> list[Any]:
     return outcomes
 
 
-def all_at_once(groups: list[tuple[Work, list[Any]]]) -> list[list[Any]] | None:
+def each(groups: Groups) -> list[list[Any]]:
+    """Return the outcomes of works, one after the other; raise what fails."""
+    return [list(work(items)) for work, items in groups]
+
+
+def all_at_once(groups: Groups) -> list[list[Any]] | None:
     """Return the outcomes of several works in one transaction, None if a fault undid it."""
     try:
         with change():
-            return [list(work(items)) for work, items in groups]
+            return each(groups)
     except Exception:
         return None
 

@@ -130,7 +130,7 @@ class Application:
             return
         self._loop = loop
         self._waiters, self._broadcaster = WaiterRegistry(), self._new_broadcaster()
-        self._group_commit = Grouped(loop)
+        self._group_commit = Grouped(loop, self._waiters)
         self._on_loop = LoopAdapter(self._group_commit)
         works: list[Awaitable[None]] = [
             self._waiters.run(),

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator_site.api.long_poll import Ask, Attempt, Wait
 from orchestrator_site.api.viewsets import unwrapped
+from orchestrator_site.infra.wakeups import EVENTS
 
 TICK = 1.0  # seconds; what a lost wake-up costs, or what comes with the clock, not with a change
 QUEUES_PER_TICK = 50  # that ask without a wake-up, those that waited longest first
@@ -139,6 +140,10 @@ class WaiterRegistry:
                 self._woken[topic] = self.moment
                 for queue in self._by_topic.get(topic, ()):
                     queue.wake()
+
+    def await_writer(self) -> bool:
+        """Return whether somebody waits for more than news."""
+        return len(self._by_topic) > (EVENTS in self._by_topic)
 
     async def wait(self, hold: Wait, ask: Ask, *, since: int | None = None) -> Any:
         """Return what is found, or None when the time is over; raise what it raises.

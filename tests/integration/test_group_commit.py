@@ -2,24 +2,27 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
+from concurrent.futures import Future
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
+from events_app.models import Event
 from orchestrator_site.api import idempotency
 from orchestrator_site.api.viewsets import in_place
 from orchestrator_site.core.actors import Actor, Assurance, Door, Role
 from orchestrator_site.core.errors import Conflict, DomainError
 from orchestrator_site.core.times import now
 from orchestrator_site.infra import cached_rows
-from orchestrator_site.infra.group_commit import MOST, Grouped, together
+from orchestrator_site.infra.group_commit import MOST, Grouped, Queued, together, with_followers
 from orchestrator_site.models import IdempotencyKey
 from tasks_app.errors import UnknownType
 from tasks_app.models import Task
-from tasks_app.services import intake
+from tasks_app.services import claims, intake
 
 ALICE = Actor("alice", Role.AGENT, Door.API, Assurance.PERSONAL, "key:alice")
 
@@ -249,6 +252,52 @@ def test_a_key_that_is_used_for_something_else_is_refused_alone() -> None:
 
     assert isinstance(other, idempotency.KeyReused)
     assert isinstance(fine, tuple)
+
+
+def waiting_claim() -> Queued:
+    """Return a claim that was handed in because of something."""
+    claim = claims.Claim("dev_agent", ALICE, now(), waits=True)
+    return Queued(claims.claim_all, claim, Future())  # type: ignore[arg-type] # nobody awaits it
+
+
+@pytest.mark.django_db
+def test_a_claim_that_waits_takes_its_task_in_the_transaction_that_brings_it() -> None:
+    said: list[Collection[str]] = []
+
+    def woken(topics: Collection[str]) -> list[Queued]:
+        said.append(topics)
+        return [waiting_claim()]
+
+    create = Queued(intake.create_all, new(), Future())  # type: ignore[arg-type]
+    with CaptureQueriesContext(connection) as sent:
+        jobs, (task, [claimed]) = with_followers([create], woken)
+
+    assert said == [{"tasks:dev_agent"}] and len(jobs) == 2
+    assert (claimed.task.task_id, claimed.task.holder) == (task.task_id, "alice")
+    ledger = [query for query in sent if "events_app_ledger" in query["sql"]]
+    assert len(ledger) == 1  # one numbering of all events, so one transaction
+    told = Event.objects.filter(task_id=task.task_id).order_by("position")
+    names = ["task.created", "task.assigned", "task.claimed"]
+    assert list(told.values_list("event_type", flat=True)) == names
+
+
+@pytest.mark.django_db
+def test_what_fails_because_of_a_waiting_claim_is_done_without_it() -> None:
+    calls: list[int] = []
+
+    def fail_first(items: list[Any]) -> list[Any]:
+        calls.append(Task.objects.count())
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return claims.claim_all(items)
+
+    claim = waiting_claim()._replace(work=fail_first)
+    create = Queued(intake.create_all, new(), Future())  # type: ignore[arg-type]
+    jobs, (task, [claimed]) = with_followers([create], lambda topics: [claim])
+
+    assert calls == [1, 1] and len(jobs) == 2
+    assert claimed.task.task_id == task.task_id == Task.objects.get().task_id
+    assert Event.objects.filter(task_id=task.task_id).count() == 3
 
 
 @pytest.mark.django_db
