@@ -16,6 +16,7 @@ from approvals_app.services.transitions import Closing, close_all
 from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor, Role
 from orchestrator_site.core.errors import DomainError
+from orchestrator_site.infra import rows
 from tasks_app.errors import LeaseLost, MayNotCancel, NotHolder
 from tasks_app.event_types import TASK_CANCELLED, TASK_COMPLETED, TASK_FAILED, TASK_STARTED
 from tasks_app.models import FailureReason, Status, Task
@@ -28,6 +29,8 @@ MOVED = {
     Status.COMPLETED: TASK_COMPLETED,
     Status.FAILED: TASK_FAILED,
 }
+SAID = {"id", "task_id", "status", "reported_by", "attempt"}
+NOT_SAID = tuple(field.name for field in Task._meta.concrete_fields if field.name not in SAID)
 # What a request for sign-off, which a report makes needless, is said to have ended by.
 WITHDRAWN_BY = {Status.FAILED: "The task failed.", Status.CANCELLED: "The task was cancelled."}
 
@@ -69,12 +72,35 @@ def report_all(reports: Sequence[Report]) -> list[Task | Exception]:
     LeaseLost, NotGranted, WaitsForOthers, InvalidTransition or MayNotCancel. If policy has come to
     ask for a sign-off that a task does not have, a request is made, and the refusal names it.
     """
+    if repeated := tasks_that_say_so(reports):
+        return list(repeated)
     while (outcomes := take_all(reports)) is None:
         pass  # a request for sign-off came in between
     return [
         ask_anew(report, outcome) if isinstance(outcome, AskAnew) else outcome
         for report, outcome in zip(reports, outcomes, strict=True)
     ]
+
+
+def tasks_that_say_so(reports: Sequence[Report]) -> list[Task]:
+    """Return the tasks if all are reported to run by whoever claimed them, else none.
+
+    A claim started them, so these reports change nothing, and nothing is locked for them.
+    """
+    if not all(report.status == Status.IN_PROGRESS and report.attempt for report in reports):
+        return []
+    names = sorted({report.task_id for report in reports})
+    where = f"task_id IN ({rows.placeholders(len(names))})"
+    found = {task.task_id: task for task in rows.select(Task, where, names, without=NOT_SAID)}
+    tasks = [task for report in reports if (task := found.get(report.task_id))]
+    same = len(tasks) == len(reports) and all(map(repeats, reports, tasks))
+    return tasks if same else []
+
+
+def repeats(report: Report, task: Task) -> bool:
+    """Return whether a task has this status by this caller in this attempt already."""
+    same = task.status == report.status and task.reported_by == report.by.name
+    return same and report.attempt in (None, task.attempt)
 
 
 def ask_anew(report: Report, refusal: AskAnew) -> Exception:
@@ -156,9 +182,8 @@ def take(report: Report, locked: LockedTasks, approvals: Approvals, task: Task) 
     by, now = report.by, report.now
     if report.status == Status.CANCELLED:
         return cancel(locked, task, by=by, now=now, reason=report.error)
-    same = task.status == report.status and task.reported_by == by.name
-    if same and report.attempt in (None, task.attempt):
-        return None  # it says again what the same caller has said
+    if repeats(report, task):
+        return None
     ensure_may_report(task, by=by, attempt=report.attempt, now=now)
     failed = report.status == Status.FAILED
     if not failed:

@@ -138,6 +138,28 @@ def test_a_claim_cycle_costs_this_much(make_task: Make, dev: Actor, now: datetim
     assert kinds(reported) == CYCLE["report"]
 
 
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_repeating_what_claims_have_said_is_one_look_at_all_tasks(
+    make_task: Make, dev: Actor, now: datetime
+) -> None:
+    for _ in range(3):
+        make_task()
+    taken = claims.claim(agent="dev_agent", by=dev, now=now, limit=3)
+
+    with statements() as sent:
+        outcomes = lifecycle.report_all(
+            [
+                lifecycle.Report(task.task_id, Status.IN_PROGRESS, dev, now, attempt=1)
+                for task in taken
+            ]
+        )
+
+    assert kinds(sent) == ["SELECT"]
+    assert [(one.task_id, one.attempt) for one in outcomes if isinstance(one, Task)] == [
+        (task.task_id, 1) for task in taken
+    ]
+
+
 PARTIES = {"guide": [], "four-eyes": ["SELECT", "SELECT"]}  # the tasks, and the keys of all
 
 

@@ -155,6 +155,25 @@ def test_a_refusal_harms_nobody_else(
     assert (told(second), told(third)) == (["task.claimed"], ["task.claimed", "task.requeued"])
 
 
+@pytest.mark.parametrize("wrong", ["task_nowhere", "another caller", "another attempt"])
+def test_who_repeats_what_a_claim_has_said_stands_beside_who_may_not(
+    make_task: Make, dev: Actor, ops: Actor, now: datetime, wrong: str
+) -> None:
+    make_task()
+    [task] = claims.claim(agent="dev_agent", by=dev, now=now)
+    task_id = wrong if wrong == "task_nowhere" else task.task_id
+    by, attempt = ops if wrong == "another caller" else dev, 7 if wrong == "another attempt" else 1
+    again = Report(task.task_id, Status.IN_PROGRESS, dev, now, attempt=1)
+
+    outcomes = lifecycle.report_all(
+        [again, Report(task_id, Status.IN_PROGRESS, by, now, attempt=attempt), again]
+    )
+
+    assert names(outcomes)[::2] == ["in_progress", "in_progress"]
+    assert names(outcomes)[1] in {"UnknownTask", "NotHolder", "LeaseLost"}
+    assert told(task) == ["task.claimed"]
+
+
 def test_a_task_that_is_reported_twice_by_its_late_holder_moves_once(
     make_task: Make, dev: Actor, now: datetime
 ) -> None:
