@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from django.db.models import CharField, DateTimeField, Field, JSONField, Model
+from django.db.models import DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
 
 from orchestrator_site.infra.changes import here
@@ -63,9 +63,7 @@ def stores(field: "Field[Any, Any]") -> Convert | None:
     """Return what makes a value that SQLite takes, None if it takes what a row has."""
     if isinstance(field, DateTimeField):
         return sqlite_time
-    if isinstance(field, JSONField):
-        return json_text
-    return str if isinstance(field, CharField) else None  # for members of enumerations
+    return json_text if isinstance(field, JSONField) else None
 
 
 def stored_time(moment: datetime) -> datetime | str:

@@ -111,6 +111,13 @@ def test_a_ratio_above_one_says_that_this_tree_does_better() -> None:
     assert "rate × 2.00 (1.00–3.00: 3.00 1.00)   CPU × 2.50" in str(row)
 
 
+def test_of_a_batch_its_items_a_second_are_said() -> None:
+    one = Figures.of([Sample(40.0, 100.0, [0.001])])
+
+    assert str(Row("batch", 1, one, one)).endswith("4,000 items/s")
+    assert "items" not in str(Row("create", 1, one, one))
+
+
 def test_without_cpu_times_there_is_no_ratio_of_them() -> None:
     one = Figures.of([Sample(300.0, None, [0.001])])
 
