@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from approvals_app.models import Status
 from approvals_app.services.decisions import Decision, decide
@@ -21,11 +21,10 @@ class DecisionCommand(ServiceCommand):
     needs_account = True
     staff_role = Role.AGENT
     message = "{approval_id} {status} by {decided_by}"
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("approval_id", help="Which request, as `list_pending` shows it.")
-        parser.add_argument("--reason", default="", help="Why; kept with the decision.")
-        super().add_arguments(parser)
+    arguments = {
+        "approval_id": {"help": "Which request, as `list_pending` shows it."},
+        "--reason": {"default": "", "help": "Why; kept with the decision."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         approval_id, reason = options["approval_id"], options["reason"]

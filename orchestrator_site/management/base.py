@@ -1,6 +1,7 @@
 """What the commands share: an answer as text or JSON; a refusal as a sentence and exit status 1."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,27 +15,27 @@ from orchestrator_site.core.errors import DomainError
 
 # Whoever may run commands on this machine, when no account is named.
 OPERATOR = Actor("command", Role.ADMIN, Door.COMMAND, Assurance.PERSONAL, "command")
-
-
-def add_role(parser: CommandParser) -> None:
-    meaning = "What it may do (default: agent)."
-    parser.add_argument("--role", choices=list(Role), default=Role.AGENT, help=meaning)
+ROLE = {"choices": list(Role), "default": Role.AGENT, "help": "What it may do (default: agent)."}
 
 
 class ServiceCommand(BaseCommand):
     """A command that makes one service call.
 
-    `perform` returns what `--json` shows; `message` is the sentence for people, with the answer's
-    fields in braces. With `account_help` there is `--as`, and `perform` gets the actor as `by`;
-    where `needs_account`, nobody else may do it. staff_role: of accounts that are no superuser's.
+    `arguments` are argparse's, by name. `perform` returns what `--json` shows; `message` is the
+    sentence for people, with the answer's fields in braces. With `account_help` there is `--as`,
+    and `perform` gets the actor as `by`; where `needs_account`, nobody else may do it.
+    staff_role: of accounts that are not superusers.
     """
 
+    arguments: Mapping[str, Mapping[str, Any]] = {}
     message = ""
     account_help = ""
     needs_account = False
     staff_role = Role.USER
 
     def add_arguments(self, parser: CommandParser) -> None:
+        for name, options in self.arguments.items():
+            parser.add_argument(name, **options)
         if self.account_help:
             parser.add_argument(
                 "--as",

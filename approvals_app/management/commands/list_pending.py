@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from approvals_app.models import Approval
 from approvals_app.serializers import ApprovalSerializer
@@ -13,12 +13,9 @@ class Command(ServiceCommand):
         "List the requests that wait for a decision, most urgent first. "
         "`approve` and `reject` take their ids."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--limit", type=int, default=100, help="Most to list, 1 to 1000 (default: 100)."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--limit": {"type": int, "default": 100, "help": "Most to list, 1 to 1000 (default: 100)."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         if not 1 <= options["limit"] <= 1000:

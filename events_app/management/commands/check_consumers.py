@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from events_app.consumers import positions
 from orchestrator_site.core import times
@@ -15,18 +15,16 @@ class Command(ServiceCommand):
         "restore from an older copy; the exit status is 1 if there are any. With --reset, have one "
         "of them go on after --to."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--reset", metavar="NAME", help="The name of a consumer, or the id of a webhook."
-        )
-        parser.add_argument(
-            "--to",
-            metavar="PLACE",
-            help="With --reset: `head` for what comes from now on, `oldest` for all that is kept, "
-            "or a position.",
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--reset": {"metavar": "NAME", "help": "The name of a consumer, or the id of a webhook."},
+        "--to": {
+            "metavar": "PLACE",
+            "help": (
+                "With --reset: `head` for what comes from now on, `oldest` for all that is kept, "
+                "or a position."
+            ),
+        },
+    }
 
     def handle(self, **options: Any) -> None:
         self.count = 0

@@ -1,7 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from events_app.log import retention
 from orchestrator_site.core import times
@@ -16,13 +16,13 @@ class Command(ServiceCommand):
         "so (410). It works in small steps that let the service go on, and may be stopped at any "
         "moment."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than-days", type=float, required=True, help="Such as 90.")
-        parser.add_argument(
-            "--delete", action="store_true", help="Delete them; without it they are only counted."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--older-than-days": {"type": float, "required": True, "help": "Such as 90."},
+        "--delete": {
+            "action": "store_true",
+            "help": "Delete them; without it they are only counted.",
+        },
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         days = options["older_than_days"]

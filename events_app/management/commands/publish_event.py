@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from rest_framework.exceptions import APIException, ValidationError
 
 from events_app import services
@@ -15,19 +15,17 @@ from orchestrator_site.management.base import OPERATOR, ServiceCommand
 class Command(ServiceCommand):
     help = "Publish an event for agents to hear, as POST /events/publish does. It changes no state."
     message = "{event_id} {event_type} published"
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("event_type", help="What happened, such as deployment.completed.")
-        parser.add_argument("--source-agent", required=True, help="Who says so, such as ops_agent.")
-        parser.add_argument(
-            "--payload",
-            default="{}",
-            help='The facts, a JSON object such as \'{"service": "web"}\'.',
-        )
-        parser.add_argument("--task-id", default="", help="The task it is about.")
-        parser.add_argument("--trace-id", default="", help="The trace it belongs to.")
-        parser.add_argument("--priority", choices=Priority.values, help="How urgent.")
-        super().add_arguments(parser)
+    arguments = {
+        "event_type": {"help": "What happened, such as deployment.completed."},
+        "--source-agent": {"required": True, "help": "Who says so, such as ops_agent."},
+        "--payload": {
+            "default": "{}",
+            "help": 'The facts, a JSON object such as \'{"service": "web"}\'.',
+        },
+        "--task-id": {"default": "", "help": "The task it is about."},
+        "--trace-id": {"default": "", "help": "The trace it belongs to."},
+        "--priority": {"choices": Priority.values, "help": "How urgent."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         names = ("event_type", "source_agent", "task_id", "trace_id", "priority")

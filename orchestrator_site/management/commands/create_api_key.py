@@ -1,25 +1,20 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandParser
-
 from orchestrator_site.access import services
 from orchestrator_site.core import times
-from orchestrator_site.management.base import ServiceCommand, add_role
+from orchestrator_site.management.base import ROLE, ServiceCommand
 
 
 class Command(ServiceCommand):
     help = "Make an API key for a principal and show it, this one time."
     message = "{api_key}\nX-API-Key of {name} ({role}); it cannot be shown again."
     account_help = "The console account that does it."
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--name", required=True, help="Whose key it is, such as dev-agent-1.")
-        add_role(parser)
-        parser.add_argument(
-            "--expires-days", type=int, help="Days until it ends (default: it does not)."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--name": {"required": True, "help": "Whose key it is, such as dev-agent-1."},
+        "--role": ROLE,
+        "--expires-days": {"type": int, "help": "Days until it ends (default: it does not)."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         now, days = times.now(), options["expires_days"]

@@ -1,12 +1,12 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from orchestrator_site.auth.tokens import mint
 from orchestrator_site.core import times
 from orchestrator_site.core.names import fault_of
-from orchestrator_site.management.base import ServiceCommand, add_role
+from orchestrator_site.management.base import ROLE, ServiceCommand
 
 MOST_HOURS = 24 * 366
 
@@ -14,14 +14,11 @@ MOST_HOURS = 24 * 366
 class Command(ServiceCommand):
     help = "Sign a bearer token with ORCHESTRATOR_JWT_SECRET and show it."
     message = "{access_token}"
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user-id", required=True, help="Whom it is for: the token's sub.")
-        add_role(parser)
-        parser.add_argument(
-            "--hours", type=int, default=24, help="Hours until it expires (default: 24)."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--user-id": {"required": True, "help": "Whom it is for: the token's sub."},
+        "--role": ROLE,
+        "--hours": {"type": int, "default": 24, "help": "Hours until it expires (default: 24)."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         user_id, hours = options["user_id"], options["hours"]

@@ -1,7 +1,5 @@
 from typing import Any
 
-from django.core.management.base import CommandParser
-
 from orchestrator_site.access import services
 from orchestrator_site.core import times
 from orchestrator_site.management.base import ServiceCommand
@@ -11,12 +9,9 @@ class Command(ServiceCommand):
     help = "Revoke an API key at once, and with it the tokens it made."
     message = "Revoked ork_{prefix}_… of {name}."
     account_help = "The console account that does it."
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "prefix", help="Which key: what stands between the first two underscores of its text."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "prefix": {"help": "Which key: what stands between the first two underscores of its text."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         key = services.revoke_api_key(prefix=options["prefix"], by=options["by"], now=times.now())

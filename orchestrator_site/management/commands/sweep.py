@@ -2,18 +2,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from orchestrator_site.management.base import ServiceCommand, SweepCommand
 
 
 class Command(ServiceCommand):
     help = "Run sweeps of the service at once, such as `check_slas`; --all runs every one."
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME", help="Which sweeps.")
-        parser.add_argument("--all", action="store_true", help="All, as beat would start them.")
-        super().add_arguments(parser)
+    arguments = {
+        "names": {"nargs": "*", "metavar": "NAME", "help": "Which sweeps."},
+        "--all": {"action": "store_true", "help": "All, as beat would start them."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         self.known = sweeps()

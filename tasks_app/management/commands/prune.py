@@ -1,7 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from orchestrator_site.core import times
 from orchestrator_site.management.base import OPERATOR, ServiceCommand
@@ -18,19 +18,15 @@ class Command(ServiceCommand):
         "are not touched: the log keeps what happened. Without --delete nothing is changed. It "
         "works in small steps that let the service go on, and may be stopped at any moment."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--older-than-days",
-            type=int,
-            required=True,
-            metavar="N",
-            help="Days since a task ended.",
-        )
-        parser.add_argument(
-            "--delete", action="store_true", help="Remove them; they cannot be brought back."
-        )
-        super().add_arguments(parser)
+    arguments = {
+        "--older-than-days": {
+            "type": int,
+            "required": True,
+            "metavar": "N",
+            "help": "Days since a task ended.",
+        },
+        "--delete": {"action": "store_true", "help": "Remove them; they cannot be brought back."},
+    }
 
     def perform(self, **options: Any) -> dict[str, Any]:
         days, now = options["older_than_days"], times.now()
