@@ -1,5 +1,6 @@
 """Bodies: JSON objects only, and nothing in them that a database or a program cannot keep."""
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -81,13 +82,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         return {}
     long_number = LONG_NUMBER in body.translate(AS_ZEROS)
     try:
-        content = json.loads(
-            body.decode("utf-8-sig"),
-            parse_constant=refuse_constant,
-            parse_float=finite,
-            parse_int=within_doubles if long_number else None,
-            object_pairs_hook=distinct if len(body) <= MAX_NAME else distinct_and_short,
-        )
+        content = decoder(long_number, len(body) > MAX_NAME).decode(body.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ParseError(
             f"The body is not valid JSON: {error.msg} at character {error.pos}."
@@ -105,6 +100,17 @@ def read_object(body: bytes) -> dict[str, Any]:
     if suspicious or depth > MAX_DEPTH or depth + body.count(b",") >= MAX_VALUES:
         walk(content, with_text=suspicious)
     return content
+
+
+@functools.cache
+def decoder(long_numbers: bool, long_names: bool) -> json.JSONDecoder:
+    """Return what reads a JSON text; it is told whether long numbers and names may occur."""
+    return json.JSONDecoder(
+        parse_constant=refuse_constant,
+        parse_float=finite,
+        parse_int=within_doubles if long_numbers else None,
+        object_pairs_hook=distinct_and_short if long_names else distinct,
+    )
 
 
 def walk(content: object, *, with_text: bool) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
+from django.db.models import DateTimeField
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.utils.serializer_helpers import BindingDict
@@ -126,25 +127,36 @@ class RowSerializer(serializers.ModelSerializer):
 
     def written(self, row: Any, beside: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row; times as RFC 3339 in UTC. beside: fields that it does not have itself."""
-        names, read, methods = attributes_of(type(self))
-        values = {**dict(zip(names, read(row), strict=True)), **beside}
-        for name in methods:
+        reading = reading_of(type(self))
+        values = dict(zip(reading.names, reading.read(row), strict=True))
+        for name in reading.times:
+            if (moment := values[name]) is not None:
+                values[name] = rfc3339(moment)
+        values.update(beside)
+        for name in reading.methods:
             values[name] = getattr(self, f"get_{name}")(row)
-        found = ((name, values[name]) for name in self.Meta.fields)
-        return {
-            name: rfc3339(value) if isinstance(value, datetime) else value for name, value in found
-        }
+        return {name: values[name] for name in self.Meta.fields}
+
+
+class Reading(NamedTuple):
+    """How a row is read: its attributes, those of them that are times, and what a method gives."""
+
+    names: list[str]
+    read: Callable[[Any], tuple[Any, ...]]
+    times: list[str]
+    methods: list[str]
 
 
 @cache
-def attributes_of(
-    serializer: type[RowSerializer],
-) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[str]]:
-    """Return the fields that are attributes of a row, what reads them, and those with a method."""
+def reading_of(serializer: type[RowSerializer]) -> Reading:
+    """Return how a serializer reads its rows."""
     fields, model = serializer.Meta.fields, serializer.Meta.model
     methods = [name for name in fields if hasattr(serializer, f"get_{name}")]
     names = [name for name in fields if name not in methods and hasattr(model, name)]
-    return names, attrgetter(*names), methods
+    every = model._meta.fields  # type: ignore[attr-defined]
+    stamps = {field.name for field in every if isinstance(field, DateTimeField)}
+    times = [name for name in names if name in stamps]
+    return Reading(names, attrgetter(*names), times, methods)
 
 
 def first_error(errors: Any) -> str:

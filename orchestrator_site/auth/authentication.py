@@ -1,6 +1,7 @@
 """Who is calling: a bearer token or an API key, read from headers only."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 from rest_framework.authentication import BaseAuthentication
@@ -14,6 +15,7 @@ from orchestrator_site.core import times
 from orchestrator_site.core.actors import Actor, Assurance, Door
 from orchestrator_site.core.names import fault_of
 
+CREDENTIALS = (("authorization", "HTTP_AUTHORIZATION"), ("x-api-key", "HTTP_X_API_KEY"))
 CHALLENGE = 'Bearer realm="orchestrator"'
 
 
@@ -31,8 +33,7 @@ class CredentialAuthentication(BaseAuthentication):
 
 def credentials_of(meta: Mapping[str, str]) -> dict[str, str]:
     """Return the credential headers of a WSGI environment, by lower-case name."""
-    names = {"authorization": "HTTP_AUTHORIZATION", "x-api-key": "HTTP_X_API_KEY"}
-    return {name: meta[key] for name, key in names.items() if meta.get(key) is not None}
+    return {name: meta[key] for name, key in CREDENTIALS if key in meta}
 
 
 def authenticate_headers(headers: Mapping[str, str]) -> Actor:
@@ -65,8 +66,12 @@ def by_token(header: str) -> Actor:
         raise AuthenticationFailed(
             f"{str(refusal.args[0]).rstrip('.')}."
         ) from None  # simplejwt's have no full stop
-    if claims.key:
-        return minted(claims)
+    return minted(claims) if claims.key else signed(claims)
+
+
+@functools.lru_cache(maxsize=4096)
+def signed(claims: tokens.Claims) -> Actor:
+    """Return who a token speaks for that only the secret has signed."""
     if fault := fault_of(claims.sub):
         raise AuthenticationFailed(f"The token's sub is not a name. {fault}")
     return Actor(claims.sub, claims.role, Door.API, Assurance.SHARED, "jwt", claims.expires_at)

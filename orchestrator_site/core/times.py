@@ -56,6 +56,13 @@ class Clock:
         since, then, rest = self._stand
         return then + rest + self._elapsed() - since
 
+    def bounds(self) -> tuple[float, float]:
+        """Return the time and what it moves towards, the earlier first."""
+        if not self._stand[2]:
+            return (now := self.seconds()), now
+        seconds, goal = self.seconds(), self.goal()
+        return min(seconds, goal), max(seconds, goal)
+
     def correct(self, measured: float) -> float:
         """Take a measured time: the first at once, a later one is moved towards slowly.
 
@@ -88,8 +95,7 @@ def bounds() -> tuple[float, float]:
 
     What others date is judged by them. They differ only while the clock makes something up.
     """
-    seconds, goal = clock.seconds(), clock.goal()
-    return min(seconds, goal), max(seconds, goal)
+    return clock.bounds()
 
 
 def measured() -> float | None:
