@@ -163,6 +163,35 @@ def test_a_claim_waits_for_its_task(server: LiveServer) -> None:
     assert min(late) < 0.1
 
 
+def test_a_claimer_who_left_is_handed_nothing(server: LiveServer) -> None:
+    caller = Caller(server)
+    asked = {"agent": "dev_agent", "types": ["feature"], "wait_seconds": 20}
+    with pytest.raises(requests.Timeout):
+        caller.post("/tasks/claim", asked, timeout=0.5)
+
+    made = caller.post("/tasks", {"type": "feature", "payload": {}}).json()
+
+    assert made["task"]["status"] == "assigned"
+    claimed = caller.post("/tasks/claim", {**asked, "wait_seconds": 0}).json()["tasks"]
+    assert [(task["task_id"], task["attempt"]) for task in claimed] == [(made["task_id"], 1)]
+
+
+def test_each_task_goes_to_one_of_those_who_wait(server: LiveServer) -> None:
+    caller = Caller(server)
+    asked = {"agent": "dev_agent", "types": ["bugfix"], "wait_seconds": 30}
+    with ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(caller.post, "/tasks/claim", asked, 60) for _ in range(20)]
+        waiting()
+        new = {"type": "bugfix", "payload": {}}
+        made = caller.post("/tasks/batch", {"tasks": [new] * 15}).json()["results"]
+        made += [caller.post("/tasks", new).json() for _ in range(5)]
+
+        found = [answer.result().json()["tasks"] for answer in answers]
+
+    assert [len(tasks) for tasks in found] == [1] * 20
+    assert {tasks[0]["task_id"] for tasks in found} == {each["task_id"] for each in made}
+
+
 @pytest.mark.serial(timed=True)
 def test_a_scheduled_task_is_handed_out_on_time(server: LiveServer) -> None:
     caller, late = Caller(server), []
