@@ -5,6 +5,7 @@ from typing import Any
 
 from approvals_app import rules
 from approvals_app.models import Approval, ApprovalPolicy, Status
+from orchestrator_site.infra import rows
 from orchestrator_site.infra.cached_rows import CachedRows
 
 policies = CachedRows(
@@ -17,8 +18,10 @@ def approvals_named(approval_ids: Collection[str]) -> dict[str, Approval]:
     """Return the requests that exist, by their ids, without what they show; one query for all."""
     if not approval_ids:
         return {}
-    rows = Approval.objects.filter(approval_id__in=approval_ids).defer("snapshot")
-    return {row.approval_id: row for row in rows}
+    names = sorted(approval_ids)
+    where = f"approval_id IN ({rows.placeholders(len(names))})"
+    found = rows.select(Approval, where, names, without=("snapshot",))
+    return {approval.approval_id: approval for approval in found}
 
 
 def verdict(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from approvals_app.errors import AskAnew, NotGranted
 from approvals_app.models import Approval
@@ -12,11 +12,16 @@ from approvals_app.rules import Demand, Granted, Refused, demand_of
 from approvals_app.services import requests, verdicts
 from events_app.services import change
 from orchestrator_site.core.actors import SYSTEM, Actor
-from orchestrator_site.infra.rows import placeholders
+from orchestrator_site.infra.changes import here
+from orchestrator_site.infra.rows import placeholders, select
 from tasks_app.models import Status, Task
 
 WAITING = (Status.PENDING, Status.ASSIGNED)
 Approvals = Mapping[str, Approval]
+CONTENT = {"id", "payload", "metadata"}  # what is left out where tasks are locked
+NOT_CONTENT = tuple(
+    name for field in Task._meta.concrete_fields if (name := field.name) not in CONTENT
+)
 LET_THROUGH = """
     WITH waiting AS MATERIALIZED (
         SELECT id FROM tasks_app_task
@@ -69,9 +74,9 @@ def approvals_of(tasks: Iterable[Task]) -> Approvals:
     gated = [task for task in tasks if task.approval_id]
     bare = {task.pk: task for task in gated if "payload" in task.get_deferred_fields()}
     if bare:
-        contents = Task.objects.filter(pk__in=bare).values_list("pk", "payload", "metadata")
-        for pk, payload, metadata in contents:
-            bare[pk].payload, bare[pk].metadata = payload, metadata
+        where = f"id IN ({placeholders(len(bare))})"
+        for read in select(Task, where, [*bare], without=NOT_CONTENT):
+            bare[read.pk].payload, bare[read.pk].metadata = read.payload, read.metadata
     return verdicts.approvals_named({task.approval_id for task in gated})
 
 
@@ -150,11 +155,10 @@ def let_through(signed: Mapping[str, str]) -> set[str]:
     sql = LET_THROUGH.format(
         tasks=placeholders(len(signed)),
         approvals=placeholders(len(signed)),
-        lock="FOR UPDATE" if connection.features.has_select_for_update else "",
+        lock="FOR UPDATE" if here.database.features.has_select_for_update else "",
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*signed, *signed.values()])
-        return {agent for (agent,) in cursor.fetchall() if agent}
+    found = here.database.run(sql, [*signed, *signed.values()])
+    return {agent for (agent,) in found if agent}
 
 
 def lock(

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from django.db import connection
-
 from events_app.models import Event
+from orchestrator_site.infra.changes import here
 from tasks_app.event_types import SLA_VIOLATION, SLA_WARNING
 from tasks_app.models import Status, TaskCount
 
@@ -31,9 +30,7 @@ def count_moves(events: Iterable[Event]) -> Counter[str]:
 
 def counts() -> dict[str, int]:
     """Return the number of tasks in each status, and of SLA warnings and violations so far."""
-    with connection.cursor() as cursor:
-        cursor.execute(COUNTS)
-        return dict.fromkeys(NAMES, 0) | dict(cursor.fetchall())
+    return dict.fromkeys(NAMES, 0) | dict(here.database.run(COUNTS))
 
 
 def counts_for(readers: Sequence[object]) -> list[dict[str, int]]:

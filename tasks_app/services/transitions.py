@@ -5,13 +5,12 @@ from copy import copy
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from events_app.models import Event
 from events_app.services import new_event, record_all
 from orchestrator_site.core.actors import Actor
 from orchestrator_site.core.errors import DomainError
 from orchestrator_site.infra import rows
+from orchestrator_site.infra.changes import here
 from orchestrator_site.infra.wakeups import tasks_of
 from tasks_app.errors import UnknownTask
 from tasks_app.models import OPEN, Status, Task
@@ -31,7 +30,7 @@ def lock_all(task_ids: Iterable[str]) -> list[Task]:
     What they are about is left to be read when it is asked for.
     """
     names = sorted(set(task_ids))
-    lock = "FOR UPDATE" if connection.features.has_select_for_update else ""
+    lock = "FOR UPDATE" if here.database.features.has_select_for_update else ""
     where = f"task_id IN ({rows.placeholders(len(names))}) ORDER BY id {lock}"
     return rows.select(Task, where, names, without=CONTENT)
 
