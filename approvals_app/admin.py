@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.enums import ActionVariant
 
 from approvals_app import policies, rules
 from approvals_app.console import summaries
@@ -167,7 +166,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         title="Approve this request?",
         lead="The task goes to its agent. A decision is final.",
         form=ApproveForm,
-        variant=ActionVariant.SUCCESS,
+        style="button-approve",
     )
     def approve(self, request: HttpRequest, form: ApproveForm, object_id: str) -> HttpResponse:
         return self.decide_one(request, form, "approve")
@@ -178,7 +177,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         title="Reject this request?",
         lead="The task is cancelled. A decision is final.",
         form=RejectForm,
-        variant=ActionVariant.DANGER,
+        style="button-stop",
     )
     def reject(self, request: HttpRequest, form: RejectForm, object_id: str) -> HttpResponse:
         return self.decide_one(request, form, "reject")
@@ -191,10 +190,8 @@ class ApprovalAdmin(ReadOnlyAdmin):
             decided = decide(Decision(approval_id, VERDICTS[verb], by, times.now(), reason, shown))
         except DomainError as refusal:
             form.refuse(str(refusal))
-            dialog = getattr(self, verb).dialog
-            context = {"form": form, "form_submit_text": dialog["form_submit_text"]}
-            template = "unfold/helpers/dialog.html"
-            return TemplateResponse(request, template, {**context, "dialog": dialog})
+            context = {"form": form, "dialog": getattr(self, verb).dialog}
+            return TemplateResponse(request, "unfold/helpers/dialog.html", context)
         messages.success(request, outcome_and_next(decided, by))
         return close_dialog(request, page_of("approvals_app.approval", approval_id))
 

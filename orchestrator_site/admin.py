@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -58,10 +57,6 @@ class KeyForm(forms.ModelForm):
         if ends and ends <= times.now():
             raise forms.ValidationError("The key would have expired already.")
         return ends
-
-
-class RevokeForm(BaseDialogForm):
-    button_class = "button-stop"
 
 
 @admin.register(ApiKey)
@@ -111,10 +106,9 @@ class ApiKeyAdmin(OwnButtons, RecordedAdmin):
         permission="revoke",
         title="Revoke this key?",
         lead="Whoever uses it is refused at once. It cannot be brought back.",
-        form=RevokeForm,
-        variant=ActionVariant.DANGER,
+        style="button-stop",
     )
-    def revoke(self, request: HttpRequest, form: RevokeForm, object_id: str) -> HttpResponse:
+    def revoke(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)
         if key is None:
             raise Http404("There is no such key.")

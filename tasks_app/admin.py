@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -42,10 +41,6 @@ SHOWN_TASKS = 20
 SHOWN_BULK = 5
 IDS = ("task_id", "trace_id", "parent_task_id", "approval_id")
 DONE = {"requeue": "requeued", "cancel": "cancelled"}
-
-
-class CancelForm(NeedsReasonForm):
-    button_class = "button-stop"
 
 
 class CancelManyForm(forms.Form):
@@ -123,11 +118,11 @@ class TaskAdmin(ReadOnlyAdmin):
         permission="operate",
         title="Cancel this task?",
         lead="What it asked sign-off for is withdrawn. It cannot be started again.",
-        form=CancelForm,
+        form=NeedsReasonForm,
         submit="Cancel the task",
-        variant=ActionVariant.DANGER,
+        style="button-stop",
     )
-    def cancel(self, request: HttpRequest, form: CancelForm, object_id: str) -> HttpResponse:
+    def cancel(self, request: HttpRequest, form: NeedsReasonForm, object_id: str) -> HttpResponse:
         reason = form.cleaned_data["reason"]
         return self.act_on(request, object_id, lifecycle.cancel_task, "cancelled", reason=reason)
 

@@ -61,11 +61,11 @@ class DecisionForm(forms.Form):
 
 
 class ApproveForm(DecisionForm, ReasonForm):
-    button_class = "button-approve"
+    pass
 
 
 class RejectForm(DecisionForm, NeedsReasonForm):
-    button_class = "button-stop"
+    pass
 
 
 class ApproveManyForm(forms.Form):

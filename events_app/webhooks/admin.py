@@ -13,7 +13,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework import serializers
 from unfold.decorators import display
-from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
@@ -41,10 +40,6 @@ MANAGE, MAKE = "events_app.change_subscription", "events_app.add_subscription"
 SHOWN = 20  # of the newest deliveries, on the page of a subscription
 TONES = {Delivery.Status.DELIVERED: "success", Delivery.Status.DEAD: "danger"}
 HOURS = {1: "the last hour", 24: "the last day", 168: "the last week", 720: "the last 30 days"}
-
-
-class StopForm(NeedsReasonForm):
-    button_class = "button-stop"
 
 
 class ResendForm(BaseDialogForm):
@@ -209,10 +204,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         permission="manage",
         title="Switch this webhook off?",
         lead="Nothing is sent until it is switched on again; then it goes on where it stopped.",
-        form=StopForm,
-        variant=ActionVariant.DANGER,
+        form=NeedsReasonForm,
+        style="button-stop",
     )
-    def switch_off(self, request: HttpRequest, form: StopForm, object_id: str) -> HttpResponse:
+    def switch_off(
+        self, request: HttpRequest, form: NeedsReasonForm, object_id: str
+    ) -> HttpResponse:
         reason = form.cleaned_data["reason"]
         return self.act_on(request, object_id, webhooks.switch_off, "switched off.", reason=reason)
 

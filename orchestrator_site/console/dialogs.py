@@ -3,7 +3,6 @@
 from typing import Any
 
 from unfold.decorators import action
-from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 
@@ -15,21 +14,22 @@ def dialog_action(
     lead: str,
     form: type[Any] = BaseDialogForm,
     submit: str = "",
-    variant: ActionVariant = ActionVariant.DEFAULT,
+    style: str = "button-primary",
 ) -> Any:
     """Declare an admin method as an action that gets the valid form of its dialog.
 
-    permission: `name` asks the admin's `has_name_permission`. submit: the button's label, if not
-    the description.
+    permission: `name` asks the admin's `has_name_permission`; unfold would look up a dotted one in
+    the database at each start. submit: the button's label, if not the description. style: a class
+    of the stylesheet.
     """
     return action(
         description=description,
         permissions=[permission],
-        variant=variant,
         dialog={
             "title": title,
             "description": lead,
             "form_class": form,
             "form_submit_text": submit or description,
+            "style": style,
         },
     )
