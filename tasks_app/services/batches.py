@@ -24,14 +24,16 @@ class Batch(NamedTuple):
         return len(self.news)
 
 
-@change
 def create_batches(batches: Sequence[Batch]) -> list[list[Task | DomainError] | DomainError]:
     """Create what batches ask for.
 
     Return for each batch its tasks and refusals in the order given, or why there are none: Cycle,
     or Invalid where all or none were wanted or a `ref` comes twice.
     """
-    return [outcomes_of(batch) for batch in batches]
+    if len(batches) == 1:
+        return [outcomes_of(batches[0])]
+    with change():
+        return [outcomes_of(batch) for batch in batches]
 
 
 def outcomes_of(batch: Batch) -> list[Task | DomainError] | DomainError:
@@ -58,9 +60,11 @@ def created(news: Sequence[NewTask | DomainError]) -> list[Task | DomainError]:
         else:
             outcomes[place] = new
     ids: dict[str, str] = {}
-    for places in in_steps({place: new.fields for place, new in waiting.items()}):
+    steps = list(in_steps({place: new.fields for place, new in waiting.items()}))
+    create = intake.create_all if len(steps) > 1 else intake.taken_in
+    for places in steps:
         step = [without_refs(waiting[place], ids) for place in places]
-        for place, outcome in zip(places, intake.create_all(step), strict=True):
+        for place, outcome in zip(places, create(step), strict=True):
             outcomes[place] = outcome
             ref = waiting[place].fields.get("ref")
             if ref and isinstance(outcome, Task):

@@ -46,6 +46,11 @@ def create_all(news: Sequence[NewTask]) -> list[Task | DomainError]:
     Return each task, or why it cannot be: UnknownType, UnknownParent, UnknownDependency,
     TooManyDependents or TooManyPending. The others are created all the same.
     """
+    return taken_in(news)
+
+
+def taken_in(news: Sequence[NewTask]) -> list[Task | DomainError]:
+    """Take in tasks in the change under way, which asks for none of them until its end."""
     parents = known_parents(news)
     if waited_for := {name for new in news for name in new.fields.get("depends_on", ())}:
         dependencies.lock(waited_for)

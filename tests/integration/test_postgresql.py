@@ -18,6 +18,7 @@ from orchestrator_site.core.times import now
 from orchestrator_site.infra import rows
 from tasks_app.models import Task
 from tasks_app.services import intake
+from tasks_app.services.batches import Batch, create_batches
 from tasks_app.services.intake import NewTask
 from tests.support.wire import wire_of
 
@@ -113,14 +114,17 @@ def test_publishing_is_one_round_trip() -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_new_task_with_its_events_is_one_round_trip() -> None:
+def test_new_tasks_with_their_events_are_one_round_trip() -> None:
     new = NewTask({"type": "bugfix", "payload": {}, "priority": "P2"}, by=ALICE, now=now())
     intake.create_all([new])
 
     with wire_of(connection) as wire:
         tasks = intake.create_all([new, new, new])
 
-    assert wire.trips == 1
+    with wire_of(connection) as wire_of_batch:
+        create_batches([Batch([new, new], all_or_none=True)])
+
+    assert (wire.trips, wire_of_batch.trips) == (1, 1)
     stored = [Task.objects.get(pk=task.pk) for task in tasks if isinstance(task, Task)]
     assert [task.task_id for task in stored] == [getattr(task, "task_id", "") for task in tasks]
 
