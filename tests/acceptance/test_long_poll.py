@@ -21,7 +21,7 @@ class Caller:
     def __init__(self, server: LiveServer, name: str = "dev-agent-1") -> None:
         self.url, self.headers = server.url, {"Authorization": f"Bearer {server.token(name=name)}"}
 
-    def post(self, path: str, body: Any = None, timeout: float = 30) -> requests.Response:
+    def post(self, path: str, body: Any = None, timeout: float = 90) -> requests.Response:
         return requests.post(self.url + path, json=body, headers=self.headers, timeout=timeout)
 
     def publish(self, event_type: str) -> float:
