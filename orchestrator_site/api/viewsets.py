@@ -72,7 +72,7 @@ class ApiViewSet(viewsets.ViewSet):
         actor: Actor | None = None
         failure: APIException | TooMany | None = None
         try:
-            actor = await self.caller(request)
+            actor = await self.run_blocking(lambda: cast(Actor | None, request.user))
         except (APIException, TooMany) as refusal:
             failure = refusal
         self.actor = cast(Actor, actor)
@@ -83,14 +83,17 @@ class ApiViewSet(viewsets.ViewSet):
         ensure_json_is_taken(self.meta.get("HTTP_ACCEPT", ""))
         if "HTTP_TRANSFER_ENCODING" in self.meta and not self.meta.get("CONTENT_LENGTH"):
             raise LengthRequired
-        self.check_permissions(request)  # whose caller is known by now
+        await self.run_blocking(partial(self.check_permissions, request))
 
-    async def caller(self, request: Request) -> Actor | None:
-        """Return who calls; in a thread if the credential turns out to need the database."""
+    async def run_blocking(self, function: Callable[[], T]) -> T:
+        """Return what a function returns; in a thread if it turns out to ask the database.
+
+        It may be called twice, and so must do nothing before it asks.
+        """
         try:
-            return cast(Actor | None, request.user)
+            return function()
         except SynchronousOnlyOperation:
-            return cast(Actor | None, await self.executor.call(lambda: request.user))
+            return cast(T, await self.executor.call(function))
 
     async def write(self, work: Work, item: Any) -> Any:
         """Return the outcome of one item of a work, once it is committed; raise its refusal."""

@@ -19,6 +19,7 @@ import jwt
 import psycopg
 
 from tests.support.processes import served
+from tests.support.servers import NotInstalled, private_redis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +73,10 @@ def live_server(
 
 @contextlib.contextmanager
 def fresh_stores() -> Iterator[dict[str, str]]:
-    """Give an empty database beside the one the tests run on, and their Redis.
+    """Give an empty database beside the one the tests run on, and a Redis.
 
-    Nothing where those are embedded.
+    Nothing where those are embedded. On their Redis its worker would take the messages of tests:
+    it is theirs only where no other can be started.
     """
     stores = {
         name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)
@@ -83,9 +85,11 @@ def fresh_stores() -> Iterator[dict[str, str]]:
         yield stores
         return
     name = f"live_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
+    stores["DATABASE_URL"] = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(NotInstalled):
+            stores["REDIS_URL"] = stack.enter_context(private_redis()).url
+        connection = stack.enter_context(psycopg.connect(server, autocommit=True))
         connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield stores | {"DATABASE_URL": urlunsplit(urlsplit(server)._replace(path=f"/{name}"))}
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        stack.callback(connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        yield stores
