@@ -45,11 +45,11 @@ class Change:
             wake = functools.partial(wakeups.wake, *dict.fromkeys(self.topics))
             here.database.on_commit(wake, robust=True)
 
-    def forget(self, rows: int, topics: int, undoings: int) -> None:
+    def forget(self, rows: int, new: int, topics: int, undoings: int) -> None:
         """Undo what was gathered after so many."""
         for undo in self.undoings[undoings:]:
             undo()
-        del self.rows[rows:], self.topics[topics:], self.undoings[undoings:]
+        del self.rows[rows:], self.new[new:], self.topics[topics:], self.undoings[undoings:]
 
 
 class Here(threading.local):
@@ -98,7 +98,8 @@ def _transaction() -> Iterator[None]:
     """Run a transaction or a savepoint; what was gathered in it goes with it when undone."""
     outer, database = here.change, here.database
     change = here.change = outer or Change()
-    before = len(change.rows), len(change.topics), len(change.undoings)
+    gathered = change.rows, change.new, change.topics, change.undoings
+    before = [len(one) for one in gathered]
     atomic, undone = transaction.Atomic(DEFAULT_DB_ALIAS, savepoint=True, durable=False), True
     change.blocks.append(atomic)
     try:

@@ -104,7 +104,7 @@ def columns(model: type[Model], without: tuple[str, ...] = ()) -> str:
     return ", ".join(here.database.ops.quote_name(str(field.column)) for field in fields)
 
 
-@functools.cache
+@functools.lru_cache(256)
 def selection(model: type[Model], where: str, without: tuple[str, ...]) -> str:
     """Return the statement that reads rows."""
     names, table = columns(model, without), model._meta.db_table

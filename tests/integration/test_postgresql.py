@@ -58,13 +58,19 @@ def test_nothing_is_asked_before_the_first_statement_of_a_request(database: Any)
     assert wire.trips == 1
 
 
-def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(database: Any) -> None:
+@pytest.mark.parametrize("way", ["cursor", "run", "run_last"])
+def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(
+    database: Any, way: str
+) -> None:
     pid = database.connection.info.backend_pid
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
     begin_request(database)
-    ask(database)
+    if way == "cursor":
+        ask(database)
+    else:
+        assert getattr(database, way)("SELECT 1", ()) == [(1,)]
 
     assert database.connection.info.backend_pid != pid
 

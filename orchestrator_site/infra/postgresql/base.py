@@ -36,6 +36,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Django's cursor describes each column of the answer. It is taken where somebody listens.
         """
+        self.close_if_health_check_failed()
         if self.connection is None or self.queries_logged or self.execute_wrappers:
             with self.cursor() as cursor:
                 cursor.execute(sql, values)
