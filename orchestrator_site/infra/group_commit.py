@@ -241,6 +241,7 @@ def with_followers(
             outcomes = in_groups(jobs, each)
             followers += woken(set(current().topics) - {wakeups.EVENTS})
             outcomes += in_groups(followers, each)
+            ensure_unbroken()
     except Exception:
         outcomes = carried_out(jobs) + carried_out(followers)
     return jobs + followers, outcomes
@@ -270,9 +271,17 @@ def all_at_once(groups: Groups) -> list[list[Any]] | None:
     """Return the outcomes of several works in one transaction, None if a fault undid it."""
     try:
         with change():
-            return each(groups)
+            results = each(groups)
+            ensure_unbroken()
+            return results
     except Exception:
         return None
+
+
+def ensure_unbroken() -> None:
+    """Raise a fault if the transaction will be undone, although somebody passed its fault over."""
+    if here.database.needs_rollback:
+        raise OperationalError("A fault in this transaction undoes all of it.")
 
 
 def together(work: Work, items: list[Any]) -> list[Any]:

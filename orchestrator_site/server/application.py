@@ -183,3 +183,4 @@ async def until_disconnect(work: Awaitable[Any], receive: Any) -> Any:
     finally:
         working.cancel()
         leaving.cancel()
+        del working, leaving  # a refusal would hold this frame, and the frame it

@@ -69,6 +69,7 @@ class Protocol(HttpToolsProtocol):
     trailers = 0  # bytes of the headers after a body
     unfinished = 0  # bytes of a body's framing that have not come to an end
     head_timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
+    answering: Any = None  # the request that is being answered; `cycle` is the last that came
 
     @property
     def ends(self) -> bool:
@@ -82,6 +83,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.cancel_head_timeout()
         super().connection_lost(exc)
+        if self.answering is not None and not self.answering.response_complete:
+            self.answering.disconnected = True
+            self.answering.message_event.set()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer the request that is whole, although nothing more will come; else close.
@@ -95,7 +99,12 @@ class Protocol(HttpToolsProtocol):
             return None
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
+        self.answering.message_event.set()
         return True
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
         """Answer what has been asked, and close; where nothing is, wait a moment for it.

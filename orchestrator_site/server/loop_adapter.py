@@ -38,6 +38,8 @@ class Action(NamedTuple):
 def action_of(scope: Any) -> Action | None:
     """Return what answers a request on the loop, or None where Django does."""
     path = scope["path"]
+    if len(path) > LONGEST_PATH:
+        return None
     if (found := PUBLIC_ID.search(path)) is not None:
         route = route_of(f"{path[: found.start()]}{ANY_ID}{path[found.end() :]}", scope["method"])
     else:
@@ -94,6 +96,7 @@ def common_headers(view: Any) -> Headers:
 # An id has a digit, no other part of a path has: all ids of a place are one to Django's resolver.
 PUBLIC_ID = re.compile(r"(?<=/)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{1,64}(?=/|\Z)")
 ANY_ID = "0"
+LONGEST_PATH = 256  # of an action, by far; paths are remembered
 PLAIN = {
     "method": "GET",
     "path": "/",

@@ -10,6 +10,7 @@ from orchestrator_site.server.exchange import EXCHANGE
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16_384  # of one header's value
+MAX_HEADER_NAME_BYTES = 256  # names are remembered
 MAX_ADDRESS_BYTES = 8_192
 BODY_SECONDS = 25
 LENGTHS = (b"content-length", b"transfer-encoding")
@@ -35,6 +36,7 @@ async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, by
 
     limit: in bytes; of a larger body one byte more is returned, so that the application refuses it.
     """
+    exchange = scope.pop(EXCHANGE, None)  # else each would hold the other
     refuse_marked(scope)
     if scope["http_version"] not in VERSIONS:
         raise RequestRefused(400, "This is neither HTTP/1.0 nor HTTP/1.1.")
@@ -43,7 +45,6 @@ async def read_request(scope: Any, receive: Any, *, limit: int) -> tuple[Any, by
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise RequestRefused(414, f"The address is longer than {MAX_ADDRESS_BYTES} bytes.")
     headers = checked_headers(scope["headers"], host_needed=scope["http_version"] == "1.1")
-    exchange = scope.pop(EXCHANGE, None)  # else each would hold the other
     body = None if exchange is None else exchange.whole_body()
     if body is None:
         body = await body_in_time(receive, limit)
@@ -83,6 +84,8 @@ def checked_headers(
         name, value = header
         if len(value) > MAX_HEADER_BYTES:
             raise RequestRefused(431, f"A header is larger than {MAX_HEADER_BYTES} bytes.")
+        if len(name) > MAX_HEADER_NAME_BYTES:
+            raise RequestRefused(431, f"A header's name is over {MAX_HEADER_NAME_BYTES} bytes.")
         if name == b"host":
             hosts.append(value)
         if b"_" not in name:

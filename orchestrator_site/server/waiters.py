@@ -178,7 +178,11 @@ class WaiterRegistry:
         await asyncio.wait([waiter.over], timeout=seconds)
         if (attempt := queue.leave(waiter)) is not None:
             await asyncio.wait([attempt])
-        return unwrapped(waiter.outcome)
+        outcome, waiter.outcome, attempt = waiter.outcome, None, None
+        try:
+            return unwrapped(outcome)
+        finally:
+            del outcome  # a refusal would hold this frame, and the frame it
 
     def _free_step(self, end: float) -> int:
         """Return the first step, from a moment on, in which not too many end already."""

@@ -190,6 +190,16 @@ def test_http_1_0_needs_no_host(server: LiveServer) -> None:
     assert answer.status in (200, 400)  # as ALLOWED_HOSTS has it for the address itself
 
 
+def test_who_names_no_host_claims_at_once(server: LiveServer) -> None:
+    body = b'{"agent": "ops_agent", "types": ["nobody_asks"], "wait_seconds": 60}'
+    head = b"POST /tasks/claim HTTP/1.0\r\nContent-Type: application/json\r\n"
+    key = b"X-API-Key: %s\r\nContent-Length: %d\r\n\r\n" % (server.api_key.encode(), len(body))
+
+    [(answer, said)] = answers(server, head + key + body)
+
+    assert answer.status in (200, 400) and said.get("tasks", []) == []
+
+
 def test_who_ends_only_their_own_side_gets_every_answer(server: LiveServer) -> None:
     key = b"X-API-Key: %s" % server.api_key.encode()
 

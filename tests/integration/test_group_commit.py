@@ -1,6 +1,7 @@
 """What arrives together is carried out together, and nobody pays for another's fault."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Generator
 from concurrent.futures import Future
@@ -8,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from events_app.models import Event
@@ -298,6 +299,21 @@ def test_what_fails_because_of_a_waiting_claim_is_done_without_it() -> None:
     assert calls == [1, 1] and len(jobs) == 2
     assert claimed.task.task_id == task.task_id == Task.objects.get().task_id
     assert Event.objects.filter(task_id=task.task_id).count() == 3
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_fault_that_somebody_passed_over_undoes_nothing_that_is_acknowledged() -> None:
+    def woken(topics: Collection[str]) -> list[Queued]:
+        passed_over, block = contextlib.suppress(DatabaseError), transaction.atomic(savepoint=False)
+        with passed_over, block, connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+        return []
+
+    create = Queued(intake.create_all, new(), Future())  # type: ignore[arg-type]
+    _, [task] = with_followers([create], woken)
+
+    assert Task.objects.get().task_id == task.task_id
+    assert Event.objects.filter(task_id=task.task_id).count() == 2
 
 
 @pytest.mark.django_db

@@ -1,11 +1,15 @@
 """What reaches the application's threads: whole requests of bounded size."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from orchestrator_site.server import request_limits
+from orchestrator_site.server.exchange import EXCHANGE
 from orchestrator_site.server.request_limits import ClientDisconnected, RequestRefused, read_request
 
 SCOPE: dict[str, Any] = {"path": "/", "query_string": b"", "http_version": "1.0"}
@@ -97,3 +101,33 @@ def is_refused(headers: list[tuple[bytes, bytes]]) -> bool:
         assert refusal.status == 431
         return True
     return False
+
+
+def test_a_header_has_a_name_of_bounded_length() -> None:
+    longest = b"x" * 256
+
+    assert admit(part(b""), headers=[(longest, b"1")])[0] == [(longest, b"1")]
+    with pytest.raises(RequestRefused) as refusal:
+        admit(part(b""), headers=[(longest + b"x", b"1")])
+    assert refusal.value.status == 431
+
+
+def test_a_refused_request_is_gone_at_once() -> None:
+    class Exchange:
+        def __init__(self, scope: Any) -> None:
+            self.scope = scope
+
+    async def refused() -> "weakref.ref[Exchange]":
+        scope = {**SCOPE, "headers": [(b"x" * 300, b"1")]}
+        exchange = scope[EXCHANGE] = Exchange(scope)
+        kept = weakref.ref(exchange)
+        del exchange
+        with contextlib.suppress(RequestRefused):
+            await read_request(scope, None, limit=10)
+        return kept
+
+    gc.disable()
+    try:
+        assert asyncio.run(refused())() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,8 @@
 """How long and how much the server reads before there is a request."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -78,3 +80,32 @@ def test_many_requests_at_once_are_not_one_long_head() -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
 
     assert statuses((HEAD + b"\r\n") * 4_000, last) == [200] * 4_001
+
+
+@pytest.mark.parametrize("later", [b"", HEAD + b"\r\n"], ids=["alone", "with a later request"])
+def test_who_is_being_answered_is_seen_to_leave(later: bytes) -> None:
+    left: list[bool] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] == "http.request":
+            pass
+        left.append(message["type"] == "http.disconnect")
+
+    async def run() -> None:
+        config = uvicorn.Config(application, http=http_protocol.Protocol, log_config=None)
+        config.load()
+        protocol = http_protocol.Protocol(config=config, server_state=ServerState(), app_state={})
+        server = await asyncio.get_running_loop().create_server(lambda: protocol, "127.0.0.1", 0)
+        async with server, asyncio.timeout(10):
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(HEAD + b"\r\n" + later)
+            while protocol.answering is None or (later and not protocol.pipeline):
+                await asyncio.sleep(0)
+            reset = struct.pack("ii", 1, 0)  # a close that does not linger
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            writer.transport.abort()
+            while not left:
+                await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert left[0]

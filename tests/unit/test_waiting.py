@@ -1,8 +1,10 @@
 """Lines of requests that wait. Time is made short, and nothing but events moves it."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from orchestrator_site.api.long_poll import Attempt, Wait
 from orchestrator_site.server import waiters
+from orchestrator_site.server.application import until_disconnect
 from orchestrator_site.server.waiters import ENDING, STEP, WaiterRegistry, on_loop
 from orchestrator_site.server.wsgi_adapter import Answer
 
@@ -304,5 +307,33 @@ def test_one_credential_takes_half_of_the_places_at_most(monkeypatch: pytest.Mon
         await settle()
         assert not more.done()
         room.close()
+
+    run(story)
+
+
+def test_a_refusal_is_gone_with_its_request() -> None:
+    class Refusal(Exception):
+        pass
+
+    async def story() -> None:
+        def refuse() -> Attempt:
+            attempt = asyncio.get_running_loop().create_future()
+            return attempt, lambda: attempt.set_result(Refusal())
+
+        async def asks() -> "weakref.ref[Refusal]":
+            try:
+                wait = WaiterRegistry().wait(hold(), refuse)
+                await until_disconnect(wait, asyncio.Event().wait)
+            except Refusal as refusal:
+                return weakref.ref(refusal)
+            raise AssertionError("nothing was refused")
+
+        gc.disable()
+        try:
+            kept = await asks()
+            await settle()
+            assert kept() is None
+        finally:
+            gc.enable()
 
     run(story)
