@@ -107,11 +107,12 @@ class ApiViewSet(viewsets.ViewSet):
         make: returns the item of an attempt, `by` whom the credential speaks for then, and `now`.
         """
         waits = long_poll.continuation_of(self.request)
-        if waits is None or not wait.seconds or not isinstance(self.executor, Grouped):
+        if waits is None or not wait.seconds or self.executor is INLINE:  # on a thread none waits
             return await self.write(work, make(by=self.actor, now=self.now))
         wait = replace(wait, credential=self.actor.credential)
         item = lambda: make(by=self.caller_now(), now=self.now)  # noqa: E731 - it is passed on
-        return await waits.attend(wait, partial(self.executor.write_later, work, item))
+        begins = cast(Grouped, self.executor).write_later
+        return await waits.attend(wait, partial(begins, work, item))
 
     def caller_now(self) -> Actor:
         """Return who calls; raise why their credential is good no longer."""
