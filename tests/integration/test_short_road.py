@@ -1,17 +1,15 @@
 """How long the road of `POST /tasks` is, counted in calls of our own code."""
 
-import json
 import sys
-from collections.abc import Coroutine
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from orchestrator_site.infra.group_commit import Inline
-from orchestrator_site.server.loop_adapter import LoopAdapter, action_of
 from orchestrator_site.server.wsgi_adapter import Answer
 from tests.conftest import token
+from tests.support.on_loop import posted
 from tests.support.runs import ROOT
 
 PACKAGES = ("orchestrator_site", "tasks_app", "approvals_app", "events_app")
@@ -19,35 +17,10 @@ FOLDERS = tuple(f"{ROOT / name}/" for name in PACKAGES)
 MOST_CALLS, MOST_FILES = 159, 38  # 237 and 39 before what a create costs was looked at
 
 
-def finished(answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """Return what a coroutine returns that waits for nothing; no event loop runs here."""
-    with pytest.raises(StopIteration) as end:
-        answer.send(None)
-    returned: Answer = end.value.value
-    return returned
-
-
 def create(bearer: str) -> Answer:
     """Return the answer of the event loop's adapter to a new task."""
-    body = json.dumps({"type": "bugfix", "payload": {"issue": "1"}, "priority": "P2"}).encode()
-    headers = {
-        b"host": b"localhost",
-        b"authorization": f"Bearer {bearer}".encode(),
-        b"content-type": b"application/json",
-        b"content-length": str(len(body)).encode(),
-    }
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/tasks",
-        "query_string": b"",
-        "client": ("127.0.0.1", 4000),
-        "headers": list(headers.items()),
-    }
-    action = action_of(scope)
-    assert action is not None
-    return finished(LoopAdapter(Inline()).ask(action, scope, body))  # type: ignore[arg-type]
+    task = {"type": "bugfix", "payload": {"issue": "1"}, "priority": "P2"}
+    return posted("/tasks", task, bearer, Inline())
 
 
 @pytest.mark.django_db

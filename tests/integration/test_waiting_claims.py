@@ -10,11 +10,10 @@ from orchestrator_site.api.long_poll import SCOPE_KEY, Ask, Continuation, Wait
 from orchestrator_site.infra import cached_rows
 from orchestrator_site.infra.group_commit import Inline, Work
 from orchestrator_site.models import Principal
-from orchestrator_site.server.loop_adapter import LoopAdapter, action_of
 from orchestrator_site.server.wsgi_adapter import Answer
 from tasks_app.models import Task
 from tests.conftest import token
-from tests.integration.test_short_road import finished
+from tests.support.on_loop import posted
 
 pytestmark = pytest.mark.django_db
 ASKED = {"agent": "dev_agent", "wait_seconds": 20}
@@ -32,26 +31,8 @@ class InTurn(Inline):
 
 def claim(attend: Callable[[Wait, Ask], Awaitable[Any]], body: dict[str, Any] = ASKED) -> Answer:
     """Return the answer to a claim. attend: what becomes of it while it waits."""
-    text = json.dumps(body).encode()
-    headers = {
-        b"host": b"localhost",
-        b"authorization": f"Bearer {token(name='patient')}".encode(),
-        b"content-type": b"application/json",
-        b"content-length": str(len(text)).encode(),
-    }
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/tasks/claim",
-        "query_string": b"",
-        "client": ("127.0.0.1", 4000),
-        "headers": list(headers.items()),
-        SCOPE_KEY: Continuation(attend),
-    }
-    action = action_of(scope)
-    assert action is not None
-    return finished(LoopAdapter(InTurn()).ask(action, scope, text))  # type: ignore[arg-type]
+    waits = {SCOPE_KEY: Continuation(attend)}
+    return posted("/tasks/claim", body, token(name="patient"), InTurn(), **waits)
 
 
 def test_who_is_disabled_while_waiting_is_handed_nothing(make_task: Callable[..., Task]) -> None:
